@@ -1,0 +1,2 @@
+//! A start.
+fn main() {}

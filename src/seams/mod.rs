@@ -1,0 +1,15 @@
+//! Where the world outside comes in: time and randomness here, the disk in `stores::disk`.
+//! The product is given the real ones by `main`; tests give their own. Nothing here decides
+//! anything.
+
+mod clock;
+mod random;
+pub mod tasks;
+
+pub use clock::{Clock, SystemClock};
+pub use random::{OsRandom, Random};
+
+#[cfg(test)]
+pub use clock::TestClock;
+#[cfg(test)]
+pub use random::TestRandom;

@@ -1,0 +1,159 @@
+//! A data directory whose operations fail on cue, for tests. Counts every operation that changes
+//! the disk (syncs included) and fails the chosen ones; a failed write leaves half of its bytes,
+//! as a full disk does.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Disk, DiskFile, Entry, RealDisk, Space};
+
+/// What fails, and how.
+#[derive(Debug)]
+pub struct Faults {
+    steps: AtomicU64,
+    from: AtomicU64,
+    to: AtomicU64,
+    errno: AtomicU64,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { steps: 0.into(), from: u64::MAX.into(), to: u64::MAX.into(), errno: 5.into() }
+    }
+}
+
+impl Faults {
+    /// Steps taken so far.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::SeqCst)
+    }
+
+    /// Fails steps `from..to` (counted from the start) with `errno` (5 EIO, 28 ENOSPC).
+    pub fn fail(&self, from: u64, to: u64, errno: u64) {
+        self.errno.store(errno, Ordering::SeqCst);
+        self.to.store(to, Ordering::SeqCst);
+        self.from.store(from, Ordering::SeqCst);
+    }
+
+    /// Nothing fails any more.
+    pub fn heal(&self) {
+        self.fail(u64::MAX, u64::MAX, 5);
+    }
+
+    fn step(&self) -> io::Result<()> {
+        let step = self.steps.fetch_add(1, Ordering::SeqCst);
+        let failing = self.from.load(Ordering::SeqCst)..self.to.load(Ordering::SeqCst);
+        if failing.contains(&step) {
+            let errno = i32::try_from(self.errno.load(Ordering::SeqCst)).unwrap_or(5);
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        Ok(())
+    }
+}
+
+/// [`RealDisk`] with faults.
+pub struct FaultyDisk {
+    real: RealDisk,
+    faults: Arc<Faults>,
+}
+
+impl FaultyDisk {
+    /// A disk at `root`, and the switch for its faults.
+    pub fn new(root: &Path) -> (Self, Arc<Faults>) {
+        let faults = Arc::new(Faults::default());
+        (Self { real: RealDisk::new(root), faults: Arc::clone(&faults) }, faults)
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.faults.step()?;
+        Ok(Box::new(FaultyFile { real: self.real.create(path)?, faults: Arc::clone(&self.faults) }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(FaultyFile { real: self.real.open(path)?, faults: Arc::clone(&self.faults) }))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<File> {
+        self.real.open_read(path)
+    }
+
+    fn file_len(&self, path: &Path) -> io::Result<Option<u64>> {
+        self.real.file_len(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.faults.step()?;
+        self.real.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.faults.step()?;
+        self.real.remove_file(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.faults.step()?;
+        self.real.create_dir(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.faults.step()?;
+        self.real.remove_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.faults.step()?;
+        self.real.sync_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.real.list(path)
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        self.real.space()
+    }
+}
+
+struct FaultyFile {
+    real: Box<dyn DiskFile>,
+    faults: Arc<Faults>,
+}
+
+impl DiskFile for FaultyFile {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if let Err(error) = self.faults.step() {
+            self.real.write_at(&bytes[..bytes.len() / 2], offset)?;
+            return Err(error);
+        }
+        self.real.write_at(bytes, offset)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.real.read_at(bytes, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.real.len()
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.faults.step()?;
+        self.real.set_len(len)
+    }
+
+    fn allocate(&mut self, len: u64) -> io::Result<()> {
+        self.faults.step()?;
+        self.real.allocate(len)
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.faults.step()?;
+        self.real.sync_data()
+    }
+}

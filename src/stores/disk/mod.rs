@@ -1,0 +1,79 @@
+//! The data directory as a small set of operations, so that tests can make any of them fail.
+//! Every path is relative to the data directory and comes from `pierhead_storage_format::paths`.
+//! All calls block: they run on blocking threads or the metadata writer, never on an async one.
+//!
+//! D1: nothing is durable until `sync_data` of the file and `sync_dir` of its folder returned.
+//! D2: a failed sync is never retried on the same file: the kernel may have dropped the pages.
+
+#[cfg(test)]
+pub mod faulty;
+mod real;
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+pub use real::RealDisk;
+
+/// Bytes on the filesystem that holds the data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Available to this process.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+/// One entry of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name in the folder. Names that are not UTF-8 are none of ours and are left out.
+    pub name: String,
+    /// Whether it is a folder.
+    pub is_dir: bool,
+    /// Bytes, for a file.
+    pub len: u64,
+}
+
+/// The data directory.
+pub trait Disk: Send + Sync + 'static {
+    /// Makes a new file for reading and writing; an existing one is an error.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens an existing file for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens an existing file for reading.
+    fn open_read(&self, path: &Path) -> io::Result<File>;
+    /// Bytes of a file; `None` if there is none.
+    fn file_len(&self, path: &Path) -> io::Result<Option<u64>>;
+    /// Moves a file, replacing what is there, in one step.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file; one that is not there is no error.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Makes a folder and its parents; existing ones are no error.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Removes a folder and what is in it; one that is not there is no error.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes the entries of a folder durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// What a folder holds, by name; a folder that is not there holds nothing.
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
+    /// Free space.
+    fn space(&self) -> io::Result<Space>;
+}
+
+/// A file open for reading and writing.
+pub trait DiskFile: Send {
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Reads up to `bytes.len()` at `offset`; 0 at the end.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Bytes in the file.
+    fn len(&self) -> io::Result<u64>;
+    /// Cuts or extends the file.
+    fn set_len(&mut self, len: u64) -> io::Result<()>;
+    /// Takes disk space for the first `len` bytes, so that a full disk shows now; the length of
+    /// the file does not change. No error where the filesystem cannot.
+    fn allocate(&mut self, len: u64) -> io::Result<()>;
+    /// Makes the content durable.
+    fn sync_data(&mut self) -> io::Result<()>;
+}

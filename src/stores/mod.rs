@@ -1,0 +1,7 @@
+//! Where bytes rest. `disk` is the data directory as a seam; `blobs` keeps content-addressed
+//! files; `meta` keeps rows. Must not know who the caller is, nor name anything of services, api
+//! or server.
+
+pub mod blobs;
+pub mod disk;
+pub mod meta;

@@ -1,0 +1,20 @@
+//! What Pierhead keeps on disk, and nothing else: paths, keys, records, journal frames, snapshots
+//! and the engine-neutral dump. `FORMAT.md` beside this crate is the contract, written for someone
+//! who reads the disk without our code; the code here is its only implementation.
+//!
+//! Rules that always hold:
+//! - F1: a released byte layout is never changed; a new one gets a new version and a step from the
+//!   one before.
+//! - F2: an unknown version, or a known one that does not decode, is an error, never a guess.
+//! - F3: everything here is pure: bytes in, values out. No file is opened by this crate.
+//!
+//! Must not depend on anything of the server. Start at [`paths`], then [`keys`] and [`records`].
+
+pub mod codec;
+pub mod digest;
+pub mod keys;
+pub mod paths;
+pub mod records;
+
+pub use codec::FormatError;
+pub use digest::{Algorithm, Digest};

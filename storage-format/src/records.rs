@@ -1,0 +1,134 @@
+//! What the tables hold. Times are UTC milliseconds since 1970; sizes are bytes. A field is never
+//! added to a released record: a new version is, with a step from the old one (F1).
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Record;
+use crate::digest::Digest;
+
+macro_rules! record {
+    ($name:ident, $version:literal) => {
+        impl Record for $name {
+            const VERSION: u8 = $version;
+        }
+    };
+}
+
+/// An organisation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrganisationRecord {
+    /// When it was made.
+    pub created_at: u64,
+}
+record!(OrganisationRecord, 1);
+
+/// A repository under its present name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryRecord {
+    /// Never used again after the repository is deleted; rows about its content are under it.
+    pub id: u64,
+    /// When it was made.
+    pub created_at: u64,
+}
+record!(RepositoryRecord, 1);
+
+/// What a repository holds, exact: changed in the change set that changes what is counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryCounters {
+    /// Tags.
+    pub tags: u64,
+    /// Manifests, tagged or not.
+    pub manifests: u64,
+    /// Blobs linked by upload or mount.
+    pub blobs: u64,
+    /// Bytes of those manifests and blobs, each digest once.
+    pub bytes: u64,
+    /// Last push of a manifest; 0 before the first.
+    pub pushed_at: u64,
+}
+record!(RepositoryCounters, 1);
+
+/// A tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagRecord {
+    /// The manifest it names, always present in the same repository.
+    pub digest: Digest,
+    /// When it was last pushed.
+    pub pushed_at: u64,
+}
+record!(TagRecord, 1);
+
+/// What a manifest is to the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ManifestKind {
+    /// Has a config and layers, which are present in the repository.
+    Image,
+    /// Names other manifests, which may be absent.
+    Index,
+    /// A type this registry does not read; refers to nothing.
+    Opaque,
+}
+
+/// A manifest in a repository. Its bytes are the blob of the same digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestRecord {
+    /// As pushed; at most 255 bytes.
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// How its references were read.
+    pub kind: ManifestKind,
+    /// When it was last pushed.
+    pub pushed_at: u64,
+    /// The manifest it is about, present or not.
+    pub subject: Option<Digest>,
+    /// The type referrers are filtered by: its `artifactType`, else its config's media type; at
+    /// most 255 bytes.
+    pub artifact_type: Option<String>,
+}
+record!(ManifestRecord, 1);
+
+/// A row whose key says everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Present {}
+record!(Present, 1);
+
+/// A referrer of a subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferrerRecord {
+    /// As in [`ManifestRecord::artifact_type`], so that a filtered page reads nothing else.
+    pub artifact_type: Option<String>,
+}
+record!(ReferrerRecord, 1);
+
+/// A blob in a repository, by upload or mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryBlobRecord {
+    /// Bytes.
+    pub size: u64,
+    /// When it was linked.
+    pub linked_at: u64,
+    /// Manifests of this repository that name it as config or layer.
+    pub references: u64,
+}
+record!(RepositoryBlobRecord, 1);
+
+/// A blob of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobRecord {
+    /// Bytes.
+    pub size: u64,
+    /// Rows that keep it: repository blobs and manifests of this digest.
+    pub references: u64,
+    /// When `references` last changed; a blob without references is collected some time after.
+    pub changed_at: u64,
+}
+record!(BlobRecord, 1);
+
+/// A number handed out next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterRecord {
+    /// The next value.
+    pub next: u64,
+}
+record!(CounterRecord, 1);
