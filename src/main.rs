@@ -2,7 +2,9 @@
 //! Reading order: `api/registry` (what is asked), `services` (the rules), `stores` (where it rests).
 #![allow(dead_code, unused_imports)] // until every room is wired
 
+mod jobs;
 mod seams;
+mod services;
 mod stores;
 
 fn main() {}

@@ -5,3 +5,4 @@
 pub mod blobs;
 pub mod disk;
 pub mod meta;
+pub mod space;

@@ -229,9 +229,7 @@ impl Uploads {
     async fn keep(&self, name: &RepositoryName, upload: &mut Upload, digest: &Digest) -> Result<u64, Error> {
         let published = match upload.publish(digest).await {
             Ok(published) => published,
-            Err(BlobError::DigestMismatch { actual }) => {
-                return Err(Error::DigestMismatch { expected: *digest, actual });
-            }
+            Err(BlobError::DigestMismatch { actual }) => return Err(Error::DigestMismatch(actual)),
             Err(error) => return Err(self.shelves.failed(error).await),
         };
         let (name, digest, size) = (name.clone(), *digest, published.size);
@@ -251,5 +249,5 @@ impl Uploads {
 
 /// Whether a session cannot go on after this: only a wrong digest and a full disk leave its bytes.
 fn is_final(error: &Error) -> bool {
-    !matches!(error, Error::DigestMismatch { .. } | Error::NoSpace)
+    !matches!(error, Error::DigestMismatch(_) | Error::NoSpace)
 }
