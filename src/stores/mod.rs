@@ -4,4 +4,5 @@
 
 pub mod blobs;
 pub mod disk;
+pub mod lock;
 pub mod meta;
