@@ -4,5 +4,6 @@
 
 pub mod blobs;
 pub mod disk;
+pub mod lock;
 pub mod meta;
 pub mod space;
