@@ -83,7 +83,8 @@ mod tests {
     #[test]
     fn a_row_with_a_bad_key_version_body_or_size_is_refused() {
         let tag = b"\0\0\0\0\0\0\0\x01v1";
-        let cases: [(&str, Table, &[u8], Vec<u8>, FormatError); 5] = [
+        type Case<'a> = (&'a str, Table, &'a [u8], Vec<u8>, FormatError);
+        let cases: [Case<'_>; 5] = [
             ("empty name", Table::Organisation, b"", vec![1; 9], FormatError::Key),
             ("short number", Table::Tag, b"\0\0", vec![1], FormatError::Key),
             ("a tag where a digest belongs", Table::ManifestTag, tag, vec![1], FormatError::Key),
