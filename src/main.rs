@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports)] // until every room is wired
 
 mod seams;
+mod services;
 mod stores;
 
 fn main() {}
