@@ -26,6 +26,7 @@ mod report;
 mod run;
 mod server;
 mod statistics;
+mod summary;
 mod table;
 mod watch;
 mod workloads;

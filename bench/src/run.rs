@@ -7,8 +7,9 @@ use crate::client::Target;
 use crate::content::{self, Pool};
 use crate::error::BenchError;
 use crate::machine;
-use crate::report::{Record, Report};
+use crate::report::Report;
 use crate::server::{Kind, Programs, Server};
+use crate::summary::Record;
 use crate::workloads::{Bench, Sample, Sizes, Workload};
 
 /// The longest one workload may take on one subject: a registry that hangs must not hang the run.

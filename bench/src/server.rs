@@ -93,7 +93,9 @@ impl Server {
         let out = File::create(store.path().join("log")).map_err(BenchError::io("making a log file"))?;
         let err = out.try_clone().map_err(BenchError::io("making a log file"))?;
         command.stdin(Stdio::null()).stdout(out).stderr(err).kill_on_drop(true);
-        let child = command.spawn().map_err(BenchError::io(format!("starting {program}")))?;
+        let child = command.spawn().map_err(BenchError::io(format!(
+            "starting {program} (--pierhead and --peer say which programs are run)"
+        )))?;
         let mut server = Self { child, program, target: Arc::new(Target::local(address)), store };
         server.ready().await?;
         Ok(server)

@@ -49,7 +49,7 @@ impl Listing {
 
         let filler = Arc::new(Fill { from: first, ..filler });
         let rest = Until::Count(entries - first);
-        let case = format!("making {entries} {noun}, {CONNECTIONS_TO_FILL} connections");
+        let case = format!("making {} more {noun}, {CONNECTIONS_TO_FILL} connections", entries - first);
         samples.push(bench.measure(case, &filler, CONNECTIONS_TO_FILL, rest, 0).await?);
 
         let listing = &filler.listing;
@@ -99,7 +99,7 @@ async fn page(
     };
     check_page(listing, &call, after, &names)?;
     let operation = Arc::new(Page { call, length });
-    let mut sample = bench.measure(case, &operation, 1, bench.span(), 0).await?;
+    let mut sample = bench.measure(case, &operation, 1, bench.short_span(), 0).await?;
     sample.facts.insert("entries", names.len() as f64);
     Ok(sample)
 }
@@ -129,7 +129,7 @@ async fn whole(bench: &Bench, listing: &Listing) -> Result<Sample, BenchError> {
     let first = Call::get(&format!("{}?n={LARGE_PAGE}", listing.path))?;
     let operation = Arc::new(Whole { first, entries: listing.entries });
     let case = format!("all {} {}, by pages of {LARGE_PAGE}", listing.entries, listing.noun);
-    bench.measure(case, &operation, 1, bench.span(), 0).await
+    bench.measure(case, &operation, 1, bench.short_span(), 0).await
 }
 
 struct Page {

@@ -115,6 +115,11 @@ impl Bench {
         Until::Elapsed(Duration::from_secs_f64(self.sizes.seconds))
     }
 
+    /// The length of one of many cases.
+    fn short_span(&self) -> Until {
+        Until::Elapsed(Duration::from_secs_f64(self.sizes.seconds * 0.4))
+    }
+
     /// Does something `count` times as quickly as the registry takes it, without measuring.
     async fn fill<O: Operation>(&self, operation: &Arc<O>, count: u64) -> Result<(), BenchError> {
         load::closed_loop(&self.target, operation, 16, Until::Count(count)).await.map(drop)
