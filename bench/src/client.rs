@@ -242,3 +242,81 @@ async fn next(incoming: &mut Incoming, call: &Call) -> Result<Option<Bytes>, Ben
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers each connection once with these bytes and closes it.
+    async fn answering(answer: &'static str) -> (Arc<Target>, JoinSet<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let read = stream.read(&mut request).await;
+                if read.is_ok() {
+                    drop(stream.write_all(answer.as_bytes()).await);
+                }
+            }
+        });
+        (Arc::new(Target::local(address)), task)
+    }
+
+    #[tokio::test]
+    async fn a_connection_the_registry_closed_is_opened_again() {
+        let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+        let (target, _registry) = answering(answer).await;
+        let call = Call::get("/v2/").expect("this is a path");
+        let mut connection = Connection::new(&target);
+        for _ in 0..3 {
+            let reply = connection.ask(&call, Payload::EMPTY, StatusCode::OK).await.expect("it answers");
+            assert_eq!(reply.body, "hi");
+        }
+        assert_eq!(connection.drain(&call).await.ok(), Some(2));
+        assert_eq!(connection.digest(&call).await.ok(), Some(content::digest(b"hi")));
+    }
+
+    #[tokio::test]
+    async fn another_status_is_an_error_with_the_answers_text() {
+        let answer = "HTTP/1.1 507 Full\r\nConnection: close\r\nContent-Length: 4\r\n\r\nfull";
+        let (target, _registry) = answering(answer).await;
+        let call = Call::get("/v2/").expect("this is a path");
+        let asked = Connection::new(&target).ask(&call, Payload::EMPTY, StatusCode::OK).await;
+        let Err(BenchError::Status { status, body, .. }) = asked else { panic!("507 is not 200") };
+        assert_eq!((status, body.as_str()), (StatusCode::INSUFFICIENT_STORAGE, "full"));
+        assert!(Connection::new(&target).drain(&call).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_is_an_error() {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+        let (target, _registry) = answering(answer).await;
+        let call = Call::get("/v2/").expect("this is a path");
+        let drained = Connection::new(&target).drain(&call).await;
+        assert!(matches!(drained, Err(BenchError::Exchange { .. })));
+    }
+
+    #[tokio::test]
+    async fn only_the_root_of_a_plain_http_host_is_driven() {
+        let table = [
+            ("port", "http://127.0.0.1:5000", true),
+            ("slash", "http://127.0.0.1:5000/", true),
+            ("no port", "http://127.0.0.1", true),
+            ("address of version 6", "http://[::1]:5000", true),
+            ("path", "http://127.0.0.1/v2/", false),
+            ("tls", "https://127.0.0.1", false),
+            ("no scheme", "127.0.0.1:5000", false),
+            ("empty", "", false),
+        ];
+        for (row, url, driven) in table {
+            assert_eq!(Target::from_url(url).await.is_ok(), driven, "{row}");
+        }
+    }
+}
