@@ -124,7 +124,10 @@ fn services(settings: &Settings, store: &Store) -> (Images, Uploads) {
         blobs: store.blobs.clone(),
         clock: Arc::new(SystemClock),
         reserve: Arc::clone(&store.reserve),
-        rules: PushRules { create_organisations: settings.registry.create_organisations },
+        rules: PushRules {
+            create_organisations: settings.registry.create_organisations,
+            sparse_manifests: settings.registry.sparse_manifests,
+        },
     });
     let limits = Limits {
         layer: settings.registry.max_layer.bytes(),
