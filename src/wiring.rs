@@ -105,7 +105,12 @@ pub async fn serve(
         });
     }
     listening(&now);
-    tracing::info!(addresses = ?now.addresses, tls = now.tls, metrics = ?now.metrics, "serving");
+    for address in &now.addresses {
+        tracing::info!(listening = %address, tls = now.tls, "serving");
+    }
+    for address in &now.metrics {
+        tracing::info!(monitoring = %address, "serving metrics");
+    }
     let app = Arc::new(Appliance { health });
     match server.run(app, stop).await {
         Ended::Finished => tracing::info!("stopped: every request was finished"),

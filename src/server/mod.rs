@@ -19,6 +19,8 @@ mod noise;
 mod request_body;
 mod signals;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::future::Future;
