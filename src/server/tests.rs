@@ -2,19 +2,24 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::{Request, Response, StatusCode};
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-use super::{App, BodyStalled, Ended, Options, PeerFacts, Phase, Server, Stop, spawn};
+use super::{App, BodyStalled, Ended, Options, PeerFacts, Phase, Server, Stop, Tls, spawn};
 use crate::api::body::{self, Body};
 use crate::api::metrics::Metrics;
 use crate::config::{Period, ServerSettings};
@@ -79,13 +84,16 @@ struct Running {
 }
 
 fn start(change: impl FnOnce(&mut ServerSettings)) -> Running {
+    start_with(None, change)
+}
+
+fn start_with(tls: Option<Arc<Tls>>, change: impl FnOnce(&mut ServerSettings)) -> Running {
     let mut settings = ServerSettings::default();
     change(&mut settings);
     let listen = vec!["127.0.0.1:0".parse().unwrap()];
     let metrics = Metrics::new(|_| ());
     let random = Arc::new(TestRandom::default());
-    let server =
-        Server::bind(Options { listen, settings, tls: None, metrics: metrics.clone(), random }).unwrap();
+    let server = Server::bind(Options { listen, settings, tls, metrics: metrics.clone(), random }).unwrap();
     let address = server.addresses()[0];
     let (app, stop) = (Arc::new(TestApp::default()), Stop::default());
     let task = spawn(server.run(Arc::new(Handle(Arc::clone(&app))), stop.clone()));
@@ -259,6 +267,45 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
     server.app.go_on.notify_one();
     assert!(rest(first).await.ends_with("waited"));
     assert!(second.await.starts_with("HTTP/1.1 200 "));
+}
+
+/// A pair in `dir`, and a client that trusts it.
+fn write_pair(dir: &Path) -> TlsConnector {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(dir.join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    // A resumed session would not look at the certificate.
+    config.resumption = Resumption::disabled();
+    TlsConnector::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_for_new_connections_and_old_ones_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = write_pair(dir.path());
+    let files = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let tls = Arc::new(Tls::open(&files.0, &files.1, false).unwrap());
+    let server = start_with(Some(Arc::clone(&tls)), |_| ());
+    let connect = async |client: &TlsConnector| {
+        let socket = TcpStream::connect(server.address).await.unwrap();
+        client.connect("localhost".try_into().unwrap(), socket).await
+    };
+    let mut before = connect(&old).await.unwrap();
+    let new = write_pair(dir.path());
+    tls.reload().unwrap();
+
+    let mut status = [0; 12];
+    before.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    timeout(DEADLINE, before.read_exact(&mut status)).await.unwrap().unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    assert!(connect(&old).await.is_err(), "the old certificate is not shown any more");
+    assert!(connect(&new).await.is_ok());
 }
 
 #[tokio::test]
