@@ -176,7 +176,8 @@ fn explain(misfit: &Misfit, sources: &Sources<'_>) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Level, SAMPLE};
+    use crate::config::SAMPLE;
+    use crate::config::settings::Level;
     use proptest::prelude::proptest;
 
     fn load_file(text: &str, environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
