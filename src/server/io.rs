@@ -298,7 +298,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     const LONG: Duration = Duration::from_secs(60);
-    const SHORT: Duration = Duration::from_millis(150);
+    const SHORT: Duration = Duration::from_millis(400);
     const LIMITS: IoLimits = IoLimits { head: LONG, keep_alive: LONG, write_idle: LONG };
 
     fn guarded(limits: IoLimits) -> (Guarded<DuplexStream>, DuplexStream, Arc<Pulse>) {
@@ -350,14 +350,14 @@ mod tests {
         pulse.begin(false);
         pulse.end();
         let slow = async {
-            for _ in 0..4 {
-                tokio::time::sleep(SHORT / 2).await;
+            for _ in 0..6 {
+                tokio::time::sleep(SHORT / 4).await;
                 client.read_exact(&mut [0; 16]).await.unwrap();
             }
         };
         let (mut read, mut write) = tokio::io::split(&mut socket);
         let answer = async {
-            write.write_all(&[7; 64]).await.unwrap();
+            write.write_all(&[7; 96]).await.unwrap();
             Instant::now()
         };
         let idle = async {
@@ -382,12 +382,12 @@ mod tests {
     async fn a_client_that_takes_nothing_is_cut_and_a_slow_one_is_not() {
         let (mut socket, mut client, _) = guarded(IoLimits { write_idle: SHORT, ..LIMITS });
         let slow = async {
-            for _ in 0..4 {
-                tokio::time::sleep(SHORT / 2).await;
+            for _ in 0..6 {
+                tokio::time::sleep(SHORT / 4).await;
                 client.read_exact(&mut [0; 16]).await.unwrap();
             }
         };
-        let (written, ()) = tokio::join!(socket.write_all(&[7; 64]), slow);
+        let (written, ()) = tokio::join!(socket.write_all(&[7; 96]), slow);
         written.unwrap();
         let error = socket.write_all(&[7; 64]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
