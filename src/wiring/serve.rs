@@ -112,7 +112,12 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
         });
     }
     listening(&now);
-    tracing::info!(addresses = ?now.addresses, tls = now.tls, metrics = ?now.metrics, "serving");
+    for address in &now.addresses {
+        tracing::info!(listening = %address, tls = now.tls, "serving");
+    }
+    for address in &now.metrics {
+        tracing::info!(monitoring = %address, "serving metrics");
+    }
     let ended = server.run(app, edge.stop).await;
     monitoring_stop.cut();
     Ok(ended)
