@@ -89,7 +89,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_has_exactly_its_bytes_or_breaks_off() {
-        let cases: [(&str, u64, &[Result<&'static str, ()>], Result<&str, &str>); 6] = [
+        type Part = Result<&'static str, ()>;
+        let cases: [(&str, u64, &[Part], Result<&str, &str>); 6] = [
             ("in parts", 6, &[Ok("abc"), Ok("def")], Ok("abcdef")),
             ("none", 0, &[], Ok("")),
             ("more is not asked for", 3, &[Ok("abc"), Err(())], Ok("abc")),
