@@ -3,8 +3,9 @@
 
 use crate::codec::{FormatError, Record};
 use crate::keys::{
-    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestTagKey, OrganisationKey, ReferrerKey,
-    RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey, TagKey,
+    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey,
+    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
+    TagKey,
 };
 
 /// Work that is the same for every table once its types are known.
@@ -29,6 +30,7 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::Blob => work.call::<BlobKey>(),
         Table::BlobRepository => work.call::<BlobRepositoryKey>(),
         Table::Counter => work.call::<CounterKey>(),
+        Table::ManifestReference => work.call::<ManifestReferenceKey>(),
     }
 }
 

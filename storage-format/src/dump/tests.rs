@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::digest::{Algorithm, Digest};
 use crate::keys::{
-    BlobKey, BlobRepositoryKey, CounterKey, MAX_TEXT, ManifestKey, ManifestTagKey, OrganisationKey,
-    ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TagKey,
+    BlobKey, BlobRepositoryKey, CounterKey, MAX_TEXT, ManifestKey, ManifestReferenceKey, ManifestTagKey,
+    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TagKey,
 };
 use crate::records::{
-    BlobRecord, CounterRecord, ManifestKind, ManifestRecord, OrganisationRecord, Present, ReferrerRecord,
-    RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
+    BlobRecord, CounterRecord, ManifestKind, ManifestRecord, OrganisationRecord, Present, ReferenceRecord,
+    ReferenceRole, ReferrerRecord, RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
 };
 
 fn row<K: TableKey>(key: &K, record: &K::Record) -> Row {
@@ -67,6 +67,10 @@ fn any_row() -> impl Strategy<Value = Row> {
             Table::Blob => row(&BlobKey { digest }, &BlobRecord { size: a, references: b, changed_at: c }),
             Table::BlobRepository => row(&BlobRepositoryKey { digest, name }, &Present {}),
             Table::Counter => row(&CounterKey { name }, &CounterRecord { next: a }),
+            Table::ManifestReference => row(
+                &ManifestReferenceKey { repository, manifest: other, digest },
+                &ReferenceRecord { role: ReferenceRole::Child },
+            ),
         },
     )
 }

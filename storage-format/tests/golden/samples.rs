@@ -3,12 +3,13 @@
 use pierhead_storage_format::codec::Record;
 use pierhead_storage_format::dump::{Encoder, Header};
 use pierhead_storage_format::keys::{
-    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestTagKey, OrganisationKey, ReferrerKey,
-    RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey, TagKey,
+    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey,
+    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
+    TagKey,
 };
 use pierhead_storage_format::records::{
-    BlobRecord, CounterRecord, ManifestKind, ManifestRecord, OrganisationRecord, Present, ReferrerRecord,
-    RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
+    BlobRecord, CounterRecord, ManifestKind, ManifestRecord, OrganisationRecord, Present, ReferenceRecord,
+    ReferenceRole, ReferrerRecord, RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
 };
 use pierhead_storage_format::{Algorithm, Digest};
 
@@ -98,6 +99,19 @@ fn manifests() -> Vec<Sample> {
     ]
 }
 
+fn references() -> Vec<Sample> {
+    let key = |first| ManifestReferenceKey {
+        repository: REPOSITORY,
+        manifest: digest(Algorithm::Sha256, 0x10),
+        digest: digest(Algorithm::Sha256, first),
+    };
+    vec![
+        sample(None, &key(0x50), &ReferenceRecord { role: ReferenceRole::Blob }),
+        sample(Some("foreign"), &key(0x51), &ReferenceRecord { role: ReferenceRole::Foreign }),
+        sample(Some("child"), &key(0x52), &ReferenceRecord { role: ReferenceRole::Child }),
+    ]
+}
+
 fn blobs() -> Vec<Sample> {
     let layer = digest(Algorithm::Sha256, 0x50);
     vec![
@@ -117,7 +131,7 @@ fn blobs() -> Vec<Sample> {
 
 /// Every sample.
 pub fn samples() -> Vec<Sample> {
-    [names(), manifests(), blobs()].into_iter().flatten().collect()
+    [names(), manifests(), references(), blobs()].into_iter().flatten().collect()
 }
 
 /// The samples as a dump.
