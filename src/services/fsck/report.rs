@@ -128,6 +128,7 @@ invariants! {
     R12, "R12", Error, RESTORE, "Every key parses and every record decodes.";
     R13, "R13", Error, PUSH_AGAIN, "Every `manifest` row and `repository-blob` row has a `blob` row of the same size.";
     R14, "R14", Error, PUSH_AGAIN, "A `manifest` row of kind image or index agrees with its bytes: they parse, and name its subject.";
+    R15, "R15", Error, DEFECT, "`manifest-reference` rows mirror what the bytes of the manifests name.";
     B1, "B1", Error, HEAL, "Every `blob` row has a file of its size.";
     B2, "B2", Warning, EXTRA, "Every file below `blobs/` has a `blob` row.";
     BN, "B2", Note, WAIT, "Every file below `blobs/` has a `blob` row.";

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pierhead_storage_format::codec::Record;
 use pierhead_storage_format::keys::{
-    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestTagKey, OrganisationKey, ReferrerKey,
-    RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey, TagKey,
+    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey,
+    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
+    TagKey,
 };
 use pierhead_storage_format::records::{
-    BlobRecord, CounterRecord, ManifestKind, ManifestRecord, OrganisationRecord, Present, ReferrerRecord,
-    RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
+    BlobRecord, CounterRecord, ManifestKind, ManifestRecord, OrganisationRecord, Present, ReferenceRecord,
+    ReferenceRole, ReferrerRecord, RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
 };
 use pierhead_storage_format::{Algorithm, Digest, paths};
 use sha2::{Digest as _, Sha256};
@@ -86,18 +87,22 @@ impl Store {
 
     fn manifest(&mut self, repository: u64, kind: ManifestKind, text: &str) -> Digest {
         let digest = self.keep(text.as_bytes());
-        let found = references::references(kind, text.as_bytes()).expect("a manifest");
+        let found = references::references(kind, TYPE, text.as_bytes()).expect("a manifest");
         let artifact_type = found.subject.map(|_| "application/vnd.example".to_owned());
         let size = text.len() as u64;
-        for blob in found.blobs {
-            self.change(&RepositoryBlobKey { repository, digest: blob }, |row| row.references += 1);
+        for (named, role) in found.named {
+            if role == ReferenceRole::Blob {
+                self.change(&RepositoryBlobKey { repository, digest: named }, |row| row.references += 1);
+            }
+            let key = ManifestReferenceKey { repository, manifest: digest, digest: named };
+            self.put(&key, &ReferenceRecord { role });
         }
         if let Some(subject) = found.subject {
             let record = ReferrerRecord { artifact_type: artifact_type.clone() };
             self.put(&ReferrerKey { repository, subject, digest }, &record);
         }
         let record = ManifestRecord {
-            media_type: "application/json".into(),
+            media_type: TYPE.into(),
             size,
             kind,
             pushed_at: 1,
@@ -154,6 +159,7 @@ impl Blobs for Store {
     }
 }
 
+const TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const WEB: &str = "acme/web";
 const CONFIG: &[u8] = b"config";
 const LAYER: &[u8] = b"a layer";
@@ -177,6 +183,11 @@ fn signature() -> String {
     )
 }
 
+/// Of a manifest that is not there.
+fn an_index() -> String {
+    format!(r#"{{"manifests":[{{"digest":"{}"}}]}}"#, digest_of(b"absent"))
+}
+
 /// Two repositories that share a layer; tags, an index, a referrer, an opaque manifest, a blob no
 /// manifest names and one no row names any more.
 fn healthy() -> Store {
@@ -192,7 +203,7 @@ fn healthy() -> Store {
     store.tag(1, "v1", v1);
     store.tag(1, "latest", v1);
     store.manifest(1, ManifestKind::Image, &signature());
-    let index = store.manifest(1, ManifestKind::Index, r#"{"manifests":[{"digest":"sha256:absent"}]}"#);
+    let index = store.manifest(1, ManifestKind::Index, &an_index());
     store.tag(1, "all", index);
     let opaque = store.manifest(2, ManifestKind::Opaque, "not even JSON");
     store.tag(2, "v1", opaque);
@@ -211,6 +222,11 @@ fn blob(bytes: &[u8]) -> BlobKey {
 
 fn web_manifest(text: &str) -> ManifestKey {
     ManifestKey { repository: 1, digest: digest_of(text.as_bytes()) }
+}
+
+fn image_names(bytes: &[u8]) -> ManifestReferenceKey {
+    let manifest = digest_of(image().as_bytes());
+    ManifestReferenceKey { repository: 1, manifest, digest: digest_of(bytes) }
 }
 
 fn tag(name: &str) -> TagKey {
@@ -370,6 +386,17 @@ const METADATA: &[Fixture] = &[
         store.change(&key, |row| row.subject = Some(subject));
         let referrer = ReferrerKey { repository: 1, subject, digest: key.digest };
         store.put(&referrer, &ReferrerRecord { artifact_type: None });
+    }),
+    ("a reference without its row", "R15", |store| store.drop(&image_names(LAYER))),
+    ("a reference of another role", "R15", |store| {
+        store.change(&image_names(LAYER), |row| row.role = ReferenceRole::Foreign);
+    }),
+    ("a row for what a manifest does not name", "R15", |store| {
+        store.put(&image_names(OTHER), &ReferenceRecord { role: ReferenceRole::Child });
+    }),
+    ("a row of a manifest that is not there", "R15", |store| {
+        let key = ManifestReferenceKey { manifest: digest_of(b"gone"), ..image_names(LAYER) };
+        store.put(&key, &ReferenceRecord { role: ReferenceRole::Blob });
     }),
 ];
 
