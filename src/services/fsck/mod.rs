@@ -28,7 +28,7 @@ use std::error::Error;
 use pierhead_storage_format::Digest;
 
 pub use disk::DiskBlobs;
-pub use report::{Counts, Finding, INVARIANTS, Invariant, MAX_FINDINGS, Report, Severity};
+pub use report::{Counts, Finding, INVARIANTS, Invariant, MAX_FINDINGS, METADATA, Report, Severity};
 pub use rows::{OutOfOrder, Packed, Rows};
 
 /// Digests whose references are recounted in one pass; about 100 bytes each.

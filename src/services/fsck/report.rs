@@ -61,7 +61,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds a finding, also one of another room (journal, snapshots, index).
+    /// Adds a finding.
     pub fn add(&mut self, finding: Finding) {
         let count = self.by_id.entry(finding.id).or_default();
         *count += 1;
@@ -74,6 +74,15 @@ impl Report {
     /// Adds a finding of an invariant of this room.
     pub(super) fn find(&mut self, invariant: &Invariant, what: String) {
         self.add(Finding { id: invariant.id, severity: invariant.severity, what, advice: invariant.advice });
+    }
+
+    /// Adds a finding of the metadata's own check by its id (M1 to M8).
+    pub fn add_metadata(&mut self, id: &'static str, what: String) {
+        let (severity, advice) = METADATA
+            .iter()
+            .find(|(known, ..)| *known == id)
+            .map_or((Severity::Error, RESTORE), |(_, severity, advice)| (*severity, *advice));
+        self.add(Finding { id, severity, what, advice });
     }
 
     /// Whether nothing is wrong; what start-up clears by itself is not.
@@ -102,6 +111,23 @@ const RESTORE: &str =
 const EXTRA: &str = "the file only takes space; move it away once no backup needs it";
 const WAIT: &str = "nothing: the next start removes it";
 const HEAL: &str = "push an image that contains it again: a push replaces damaged bytes; check the disk";
+
+const REBUILT: &str = "no content is lost: the next start rebuilds the index; report this as a defect";
+const STANDS_IN: &str = "an older snapshot and the journal stand in; check the disk";
+const CUT: &str = "nothing: it was never acknowledged, and the next start leaves it out";
+const CLEARED: &str = "nothing: the next start removes or rebuilds it";
+
+/// What the metadata's own check finds, by id; stated in `FORMAT.md` too.
+pub const METADATA: &[(&str, Severity, &str)] = &[
+    ("M1", Severity::Error, RESTORE),
+    ("M2", Severity::Note, CUT),
+    ("M3", Severity::Warning, REBUILT),
+    ("M4", Severity::Warning, STANDS_IN),
+    ("M5", Severity::Note, CLEARED),
+    ("M6", Severity::Error, RESTORE),
+    ("M7", Severity::Note, CLEARED),
+    ("M8", Severity::Error, RESTORE),
+];
 
 macro_rules! invariants {
     ($($name:ident, $id:literal, $severity:ident, $advice:ident, $holds:literal;)*) => {
