@@ -30,6 +30,16 @@ impl References {
         self.named.iter().filter(|(_, role)| **role == ReferenceRole::Blob).map(|(digest, _)| digest)
     }
 
+    /// A config or layer that was absent when the manifest was pushed, where the settings allow
+    /// that, is noted so in its row; the bytes cannot say it.
+    pub fn note_absent(&mut self, recorded: &BTreeMap<Digest, ReferenceRole>) {
+        for (digest, role) in &mut self.named {
+            if *role == ReferenceRole::Blob && recorded.get(digest) == Some(&ReferenceRole::Absent) {
+                *role = ReferenceRole::Absent;
+            }
+        }
+    }
+
     fn add(&mut self, digest: &str, role: ReferenceRole) -> Option<()> {
         let kept = self.named.entry(digest.parse().ok()?).or_insert(role);
         if role == ReferenceRole::Blob {

@@ -142,8 +142,8 @@ macro_rules! invariants {
 invariants! {
     R1, "R1", Error, PUSH_AGAIN, "Every tag names a manifest row of its repository.";
     R2, "R2", Error, DEFECT, "`manifest-tag` rows mirror `tag` rows.";
-    R3, "R3", Error, PUSH_AGAIN, "Config and layers of every image manifest, but non-distributable layers, are `repository-blob` rows of its repository.";
-    R4, "R4", Error, DEFECT, "`repository-blob.references` is the number of image manifests of that repository that name the blob.";
+    R3, "R3", Error, PUSH_AGAIN, "Config and layers of every image manifest, but non-distributable layers and those noted as absent, are `repository-blob` rows of its repository.";
+    R4, "R4", Error, DEFECT, "`repository-blob.references` is the number of image manifests of that repository that name the blob and do not note it as absent.";
     R5, "R5", Error, DEFECT, "`blob.references` is the number of `repository-blob` rows and `manifest` rows of that digest.";
     R6, "R6", Error, DEFECT, "`blob-repository` rows mirror `repository-blob` rows.";
     R7, "R7", Error, DEFECT, "`referrer` rows mirror the subjects of `manifest` rows.";
@@ -154,7 +154,7 @@ invariants! {
     R12, "R12", Error, RESTORE, "Every key parses and every record decodes.";
     R13, "R13", Error, PUSH_AGAIN, "Every `manifest` row and `repository-blob` row has a `blob` row of the same size.";
     R14, "R14", Error, PUSH_AGAIN, "A `manifest` row of kind image or index agrees with its bytes: they parse, and name its subject.";
-    R15, "R15", Error, DEFECT, "`manifest-reference` rows mirror what the bytes of the manifests name.";
+    R15, "R15", Error, DEFECT, "`manifest-reference` rows mirror what the bytes of the manifests name; a config or layer may be noted as absent.";
     B1, "B1", Error, HEAL, "Every `blob` row has a file of its size.";
     B2, "B2", Warning, EXTRA, "Every file below `blobs/` has a `blob` row.";
     BN, "B2", Note, WAIT, "Every file below `blobs/` has a `blob` row.";

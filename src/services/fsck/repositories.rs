@@ -8,7 +8,7 @@ use pierhead_storage_format::keys::{
     BlobKey, BlobRepositoryKey, ManifestKey, ManifestReferenceKey, ManifestTagKey, ReferrerKey,
     RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TagKey,
 };
-use pierhead_storage_format::records::{ManifestRecord, RepositoryCounters};
+use pierhead_storage_format::records::{ManifestRecord, ReferenceRole, RepositoryCounters};
 
 use super::references::{References, references};
 use super::report::{B3, R1, R2, R3, R4, R6, R7, R8, R13, R14, R15};
@@ -119,9 +119,9 @@ impl Check<'_> {
             self.stored_with_size("manifest", at.name, &digest, record.size)?;
             self.referrer_row(at, &digest, &record)?;
             match self.manifest_references(at.name, &digest, &record)? {
-                Some(references) => {
+                Some(mut references) => {
+                    self.reference_rows(at, &digest, &mut references)?;
                     references.blobs().for_each(|blob| tally.bump(blob));
-                    self.reference_rows(at, &digest, &references)?;
                     self.references_are_linked(at, &digest, &references)
                 }
                 None => {
@@ -208,22 +208,33 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// R15 from the side of the manifest; memory is that of one manifest.
-    fn reference_rows(
-        &mut self,
-        at: &Repository<'_>,
-        digest: &Digest,
-        references: &References,
-    ) -> Result<(), Unreadable> {
+    /// The roles on record for a manifest; memory is that of one manifest.
+    fn recorded_roles(
+        &self,
+        id: u64,
+        manifest: &Digest,
+    ) -> Result<BTreeMap<Digest, ReferenceRole>, Unreadable> {
         let mut recorded = BTreeMap::new();
         each::<ManifestReferenceKey>(
             self.rows,
-            &ManifestReferenceKey::prefix(at.id, digest),
+            &ManifestReferenceKey::prefix(id, manifest),
             |key, record| {
                 recorded.insert(key.digest, record.role);
                 Ok(())
             },
         )?;
+        Ok(recorded)
+    }
+
+    /// R15 from the side of the manifest.
+    fn reference_rows(
+        &mut self,
+        at: &Repository<'_>,
+        digest: &Digest,
+        references: &mut References,
+    ) -> Result<(), Unreadable> {
+        let recorded = self.recorded_roles(at.id, digest)?;
+        references.note_absent(&recorded);
         if recorded != references.named {
             let what =
                 format!("the reference rows of manifest {digest} of {} are not what it names", at.name);
@@ -297,7 +308,8 @@ impl Check<'_> {
     fn count_references(&self, id: u64, tally: &mut Tally) -> Result<(), Unreadable> {
         each::<ManifestKey>(self.rows, &ManifestKey::prefix(id), |key, record| {
             if let Content::Good(bytes) = self.blobs.read(&key.digest)? {
-                let found = references(record.kind, &record.media_type, &bytes).unwrap_or_default();
+                let mut found = references(record.kind, &record.media_type, &bytes).unwrap_or_default();
+                found.note_absent(&self.recorded_roles(id, &key.digest)?);
                 found.blobs().for_each(|blob| tally.bump(blob));
             }
             Ok(())

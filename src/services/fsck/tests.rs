@@ -303,6 +303,26 @@ fn a_damaged_layer_is_found_only_by_a_deep_check() {
 }
 
 #[test]
+fn a_layer_noted_as_absent_need_not_be_there() {
+    let mut store = healthy();
+    store.change(&image_names(LAYER), |row| row.role = ReferenceRole::Absent);
+    store.change(&web_blob(LAYER), |row| row.references -= 1);
+    for tally in [1, TALLY] {
+        assert_eq!(run(&store, true, tally).expect("readable").findings, []);
+    }
+    store.drop(&web_blob(LAYER));
+    store.drop(&BlobRepositoryKey { digest: digest_of(LAYER), name: WEB.into() });
+    store.change(&blob(LAYER), |blob| blob.references -= 1);
+    store.change(&RepositoryCountersKey { repository: 1 }, |counters| {
+        counters.blobs -= 1;
+        counters.bytes -= LAYER.len() as u64;
+    });
+    for tally in [1, TALLY] {
+        assert_eq!(run(&store, true, tally).expect("readable").findings, []);
+    }
+}
+
+#[test]
 fn a_file_that_start_up_will_clear_is_only_noted() {
     let mut store = healthy();
     store.files.insert(path_of(&digest_of(b"extra")), b"extra".to_vec());

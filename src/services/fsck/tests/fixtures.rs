@@ -139,6 +139,12 @@ pub(super) const METADATA_ROWS: &[Fixture] = &[
     ("a reference of another role", "R15", |store| {
         store.change(&image_names(LAYER), |row| row.role = ReferenceRole::Foreign);
     }),
+    ("a blob noted as absent but counted", "R4", |store| {
+        store.change(&image_names(LAYER), |row| row.role = ReferenceRole::Absent);
+    }),
+    ("a foreign layer noted as absent", "R15", |store| {
+        store.change(&image_names(b"foreign"), |row| row.role = ReferenceRole::Absent);
+    }),
     ("a row for what a manifest does not name", "R15", |store| {
         store.put(&image_names(OTHER), &ReferenceRecord { role: ReferenceRole::Child });
     }),
