@@ -21,7 +21,8 @@ use crate::config::Settings;
 use crate::jobs::Jobs;
 use crate::seams::{OsRandom, SystemClock, tasks};
 use crate::server::{self, App, Ended, PeerFacts, Phase, Server, Stop, Tls};
-use crate::services::access::{Access, Rules};
+use crate::services;
+use crate::services::access::{Access, Action, Actor, Resource, Rules};
 use crate::services::images::{Images, PushRules, Shelves};
 use crate::services::uploads::{Limits, Uploads};
 
@@ -59,8 +60,9 @@ pub async fn serve(
     let storage = settings.storage.clone();
     let store = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
     let (images, uploads) = services(&settings, &store);
-    let jobs = jobs(&store, &uploads);
-    let registry = Registry::new(Access::new(Rules::Lab), images, uploads, registry_settings(&settings));
+    let access = Access::new(Rules::Lab);
+    let jobs = jobs(&store, access, &uploads);
+    let registry = Registry::new(access, images, uploads, registry_settings(&settings));
     let app = Arc::new(Appliance { health: health(&stop, &store), registry });
 
     let ended = run(&settings, app, Edge { tls, signals, stop }, listening).await;
@@ -151,7 +153,7 @@ fn registry_settings(settings: &Settings) -> registry::Settings {
     }
 }
 
-fn jobs(store: &Store, uploads: &Uploads) -> Jobs {
+fn jobs(store: &Store, access: Access, uploads: &Uploads) -> Jobs {
     let mut jobs = Jobs::new();
     let reserve = Arc::clone(&store.reserve);
     jobs.every(BALLAST_EVERY, move || {
@@ -167,13 +169,22 @@ fn jobs(store: &Store, uploads: &Uploads) -> Jobs {
     jobs.every(SESSIONS_EVERY, move || {
         let uploads = uploads.clone();
         async move {
-            let ended = uploads.expire().await;
-            if ended > 0 {
-                tracing::info!(ended, open = uploads.open_sessions(), "ended idle upload sessions");
+            match expire(access, &uploads).await {
+                Ok(0) => {}
+                Ok(ended) => {
+                    tracing::info!(ended, open = uploads.open_sessions(), "ended idle upload sessions")
+                }
+                Err(error) => tracing::error!(%error, "idle upload sessions could not be ended"),
             }
         }
     });
     jobs
+}
+
+async fn expire(access: Access, uploads: &Uploads) -> Result<usize, services::error::Error> {
+    let actor = Actor::System("session expiry");
+    let permit = access.authorise(&actor, Action::MaintainStore, Resource::Registry)?;
+    uploads.expire(&permit).await
 }
 
 fn open_tls(settings: &Settings) -> Result<Option<Arc<Tls>>, StartError> {
