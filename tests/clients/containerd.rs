@@ -1,6 +1,8 @@
 //! containerd alone, driven by ctr.
 
-use crate::support::clients::{Client, Daemon, Runnable, Scratch, pack_layout, require_as_root, write_layout};
+use crate::support::clients::{
+    Client, Daemon, Runnable, Scratch, pack_layout, require_as_root, write_layout,
+};
 use crate::support::{Server, sha256};
 
 const TOOLS: [&str; 4] = ["containerd", "ctr", "runc", "busybox"];

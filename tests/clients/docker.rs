@@ -20,9 +20,20 @@ impl Docker {
         let host = format!("unix://{}", scratch.text("d.sock"));
         let (data, exec, pid) = (scratch.text("data"), scratch.text("exec"), scratch.text("d.pid"));
         let arguments = [
-            "--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs",
-            "--exec-opt", "native.cgroupdriver=cgroupfs", "-H", &host,
-            "--data-root", &data, "--exec-root", &exec, "--pidfile", &pid,
+            "--iptables=false",
+            "--ip6tables=false",
+            "--bridge=none",
+            "--storage-driver=vfs",
+            "--exec-opt",
+            "native.cgroupdriver=cgroupfs",
+            "-H",
+            &host,
+            "--data-root",
+            &data,
+            "--exec-root",
+            &exec,
+            "--pidfile",
+            &pid,
         ];
         let client = Client::new("docker").always(&["--config", &scratch.text("config"), "-H", &host]);
         // The classic builder: BuildKit wants a plugin that Debian's package does not have.
@@ -121,6 +132,7 @@ fn docker_is_told_clearly_that_an_image_does_not_exist() {
         return;
     }
     let (server, docker) = (Server::shared(), Docker::start());
-    let (succeeded, output) = docker.client.attempt(&["pull", &format!("{}/no/such:image", server.address())]);
+    let (succeeded, output) =
+        docker.client.attempt(&["pull", &format!("{}/no/such:image", server.address())]);
     assert!(!succeeded && (output.contains("manifest unknown") || output.contains("not found")), "{output}");
 }

@@ -5,12 +5,20 @@ use crate::support::{Server, sha256};
 
 /// podman and buildah share their storage's layout and most options.
 fn client(name: &str, scratch: &Scratch, storage: &str) -> Client {
-    let containers = scratch.write("containers.conf", "[containers]\ndefault_ulimits=[\"nofile=1024:1024\",\"nproc=1024:1024\"]\n");
-    let policy = scratch.write("home/.config/containers/policy.json", r#"{"default":[{"type":"insecureAcceptAnything"}]}"#);
+    let containers = scratch.write(
+        "containers.conf",
+        "[containers]\ndefault_ulimits=[\"nofile=1024:1024\",\"nproc=1024:1024\"]\n",
+    );
+    let policy = scratch
+        .write("home/.config/containers/policy.json", r#"{"default":[{"type":"insecureAcceptAnything"}]}"#);
     let registries = scratch.write("registries.conf", "unqualified-search-registries = []\n");
     let (root, run) = (scratch.text(&format!("{storage}/root")), scratch.text(&format!("{storage}/run")));
     let client = Client::new(name).always(&["--root", &root, "--runroot", &run, "--storage-driver", "vfs"]);
-    let client = if name == "podman" { client.always(&["--cgroup-manager", "cgroupfs", "--runtime", "runc"]) } else { client };
+    let client = if name == "podman" {
+        client.always(&["--cgroup-manager", "cgroupfs", "--runtime", "runc"])
+    } else {
+        client
+    };
     let text = |path: std::path::PathBuf| path.to_str().expect("a plain path").to_owned();
     client
         .environment("CONTAINERS_CONF", &text(containers))
@@ -44,7 +52,8 @@ fn podman_builds_pushes_pulls_and_runs_an_image() {
 
     let cold = client("podman", &scratch, "second");
     cold.run(&["pull", "--tls-verify=false", &name]);
-    let config = seen.json()["config"]["digest"].as_str().expect("a digest").trim_start_matches("sha256:").to_owned();
+    let config =
+        seen.json()["config"]["digest"].as_str().expect("a digest").trim_start_matches("sha256:").to_owned();
     let id = cold.run(&["image", "inspect", "--format", "{{.Id}}", &name]);
     assert_eq!(id.trim(), config, "the image that was pushed");
     let said = cold.run(&["run", "--rm", "--network=none", &name]);
@@ -87,10 +96,16 @@ fn buildah_builds_pushes_and_pulls_an_image() {
 
     let cold = client("buildah", &scratch, "second");
     let id = cold.run(&["pull", "-q", "--tls-verify=false", &name]);
-    assert!(id.contains(seen.json()["config"]["digest"].as_str().expect("a digest").trim_start_matches("sha256:")), "{id}");
+    assert!(
+        id.contains(
+            seen.json()["config"]["digest"].as_str().expect("a digest").trim_start_matches("sha256:")
+        ),
+        "{id}"
+    );
     let container = cold.run(&["from", "--pull-never", &name]);
     let folder = cold.run(&["mount", container.trim()]);
-    let proof = std::fs::read_to_string(std::path::Path::new(folder.trim()).join("proof")).expect("a file of the image");
+    let proof = std::fs::read_to_string(std::path::Path::new(folder.trim()).join("proof"))
+        .expect("a file of the image");
     assert_eq!(proof, "buildah was here\n");
     cold.run(&["rm", container.trim()]);
 }

@@ -27,7 +27,6 @@ fn skopeo_copies_an_image_in_and_out_byte_for_byte() {
     let (server, scratch) = (Server::shared(), Scratch::new());
     let repository = server.repository();
     let skopeo = skopeo(&scratch);
-    // Uncompressed layers with random bytes would be compressed on the way; these say they are gzip.
     let image = Image::random(&mut Rng::named("skopeo copy"), Kind::Oci, &[100_000, 3_000_000]);
     let digest = write_layout(&scratch, "in", &[("amd64", &image)]);
     let remote = format!("docker://{}/{}", server.address(), repository.name);
@@ -137,7 +136,10 @@ fn skopeo_pushes_the_same_image_again_without_sending_a_blob() {
     let skopeo = skopeo(&scratch);
     let push = || {
         let remote = format!("docker://{}/{}:v1", server.address(), repository.name);
-        skopeo.run(&[&["--debug", "copy"], &PLAIN[..], &[&format!("oci:{}:v1", scratch.text("in")), &remote]].concat())
+        skopeo.run(
+            &[&["--debug", "copy"], &PLAIN[..], &[&format!("oci:{}:v1", scratch.text("in")), &remote]]
+                .concat(),
+        )
     };
     assert!(push().contains("PATCH"), "the first push uploads");
     let again = push();

@@ -23,8 +23,17 @@ fn every_answer_below_v2_names_the_protocol() {
 fn unknown_routes_are_404() {
     let server = Server::shared();
     let unknown = [
-        "/v2/a/b", "/v2/a/b/", "/v2/a/b/nothing/x", "/v2/a/b/tags", "/v2/a/b/tags/other", "/v2/a/b/blobs/",
-        "/v2/a/b/manifests/", "/v2/a/b/referrers/", "/v1/search", "/v3/", "/nothing-here",
+        "/v2/a/b",
+        "/v2/a/b/",
+        "/v2/a/b/nothing/x",
+        "/v2/a/b/tags",
+        "/v2/a/b/tags/other",
+        "/v2/a/b/blobs/",
+        "/v2/a/b/manifests/",
+        "/v2/a/b/referrers/",
+        "/v1/search",
+        "/v3/",
+        "/nothing-here",
     ];
     for target in unknown {
         let answer = server.http().get(target).send();
@@ -73,8 +82,11 @@ fn the_answer_to_head_has_the_length_of_get_and_no_body() {
     assert_eq!(head.need("content-length"), "3000");
     // The bare socket: nothing may follow the head.
     let raw = server.http().raw(
-        format!("HEAD {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", repository.path(&format!("blobs/{digest}")))
-            .as_bytes(),
+        format!(
+            "HEAD {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            repository.path(&format!("blobs/{digest}"))
+        )
+        .as_bytes(),
     );
     assert!(raw.ends_with(b"\r\n\r\n"), "{}", String::from_utf8_lossy(&raw));
 }

@@ -20,11 +20,16 @@ fn a_blob_comes_back_byte_for_byte_with_digest_and_length() {
     for length in [0, 1, 4095, 4096, 4097, 1 << 20, (1 << 20) + 1, 5 << 20] {
         let content = rng.bytes(length);
         let digest = repository.push_blob(&content);
-        for answer in [repository.get(&format!("blobs/{digest}")), repository.head(&format!("blobs/{digest}"))] {
+        for answer in
+            [repository.get(&format!("blobs/{digest}")), repository.head(&format!("blobs/{digest}"))]
+        {
             let answer = answer.expect(200);
             assert_eq!(answer.need("docker-content-digest"), digest);
             assert_eq!(answer.need("content-length"), length.to_string());
-            assert!(answer.header("content-type").is_some_and(|kind| kind == "application/octet-stream"), "{answer}");
+            assert!(
+                answer.header("content-type").is_some_and(|kind| kind == "application/octet-stream"),
+                "{answer}"
+            );
             assert!(answer.asked.starts_with("HEAD") || answer.body == content, "{length} bytes differ");
         }
     }
@@ -67,7 +72,15 @@ fn a_malformed_digest_is_400_digest_invalid() {
     let repository = server.repository();
     let long = format!("sha256:{}", "a".repeat(65));
     let upper = format!("sha256:{}", "A".repeat(64));
-    let bad = ["sha256:abc", "sha256:", "md5:d41d8cd98f00b204e9800998ecf8427e", "sha256", &long, &upper, "sha512:00"];
+    let bad = [
+        "sha256:abc",
+        "sha256:",
+        "md5:d41d8cd98f00b204e9800998ecf8427e",
+        "sha256",
+        &long,
+        &upper,
+        "sha512:00",
+    ];
     for digest in bad {
         repository.get(&format!("blobs/{digest}")).refused(400, "DIGEST_INVALID");
     }
@@ -114,7 +127,16 @@ fn an_unsatisfiable_range_is_416_and_names_the_length() {
 fn a_range_that_is_no_range_or_several_gives_the_whole_blob() {
     let server = Server::shared();
     let (content, path) = blob_in(&server.repository(), "odd ranges");
-    let odd = ["bytes=0-10,20-30", "bytes=0-10, -5", "items=0-10", "bytes=a-b", "bytes=", "bytes=-", "0-10", "bytes=1--2"];
+    let odd = [
+        "bytes=0-10,20-30",
+        "bytes=0-10, -5",
+        "items=0-10",
+        "bytes=a-b",
+        "bytes=",
+        "bytes=-",
+        "0-10",
+        "bytes=1--2",
+    ];
     for range in odd {
         let answer = server.http().get(&path).header("Range", range).send().expect(200);
         assert!(answer.body == content, "{range}");
@@ -126,7 +148,12 @@ fn a_range_beyond_every_number_is_answered_and_harms_nothing() {
     let server = Server::shared();
     let (content, path) = blob_in(&server.repository(), "huge ranges");
     let huge = "9".repeat(40);
-    for range in [format!("bytes=0-{huge}"), format!("bytes={huge}-"), format!("bytes=-{huge}"), format!("bytes={huge}-{huge}")] {
+    for range in [
+        format!("bytes=0-{huge}"),
+        format!("bytes={huge}-"),
+        format!("bytes=-{huge}"),
+        format!("bytes={huge}-{huge}"),
+    ] {
         let answer = server.http().get(&path).header("Range", &range).send();
         assert!([200, 206, 416].contains(&answer.status), "{answer}");
         assert!(answer.status == 416 || answer.body == content, "{range}");
@@ -143,7 +170,9 @@ fn ranges_of_a_large_blob_meet_without_gap_or_overlap() {
     let mut got = Vec::new();
     for start in (0..content.len()).step_by((1 << 20) + 7) {
         let end = (start + (1 << 20) + 6).min(content.len() - 1);
-        got.extend(server.http().get(&path).header("Range", format!("bytes={start}-{end}")).send().expect(206).body);
+        got.extend(
+            server.http().get(&path).header("Range", format!("bytes={start}-{end}")).send().expect(206).body,
+        );
     }
     assert!(got == content);
 }
@@ -168,7 +197,9 @@ fn a_resumed_download_gets_its_range_only_if_the_blob_is_the_same() {
     let server = Server::shared();
     let (content, path) = blob_in(&server.repository(), "if-range");
     let tag = server.http().head(&path).send().expect(200).need("etag").to_owned();
-    let ask = |validator: &str| server.http().get(&path).header("Range", "bytes=100-").header("If-Range", validator).send();
+    let ask = |validator: &str| {
+        server.http().get(&path).header("Range", "bytes=100-").header("If-Range", validator).send()
+    };
     assert!(ask(&tag).expect(206).body == content[100..]);
     assert!(ask("\"other\"").expect(200).body == content);
 }

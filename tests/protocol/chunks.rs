@@ -76,7 +76,9 @@ fn a_last_chunk_out_of_order_is_416_and_the_session_survives() {
     let digest = sha256(&content);
     let location = patch(&repository, &repository.begin(), 0, 3000, &content[..3000]).expect(202).location();
     let target = with_query(&location, &format!("digest={digest}"));
-    let put = |range: &str, body: &[u8]| server.http().put(&target).header("Content-Range", range).body(body).send();
+    let put = |range: &str, body: &[u8]| {
+        server.http().put(&target).header("Content-Range", range).body(body).send()
+    };
     put("4000-5999", &content[4000..]).expect(416);
     assert_eq!(range_of(&repository, &location), "0-2999");
     put("3000-5999", &content[3000..]).expect(201);
@@ -88,7 +90,8 @@ fn a_content_range_that_is_none_is_refused_and_the_session_survives() {
     let repository = server.repository();
     let location = patch(&repository, &repository.begin(), 0, 100, &[1; 100]).expect(202).location();
     let huge = format!("100-{}", "9".repeat(30));
-    for range in ["abc", "", "-", "100", "100-", "-199", "199-100", "-1-5", "100-199-299", "0x64-0xc7", &huge] {
+    for range in ["abc", "", "-", "100", "100-", "-199", "199-100", "-1-5", "100-199-299", "0x64-0xc7", &huge]
+    {
         let answer = server.http().patch(&location).header("Content-Range", range).body(vec![2; 100]).send();
         assert!([400, 416].contains(&answer.status), "{range:?}: {answer}");
         assert_eq!(range_of(&repository, &location), "0-99", "{range:?}");
@@ -113,7 +116,8 @@ fn a_body_longer_or_shorter_than_its_content_range_is_refused_and_not_kept() {
 fn a_content_range_may_be_written_in_http_s_own_words() {
     let server = Server::shared();
     let location = server.repository().begin();
-    let written = server.http().patch(&location).header("Content-Range", "bytes 0-99/*").body(vec![4; 100]).send();
+    let written =
+        server.http().patch(&location).header("Content-Range", "bytes 0-99/*").body(vec![4; 100]).send();
     // Not in the specification; clients that send it are served or clearly refused.
     assert!([202, 400, 416].contains(&written.status), "{written}");
 }

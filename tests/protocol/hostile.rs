@@ -17,7 +17,10 @@ fn assert_refused(server: &Server, case: &str, request: &[u8]) {
     let raw = server.http().raw(request);
     let got = statuses(&raw);
     // 501 and 505 are HTTP's own refusals of a coding and a version.
-    assert!(got.iter().all(|status| (400..500).contains(status) || [501, 505].contains(status)), "{case}: {got:?}");
+    assert!(
+        got.iter().all(|status| (400..500).contains(status) || [501, 505].contains(status)),
+        "{case}: {got:?}"
+    );
     server.http().get("/v2/").send().expect(200);
 }
 
@@ -66,7 +69,8 @@ fn lengths_that_lie_are_refused_and_the_session_survives() {
         ("chunked, not last", "Transfer-Encoding: chunked, gzip\r\n".into()),
     ];
     for (case, header) in headers {
-        let request = format!("PATCH {location} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\nhello");
+        let request =
+            format!("PATCH {location} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\nhello");
         assert_refused(&server, case, request.as_bytes());
         assert_eq!(server.http().get(&location).send().expect(204).need("range"), "0-0", "{case}");
     }
@@ -114,9 +118,22 @@ fn length_and_chunks_together_never_smuggle_a_second_request() {
 fn targets_of_every_odd_kind_are_refused() {
     let server = Server::shared();
     let table = [
-        "/v2/a/b/tags/list?n=1&n=-1", "/v2/a%/b/tags/list", "/v2/a%zz/b/tags/list", "/v2/a/b/manifests/%ff%fe", "/v2/a/b/manifests/",
-        "/v2/a/b/blobs/sha256:%00", "/v2//tags/list", "/v2/tags/list", "/v2/a/b/tags/list/", "//v2/", "/v2/a/b/blobs/uploads/%2e%2e%2f%2e%2e",
-        "/v2/a/b/blobs/uploads/../../../../etc/passwd", "/v2/a/b/blobs/uploads/%00", "/%00", "/v2/%0d%0aX-A:%20b/tags/list", "*",
+        "/v2/a/b/tags/list?n=1&n=-1",
+        "/v2/a%/b/tags/list",
+        "/v2/a%zz/b/tags/list",
+        "/v2/a/b/manifests/%ff%fe",
+        "/v2/a/b/manifests/",
+        "/v2/a/b/blobs/sha256:%00",
+        "/v2//tags/list",
+        "/v2/tags/list",
+        "/v2/a/b/tags/list/",
+        "//v2/",
+        "/v2/a/b/blobs/uploads/%2e%2e%2f%2e%2e",
+        "/v2/a/b/blobs/uploads/../../../../etc/passwd",
+        "/v2/a/b/blobs/uploads/%00",
+        "/%00",
+        "/v2/%0d%0aX-A:%20b/tags/list",
+        "*",
     ];
     for target in table {
         let answer = server.http().get(target).send();
@@ -133,7 +150,9 @@ fn odd_query_strings_are_refused_or_ignored_never_a_failure() {
     let image = Image::small(&mut Rng::named("odd queries"));
     repository.push("v1", &image);
     let long = format!("last={}", "z".repeat(5000));
-    for query in ["%", "&&&", "=", "a=b=c", "n=1&last=%ff", "last=%00", "last=..%2F..", "?", &long, "n=1;last=a"] {
+    for query in
+        ["%", "&&&", "=", "a=b=c", "n=1&last=%ff", "last=%00", "last=..%2F..", "?", &long, "n=1;last=a"]
+    {
         let answer = repository.get(&format!("tags/list?{query}"));
         assert!([200, 400].contains(&answer.status), "{answer}");
     }
@@ -146,9 +165,18 @@ fn headers_that_do_not_parse_are_refused_or_ignored_never_a_failure() {
     let image = Image::small(&mut Rng::named("odd headers"));
     let digest = repository.push("v1", &image);
     let table = [
-        ("Range", "bytes=0-\u{fc}"), ("If-None-Match", "no quotes"), ("If-None-Match", "\"open"), ("Accept", "\u{1F600}"),
-        ("Content-Type", "nonsense"), ("Authorization", "Basic !!!!"), ("Authorization", "Bearer"), ("Expect", "miracles"),
-        ("If-Modified-Since", "yesterday"), ("X-Forwarded-For", "999.999.999.999"), ("Cookie", ";;;==="), ("TE", "a,b,,"),
+        ("Range", "bytes=0-\u{fc}"),
+        ("If-None-Match", "no quotes"),
+        ("If-None-Match", "\"open"),
+        ("Accept", "\u{1F600}"),
+        ("Content-Type", "nonsense"),
+        ("Authorization", "Basic !!!!"),
+        ("Authorization", "Bearer"),
+        ("Expect", "miracles"),
+        ("If-Modified-Since", "yesterday"),
+        ("X-Forwarded-For", "999.999.999.999"),
+        ("Cookie", ";;;==="),
+        ("TE", "a,b,,"),
     ];
     for (name, value) in table {
         let answer = repository.request("GET", &format!("manifests/{digest}")).header(name, value).send();
@@ -170,7 +198,10 @@ fn connections_that_say_nothing_do_not_keep_others_out() {
 fn random_bytes_never_stop_the_server() {
     let server = Server::shared();
     let mut rng = Rng::named("noise");
-    let seed = format!("PUT /v2/a/b/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Type: {}\r\nContent-Length: 2\r\n\r\n{{}}", "a/b");
+    let seed = format!(
+        "PUT /v2/a/b/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Type: {}\r\nContent-Length: 2\r\n\r\n{{}}",
+        "a/b"
+    );
     for _ in 0..300 {
         let mut bytes = seed.clone().into_bytes();
         for _ in 0..=rng.below(6) {
@@ -178,7 +209,11 @@ fn random_bytes_never_stop_the_server() {
             bytes[at] = rng.bytes(1)[0];
         }
         let got = statuses(&server.http().raw(&bytes));
-        assert!(got.iter().all(|status| *status < 500 || [501, 505].contains(status)), "{got:?} for {:?}", String::from_utf8_lossy(&bytes));
+        assert!(
+            got.iter().all(|status| *status < 500 || [501, 505].contains(status)),
+            "{got:?} for {:?}",
+            String::from_utf8_lossy(&bytes)
+        );
     }
     server.http().get("/v2/").send().expect(200);
 }

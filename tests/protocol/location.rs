@@ -19,7 +19,11 @@ fn a_location_is_relative_or_names_the_host_asked_for() {
     let address = server.address().to_string();
     let plain = repository.request("POST", "blobs/uploads/").send().expect(202);
     assert!(names_only(&plain, &[&address]), "{plain}");
-    let named = repository.request("POST", "blobs/uploads/").header("Host", "registry.example:5000").send().expect(202);
+    let named = repository
+        .request("POST", "blobs/uploads/")
+        .header("Host", "registry.example:5000")
+        .send()
+        .expect(202);
     assert!(names_only(&named, &["registry.example:5000"]), "{named}");
 }
 
@@ -27,7 +31,7 @@ fn a_location_is_relative_or_names_the_host_asked_for() {
 fn forwarded_hosts_from_strangers_are_ignored() {
     let server = Server::shared();
     if crate::support::server::external().is_some() {
-        eprintln!("SKIPPED: peers believe everybody's X-Forwarded-Host");
+        crate::support::skipped("peers believe everybody's X-Forwarded-Host");
         return;
     }
     let repository = server.repository();
@@ -45,7 +49,9 @@ fn forwarded_hosts_from_strangers_are_ignored() {
 
 #[test]
 fn forwarded_hosts_from_a_trusted_proxy_are_named_or_the_location_is_relative() {
-    let Some(server) = Server::own(Settings::default().set("SERVER_TRUSTED_PROXIES", "127.0.0.1/32")) else { return };
+    let Some(server) = Server::own(Settings::default().set("SERVER_TRUSTED_PROXIES", "127.0.0.1/32")) else {
+        return;
+    };
     let repository = server.repository();
     let answer = repository
         .request("POST", "blobs/uploads/")
@@ -60,11 +66,15 @@ fn forwarded_hosts_from_a_trusted_proxy_are_named_or_the_location_is_relative() 
 
 #[test]
 fn a_forwarded_host_that_is_none_never_reaches_the_location() {
-    let Some(server) = Server::own(Settings::default().set("SERVER_TRUSTED_PROXIES", "127.0.0.1/32")) else { return };
+    let Some(server) = Server::own(Settings::default().set("SERVER_TRUSTED_PROXIES", "127.0.0.1/32")) else {
+        return;
+    };
     let repository = server.repository();
     let address = server.address().to_string();
-    for odd in ["a b", "evil.example/path?", "user@evil.example", "", "evil\\.example", "[::1", "x:99999999"] {
-        let answer = repository.request("POST", "blobs/uploads/").header("X-Forwarded-Host", odd).send().expect(202);
+    for odd in ["a b", "evil.example/path?", "user@evil.example", "", "evil\\.example", "[::1", "x:99999999"]
+    {
+        let answer =
+            repository.request("POST", "blobs/uploads/").header("X-Forwarded-Host", odd).send().expect(202);
         assert!(names_only(&answer, &[&address]), "{odd:?}: {answer}");
     }
 }

@@ -1,7 +1,8 @@
 //! Manifests: every media type, by tag and by digest, byte for byte, and the refusals.
 
 use crate::support::images::{
-    ABSENT, DOCKER_FOREIGN, OCI_FOREIGN, OCI_INDEX, OCI_MANIFEST, descriptor, index_of, manifest_of, sha256, sha512,
+    ABSENT, DOCKER_FOREIGN, OCI_FOREIGN, OCI_INDEX, OCI_MANIFEST, descriptor, index_of, manifest_of, sha256,
+    sha512,
 };
 use crate::support::{Image, Kind, Response, Rng, Server};
 use serde_json::{Value, json};
@@ -89,13 +90,24 @@ fn unknown_media_types_are_kept_as_opaque_bytes() {
     let opaque: &[(&str, &[u8])] = &[
         ("application/vnd.example.thing.v9+json", br#"{"hello":"world"}"#),
         ("application/vnd.example.binary", &[0, 159, 146, 150, 255]),
-        ("application/vnd.docker.distribution.manifest.v1+prettyjws", br#"{"schemaVersion":1,"name":"x","tag":"y"}"#),
-        ("application/vnd.oci.artifact.manifest.v1+json", br#"{"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}"#),
+        (
+            "application/vnd.docker.distribution.manifest.v1+prettyjws",
+            br#"{"schemaVersion":1,"name":"x","tag":"y"}"#,
+        ),
+        (
+            "application/vnd.oci.artifact.manifest.v1+json",
+            br#"{"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}"#,
+        ),
     ];
     for (number, &(media_type, bytes)) in opaque.iter().enumerate() {
         let tag = format!("opaque{number}");
         repository.put_manifest(&tag, media_type, bytes).expect(201);
-        assert_serves(&repository.get(&format!("manifests/{tag}")).expect(200), media_type, &sha256(bytes), bytes);
+        assert_serves(
+            &repository.get(&format!("manifests/{tag}")).expect(200),
+            media_type,
+            &sha256(bytes),
+            bytes,
+        );
     }
 }
 
@@ -202,7 +214,9 @@ fn bytes_that_are_not_the_digest_in_the_path_are_400_digest_invalid() {
     let digest = image.digest();
     repository.put_manifest(&digest, image.media_type, &longer).refused(400, "DIGEST_INVALID");
     repository.head(&format!("manifests/{digest}")).expect(404);
-    repository.put_manifest("sha256:baddigeststring", image.media_type, &image.manifest).refused(400, "DIGEST_INVALID");
+    repository
+        .put_manifest("sha256:baddigeststring", image.media_type, &image.manifest)
+        .refused(400, "DIGEST_INVALID");
     repository.get("manifests/sha256:baddigeststring").expect_one(&[400, 404]);
 }
 
@@ -229,9 +243,13 @@ fn a_manifest_is_refused_when_a_layer_or_the_config_is_missing() {
                 assert_ne!(number, missing);
                 repository.push_blob(blob);
             }
-            let answer = repository.put_manifest("v1", image.media_type, &image.manifest).expect_one(&[400, 404]);
+            let answer =
+                repository.put_manifest("v1", image.media_type, &image.manifest).expect_one(&[400, 404]);
             assert_eq!(answer.error_code(), "MANIFEST_BLOB_UNKNOWN");
-            assert!(answer.json().to_string().contains(&sha256(parts[missing])), "names the digest: {answer}");
+            assert!(
+                answer.json().to_string().contains(&sha256(parts[missing])),
+                "names the digest: {answer}"
+            );
             repository.head("manifests/v1").expect(404);
             repository.push_blob(parts[missing]);
             repository.put_manifest("v1", image.media_type, &image.manifest).expect(201);
@@ -257,7 +275,8 @@ fn non_distributable_layers_may_be_absent() {
     repository.push_blobs(&image);
     for (kind, foreign) in [(Kind::Oci, OCI_FOREIGN), (Kind::Docker, DOCKER_FOREIGN)] {
         let mut manifest = manifest_of(kind, &image.config, &image.layers);
-        let layer = json!({ "mediaType": foreign, "digest": ABSENT, "size": 99, "urls": ["https://example.com/l"] });
+        let layer =
+            json!({ "mediaType": foreign, "digest": ABSENT, "size": 99, "urls": ["https://example.com/l"] });
         manifest["layers"].as_array_mut().expect("layers").insert(0, layer);
         repository.push_value(Some("foreign"), &manifest);
     }

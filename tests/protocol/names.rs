@@ -8,7 +8,18 @@ fn good_names_are_good() {
     let server = Server::shared();
     let long = format!("org/{}", "a".repeat(124));
     let unique = std::process::id();
-    for name in ["a/b", "a/b/c/d/e/f/g", "o-r--g/x", "org/a.b_c__d-e---f", "org0/1", "0/1", "org/blobs", "org/tags/list", "org/manifests/x", &long] {
+    for name in [
+        "a/b",
+        "a/b/c/d/e/f/g",
+        "o-r--g/x",
+        "org/a.b_c__d-e---f",
+        "org0/1",
+        "0/1",
+        "org/blobs",
+        "org/tags/list",
+        "org/manifests/x",
+        &long,
+    ] {
         let repository = Repository::named(server.http(), name);
         let digest = repository.push_blob(format!("{unique} {name}").as_bytes());
         repository.get(&format!("blobs/{digest}")).expect(200);
@@ -21,8 +32,31 @@ fn bad_names_are_400_name_invalid() {
     let server = Server::shared();
     let long = format!("org/{}", "a".repeat(300));
     let bad = [
-        "A/b", "a/B", "a//b", "-a/b", "a-/b", "a/-b", "a/b-", "_a/b", "a/b_", "a/.b", "a/b.", "a..b/c", "a/b___c", "a._b/c",
-        "a/b%20c", "a/%C3%BC", "a/b%00", "a/b%2f%2fc", "a/b:c", "a/b@c", "a/..%2Fb", "a/%2e%2e/b", "a/b!", "a/*", &long,
+        "A/b",
+        "a/B",
+        "a//b",
+        "-a/b",
+        "a-/b",
+        "a/-b",
+        "a/b-",
+        "_a/b",
+        "a/b_",
+        "a/.b",
+        "a/b.",
+        "a..b/c",
+        "a/b___c",
+        "a._b/c",
+        "a/b%20c",
+        "a/%C3%BC",
+        "a/b%00",
+        "a/b%2f%2fc",
+        "a/b:c",
+        "a/b@c",
+        "a/..%2Fb",
+        "a/%2e%2e/b",
+        "a/b!",
+        "a/*",
+        &long,
     ];
     for name in bad {
         let post = server.http().post(&format!("/v2/{name}/blobs/uploads/")).send();
@@ -35,7 +69,12 @@ fn bad_names_are_400_name_invalid() {
 #[test]
 fn dots_in_a_path_never_climb() {
     let server = Server::shared();
-    for target in ["/v2/../v2/a/tags/list", "/v2/a/../../etc/passwd", "/v2/a/b/blobs/../../../x", "/v2/%2e%2e/%2e%2e/tags/list"] {
+    for target in [
+        "/v2/../v2/a/tags/list",
+        "/v2/a/../../etc/passwd",
+        "/v2/a/b/blobs/../../../x",
+        "/v2/%2e%2e/%2e%2e/tags/list",
+    ] {
         let answer = server.http().get(target).send();
         assert!([400, 404].contains(&answer.status), "{answer}");
     }
@@ -78,7 +117,11 @@ fn bad_tags_are_refused_and_leave_nothing() {
         let answer = repository.put_manifest(tag, OCI_MANIFEST, &image.manifest);
         assert!([400, 404].contains(&answer.status), "{tag}: {answer}");
         let code = answer.error_code();
-        assert!(["TAG_INVALID", "MANIFEST_INVALID", "NAME_INVALID", "DIGEST_INVALID", "MANIFEST_UNKNOWN"].contains(&&*code), "{tag}: {code}");
+        assert!(
+            ["TAG_INVALID", "MANIFEST_INVALID", "NAME_INVALID", "DIGEST_INVALID", "MANIFEST_UNKNOWN"]
+                .contains(&&*code),
+            "{tag}: {code}"
+        );
         let read = repository.get(&format!("manifests/{tag}"));
         assert!([400, 404].contains(&read.status), "{tag}: {read}");
     }

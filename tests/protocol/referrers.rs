@@ -1,6 +1,8 @@
 //! The referrers of a manifest: the list, its filter, and how it follows pushes and deletes.
 
-use crate::support::images::{ABSENT, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, artifact_of, index_of, manifest_of, sha256};
+use crate::support::images::{
+    ABSENT, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, artifact_of, index_of, manifest_of, sha256,
+};
 use crate::support::{Image, Kind, Repository, Rng, Server};
 use serde_json::{Value, json};
 
@@ -17,7 +19,8 @@ fn list(repository: &Repository, digest: &str, query: &str) -> Vec<Value> {
 }
 
 fn digests(list: &[Value]) -> Vec<String> {
-    let mut all: Vec<String> = list.iter().map(|entry| entry["digest"].as_str().expect("a digest").to_owned()).collect();
+    let mut all: Vec<String> =
+        list.iter().map(|entry| entry["digest"].as_str().expect("a digest").to_owned()).collect();
     all.sort_unstable();
     all
 }
@@ -36,7 +39,10 @@ fn a_digest_nobody_refers_to_has_an_empty_list() {
     let repository = server.repository();
     repository.push_blob(b"the repository exists");
     assert!(list(&repository, ABSENT, "").is_empty());
-    assert!(list(&server.repository(), ABSENT, "").is_empty(), "so has one in a repository that does not exist");
+    assert!(
+        list(&server.repository(), ABSENT, "").is_empty(),
+        "so has one in a repository that does not exist"
+    );
 }
 
 #[test]
@@ -74,7 +80,9 @@ fn the_artifact_type_of_an_image_is_its_config_s_and_of_an_index_its_own() {
     index["artifactType"] = json!(BOM);
     let (_, by_index) = repository.push_value(None, &index);
     let entries = list(&repository, &subject.digest(), "");
-    let kind_of = |digest: &str| entries.iter().find(|entry| entry["digest"] == digest).expect("listed")["artifactType"].clone();
+    let kind_of = |digest: &str| {
+        entries.iter().find(|entry| entry["digest"] == digest).expect("listed")["artifactType"].clone()
+    };
     assert_eq!(kind_of(&by_config), "application/vnd.example.config");
     assert_eq!(kind_of(&by_index), BOM);
 }
@@ -92,7 +100,11 @@ fn the_filter_gives_one_artifact_type_and_says_so() {
     both.sort_unstable();
     assert_eq!(digests(&list(&repository, &image.digest(), "")), both);
     let escaped = BOM.replace('/', "%2F").replace('+', "%2B");
-    let table = [(SIGNATURE.to_owned(), vec![signature]), (escaped, vec![bom]), ("application/none".to_owned(), vec![])];
+    let table = [
+        (SIGNATURE.to_owned(), vec![signature]),
+        (escaped, vec![bom]),
+        ("application/none".to_owned(), vec![]),
+    ];
     for (filter, wanted) in table {
         let query = format!("?artifactType={filter}");
         assert_eq!(digests(&list(&repository, &image.digest(), &query)), wanted, "{filter}");
@@ -188,5 +200,9 @@ fn the_fallback_tag_of_old_clients_is_an_ordinary_tag() {
     repository.push_value(Some(&tag), &index_of(Kind::Oci, &[]));
     repository.get(&format!("manifests/{tag}")).expect(200);
     assert!(list(&repository, &image.digest(), "").is_empty());
-    assert_eq!(sha256(b"{}"), "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "{OCI_EMPTY}");
+    assert_eq!(
+        sha256(b"{}"),
+        "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+        "{OCI_EMPTY}"
+    );
 }

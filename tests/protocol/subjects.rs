@@ -19,7 +19,8 @@ fn a_push_by_digest_sets_every_tag_it_names() {
     for digest in [image.digest(), sha512(&image.manifest)] {
         let reference = format!("{digest}?tag=one&tag=two&tag=three.3");
         let put = repository.put_manifest(&reference, image.media_type, &image.manifest).expect(201);
-        let told = put.headers.iter().filter(|(name, _)| name == "oci-tag").flat_map(|(_, value)| value.split(','));
+        let told =
+            put.headers.iter().filter(|(name, _)| name == "oci-tag").flat_map(|(_, value)| value.split(','));
         let mut told: Vec<&str> = told.map(str::trim).collect();
         told.sort_unstable();
         assert_eq!(told, ["one", "three.3", "two"]);

@@ -66,7 +66,13 @@ fn a_repository_without_tags_has_an_empty_list() {
 fn last_starts_after_a_tag_that_need_not_exist() {
     let server = Server::shared();
     let repository = tagged(&server, &["a", "b", "c", "d"]);
-    for (last, wanted) in [("b", vec!["c", "d"]), ("bb", vec!["c", "d"]), ("d", vec![]), ("", vec!["a", "b", "c", "d"]), ("zzz", vec![])] {
+    for (last, wanted) in [
+        ("b", vec!["c", "d"]),
+        ("bb", vec!["c", "d"]),
+        ("d", vec![]),
+        ("", vec!["a", "b", "c", "d"]),
+        ("zzz", vec![]),
+    ] {
         let got = repository.get(&format!("tags/list?last={last}")).expect(200);
         assert_eq!(strings(&got.json()["tags"]), wanted, "last={last}");
     }

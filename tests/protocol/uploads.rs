@@ -52,7 +52,8 @@ fn a_streamed_patch_then_an_empty_put_stores_the_blob() {
     let digest = sha256(&content);
     let patched = server.http().patch(&repository.begin()).chunked(content.chunks(40_001)).send().expect(202);
     assert_eq!(patched.need("range"), format!("0-{}", content.len() - 1));
-    let put = server.http().put(&with_query(&patched.location(), &format!("digest={digest}"))).send().expect(201);
+    let put =
+        server.http().put(&with_query(&patched.location(), &format!("digest={digest}"))).send().expect(201);
     assert_stored(&repository, &put, &digest, &content);
 }
 
@@ -76,7 +77,8 @@ fn the_empty_blob_can_be_pushed_in_every_way() {
     repository.push_blob(b"");
     let repository = server.repository();
     let patched = server.http().patch(&repository.begin()).send().expect(202);
-    let put = server.http().put(&with_query(&patched.location(), &format!("digest={digest}"))).send().expect(201);
+    let put =
+        server.http().put(&with_query(&patched.location(), &format!("digest={digest}"))).send().expect(201);
     assert_stored(&repository, &put, &digest, b"");
 }
 
@@ -109,7 +111,12 @@ fn a_finished_upload_is_gone() {
     let server = Server::shared();
     let location = server.repository().begin();
     let digest = sha256(b"finished");
-    server.http().put(&with_query(&location, &format!("digest={digest}"))).body("finished").send().expect(201);
+    server
+        .http()
+        .put(&with_query(&location, &format!("digest={digest}")))
+        .body("finished")
+        .send()
+        .expect(201);
     server.http().get(&location).send().refused(404, "BLOB_UPLOAD_UNKNOWN");
 }
 
@@ -127,7 +134,13 @@ fn an_upload_belongs_to_its_repository() {
 fn an_unknown_upload_is_404_blob_upload_unknown() {
     let server = Server::shared();
     let repository = server.repository();
-    let ids = ["00000000-0000-4000-8000-000000000000", "no-such-upload", "0123456789abcdef0123456789abcdef", "..", "%2e%2e"];
+    let ids = [
+        "00000000-0000-4000-8000-000000000000",
+        "no-such-upload",
+        "0123456789abcdef0123456789abcdef",
+        "..",
+        "%2e%2e",
+    ];
     for id in ids {
         let answer = repository.get(&format!("blobs/uploads/{id}"));
         assert_eq!(answer.status, 404, "{answer}");
@@ -158,8 +171,11 @@ fn a_finish_without_a_digest_or_with_a_malformed_one_is_400_and_the_session_surv
     let server = Server::shared();
     let repository = server.repository();
     let content = b"survives a bad finish".to_vec();
-    let location = server.http().patch(&repository.begin()).body(content.clone()).send().expect(202).location();
-    for query in ["", "digest=", "digest=sha256:abc", "digest=md5:d41d8cd98f00b204e9800998ecf8427e", "digest=%00"] {
+    let location =
+        server.http().patch(&repository.begin()).body(content.clone()).send().expect(202).location();
+    for query in
+        ["", "digest=", "digest=sha256:abc", "digest=md5:d41d8cd98f00b204e9800998ecf8427e", "digest=%00"]
+    {
         let target = if query.is_empty() { location.clone() } else { with_query(&location, query) };
         server.http().put(&target).send().refused(400, "DIGEST_INVALID");
     }
@@ -175,7 +191,8 @@ fn an_upload_announced_as_sha512_finishes_as_sha512() {
     let digest = sha512(&content);
     let begun = repository.request("POST", "blobs/uploads/?digest-algorithm=sha512").send().expect(202);
     let patched = server.http().patch(&begun.location()).body(content.clone()).send().expect(202);
-    let put = server.http().put(&with_query(&patched.location(), &format!("digest={digest}"))).send().expect(201);
+    let put =
+        server.http().put(&with_query(&patched.location(), &format!("digest={digest}"))).send().expect(201);
     assert_stored(&repository, &put, &digest, &content);
 }
 
@@ -227,10 +244,12 @@ fn a_vanished_client_leaves_its_session_at_the_last_byte_received() {
     until_true("the session stands at the last byte received", Duration::from_secs(20), || {
         server.http().get(&location).send().expect(204).need("range") == wanted
     });
-    let rest = server.http().patch(&location).header("Content-Range", format!("{received}-{}", content.len() - 1));
+    let rest =
+        server.http().patch(&location).header("Content-Range", format!("{received}-{}", content.len() - 1));
     let patched = rest.body(&content[received..]).send().expect(202);
     let digest = sha256(&content);
-    let put = server.http().put(&with_query(&patched.location(), &format!("digest={digest}"))).send().expect(201);
+    let put =
+        server.http().put(&with_query(&patched.location(), &format!("digest={digest}"))).send().expect(201);
     assert_stored(&repository, &put, &digest, &content);
 }
 

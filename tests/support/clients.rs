@@ -39,7 +39,7 @@ fn skip_unless(met: bool, reason: &str) -> bool {
     if !met {
         let test = std::thread::current().name().unwrap_or("a test").to_owned();
         assert!(std::env::var("PIERHEAD_REQUIRE_CLIENTS").as_deref() != Ok("1"), "{test}: {reason}");
-        eprintln!("SKIPPED {test}: {reason}");
+        super::skipped(reason);
     }
     met
 }
@@ -128,7 +128,9 @@ impl Client {
         command.args(["-k", "5", LIMIT]).arg(&self.program).args(&self.always).args(arguments);
         command.envs(self.environment.iter().cloned()).stdin(Stdio::null());
         // A proxy or a login of the person who runs the tests has no part in them.
-        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "DOCKER_HOST", "DOCKER_CONTEXT"] {
+        for name in
+            ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "DOCKER_HOST", "DOCKER_CONTEXT"]
+        {
             command.env_remove(name);
         }
         let output = command.output().expect("the client starts");
@@ -216,7 +218,8 @@ impl Runnable {
         scratch.write(&format!("{below}/proof"), format!("{proof}\n"));
         let (folder, tar) = (scratch.path(&below), scratch.path(&format!("{name}.tar")));
         let sorted = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];
-        let made = Command::new("tar").args(sorted).arg("-C").arg(&folder).arg("-cf").arg(&tar).arg(".").status();
+        let made =
+            Command::new("tar").args(sorted).arg("-C").arg(&folder).arg("-cf").arg(&tar).arg(".").status();
         assert!(made.is_ok_and(|status| status.success()), "tar packs the root file system");
         Self { tar: fs::read(tar).expect("the tar just made"), folder, proof: proof.to_owned() }
     }
@@ -271,7 +274,8 @@ pub fn write_layout(scratch: &Scratch, below: &str, images: &[(&str, &Image)]) -
     top["annotations"] = json!({ "org.opencontainers.image.ref.name": "v1" });
     let digest = top["digest"].as_str().expect("a digest").to_owned();
     scratch.write(&format!("{below}/oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#);
-    scratch.write(&format!("{below}/index.json"), json!({ "schemaVersion": 2, "manifests": [top] }).to_string());
+    scratch
+        .write(&format!("{below}/index.json"), json!({ "schemaVersion": 2, "manifests": [top] }).to_string());
     digest
 }
 

@@ -151,7 +151,9 @@ impl Request {
             head += &format!("{name}: {value}\r\n");
         }
         match &self.body {
-            Body::Whole(bytes) if !given("content-length") => head += &format!("Content-Length: {}\r\n", bytes.len()),
+            Body::Whole(bytes) if !given("content-length") => {
+                head += &format!("Content-Length: {}\r\n", bytes.len())
+            }
             Body::None if !given("content-length") && matches!(&*self.method, "POST" | "PUT" | "PATCH") => {
                 head += "Content-Length: 0\r\n";
             }

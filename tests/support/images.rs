@@ -38,7 +38,7 @@ pub struct Image {
 impl Image {
     /// An image with a layer of each of `sizes` (bytes).
     pub fn random(rng: &mut Rng, kind: Kind, sizes: &[usize]) -> Self {
-        let layers: Vec<Vec<u8>> = sizes.iter().map(|&size| rng.bytes(size)).collect();
+        let layers: Vec<Vec<u8>> = sizes.iter().map(|&size| layer_of(rng, size)).collect();
         let config = config_of(&layers);
         let manifest = serde_json::to_vec(&manifest_of(kind, &config, &layers)).expect("a JSON value");
         let media_type = if kind == Kind::Oci { OCI_MANIFEST } else { DOCKER_MANIFEST };
@@ -62,6 +62,15 @@ impl Image {
     pub fn blobs(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::once(self.config.as_slice()).chain(self.layers.iter().map(Vec::as_slice))
     }
+}
+
+/// Random bytes that begin as gzip does: clients compress again what does not.
+fn layer_of(rng: &mut Rng, size: usize) -> Vec<u8> {
+    let mut layer = rng.bytes(size);
+    for (byte, magic) in layer.iter_mut().zip([0x1f, 0x8b, 8]) {
+        *byte = magic;
+    }
+    layer
 }
 
 fn config_of(layers: &[Vec<u8>]) -> Vec<u8> {

@@ -25,3 +25,11 @@ pub use images::{Image, Kind, descriptor, sha256, sha512};
 pub use random::Rng;
 pub use repository::Repository;
 pub use server::{Server, Settings, Shared};
+
+/// Says on the terminal, past the test runner's capture, that a test did not run; `./check` repeats
+/// these lines at its end.
+pub fn skipped(reason: &str) {
+    use std::io::Write;
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+}

@@ -43,7 +43,10 @@ impl Rng {
 
 fn base_seed() -> u64 {
     let chosen = std::env::var("PIERHEAD_TEST_SEED").ok().and_then(|text| text.parse().ok());
-    let fallback =
-        if super::server::external().is_some() { u64::from(std::process::id()) } else { 0xcbf2_9ce4_8422_2325 };
+    let fallback = if super::server::external().is_some() {
+        u64::from(std::process::id())
+    } else {
+        0xcbf2_9ce4_8422_2325
+    };
     chosen.unwrap_or(fallback)
 }

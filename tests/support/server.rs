@@ -97,7 +97,7 @@ impl Server {
     /// A server of the test's own; none, loudly, if requests go to a registry that runs already.
     pub fn own(settings: Settings) -> Option<Self> {
         if external().is_some() {
-            eprintln!("SKIPPED: needs a server of its own, and PIERHEAD_TEST_REGISTRY is set");
+            super::skipped("needs a server of its own, and PIERHEAD_TEST_REGISTRY is set");
             return None;
         }
         Some(Self::launch(settings, None))
@@ -106,7 +106,7 @@ impl Server {
     /// As [`Server::own`], on a data folder the caller keeps.
     pub fn on_data(data: &Path, settings: Settings) -> Option<Self> {
         if external().is_some() {
-            eprintln!("SKIPPED: needs a server of its own, and PIERHEAD_TEST_REGISTRY is set");
+            super::skipped("needs a server of its own, and PIERHEAD_TEST_REGISTRY is set");
             return None;
         }
         Some(Self::launch(settings, Some(data)))
@@ -244,11 +244,11 @@ impl Process {
     }
 }
 
-/// The address in a log line of the form `{"fields":{"listening":"127.0.0.1:5000",…},…}`.
+/// The address in the lab's "listening on http://127.0.0.1:5000".
 fn listening(line: &str) -> Option<SocketAddr> {
-    let record: serde_json::Value = serde_json::from_str(line).ok()?;
-    let address = record["fields"]["listening"].as_str().or(record["listening"].as_str())?;
-    address.parse::<SocketAddr>().ok().filter(SocketAddr::is_ipv4)
+    let (_, url) = line.split_once("listening on ")?;
+    let (_, address) = url.split_once("://")?;
+    address.trim().parse::<SocketAddr>().ok().filter(SocketAddr::is_ipv4)
 }
 
 impl Log {
