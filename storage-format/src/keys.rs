@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{FormatError, Record};
 use crate::digest::Digest;
 use crate::records::{
-    BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferrerRecord,
+    BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferenceRecord, ReferrerRecord,
     RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
 };
 
@@ -41,11 +41,13 @@ pub enum Table {
     BlobRepository = 10,
     /// [`CounterKey`].
     Counter = 11,
+    /// [`ManifestReferenceKey`].
+    ManifestReference = 12,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -57,6 +59,7 @@ impl Table {
         Self::Blob,
         Self::BlobRepository,
         Self::Counter,
+        Self::ManifestReference,
     ];
 
     /// The number on disk.
@@ -83,6 +86,7 @@ impl Table {
             Self::Blob => "blob",
             Self::BlobRepository => "blob-repository",
             Self::Counter => "counter",
+            Self::ManifestReference => "manifest-reference",
         }
     }
 }
@@ -382,5 +386,40 @@ impl TableKey for BlobRepositoryKey {
     fn decode(key: &[u8]) -> Result<Self, FormatError> {
         let (digest, name) = Digest::read_key(key)?;
         Ok(Self { digest, name: text(name)? })
+    }
+}
+
+/// What a manifest names, so that a delete needs no look into the manifest's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ManifestReferenceKey {
+    /// [`RepositoryRecord::id`].
+    pub repository: u64,
+    /// The manifest that names it.
+    pub manifest: Digest,
+    /// The content named.
+    pub digest: Digest,
+}
+
+impl ManifestReferenceKey {
+    /// What every reference of a manifest starts with.
+    pub fn prefix(repository: u64, manifest: &Digest) -> Vec<u8> {
+        under_digest(repository, manifest)
+    }
+}
+
+impl TableKey for ManifestReferenceKey {
+    const TABLE: Table = Table::ManifestReference;
+    type Record = ReferenceRecord;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut key = Self::prefix(self.repository, &self.manifest);
+        self.digest.write_key(&mut key);
+        key
+    }
+
+    fn decode(key: &[u8]) -> Result<Self, FormatError> {
+        let (repository, rest) = number(key)?;
+        let (manifest, rest) = Digest::read_key(rest)?;
+        Ok(Self { repository, manifest, digest: digest_only(rest)? })
     }
 }

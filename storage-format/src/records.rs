@@ -132,3 +132,22 @@ pub struct CounterRecord {
     pub next: u64,
 }
 record!(CounterRecord, 1);
+
+/// How a manifest names other content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReferenceRole {
+    /// A config or layer: present in the repository, and kept by this reference.
+    Blob,
+    /// A layer that may be fetched elsewhere (non-distributable): present or not, not kept.
+    Foreign,
+    /// A manifest of an index: present or not.
+    Child,
+}
+
+/// Something a manifest names. Named twice, the strongest role counts: blob, child, foreign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceRecord {
+    /// Its role.
+    pub role: ReferenceRole,
+}
+record!(ReferenceRecord, 1);

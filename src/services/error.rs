@@ -1,0 +1,112 @@
+//! What can go wrong in `images` and `uploads`, as facts a surface can act on. Surfaces turn a
+//! kind into status, code and text; causes are kept for the log and never shown.
+
+use pierhead_storage_format::Digest;
+
+use super::access::Refusal;
+use super::names::{Reference, RepositoryName};
+use crate::seams::tasks::Panicked;
+use crate::stores::blobs::BlobError;
+use crate::stores::meta::MetaError;
+
+/// Why a request's body ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// No byte came for the configured time.
+    #[error("the client sent nothing for too long")]
+    TimedOut,
+    /// The client went away, or sent a body that does not parse.
+    #[error("the body ended before its end")]
+    Disconnected,
+}
+
+/// Why a service did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such repository.
+    #[error("repository {0} is not known")]
+    RepositoryUnknown(RepositoryName),
+    /// The organisation does not exist, and pushes do not make one.
+    #[error("the organisation of {0} does not exist")]
+    OrganisationUnknown(RepositoryName),
+    /// No such manifest in the repository.
+    #[error("manifest {0} is not known")]
+    ManifestUnknown(Reference),
+    /// No such blob in the repository.
+    #[error("blob {0} is not known")]
+    BlobUnknown(Digest),
+    /// No such upload session in the repository.
+    #[error("the upload is not known")]
+    UploadUnknown,
+    /// A manifest names blobs that are not in the repository.
+    #[error("{} of the manifest's blobs are not in the repository", .0.len())]
+    ReferencesMissing(Vec<Digest>),
+    /// A manifest that cannot be read as its type says.
+    #[error("the manifest is invalid: {0}")]
+    ManifestInvalid(String),
+    /// The bytes are not those of the digest given; their own is this.
+    #[error("the digest of the content is {0}")]
+    DigestMismatch(Digest),
+    /// A blob that a manifest of the repository names.
+    #[error("blob {0} is used by a manifest")]
+    BlobInUse(Digest),
+    /// A chunk that does not start where the session ends; the session stays.
+    #[error("the chunk does not start at byte {offset}")]
+    WrongOffset {
+        /// The session.
+        id: String,
+        /// Bytes it has.
+        offset: u64,
+    },
+    /// A chunk longer or shorter than it said; the session stays, with what came of it.
+    #[error("the chunk has not the length its headers say")]
+    LengthMismatch,
+    /// A blob over the limit; its session is gone.
+    #[error("a blob is at most {limit} bytes")]
+    LayerTooLarge {
+        /// Bytes.
+        limit: u64,
+    },
+    /// As many sessions as there may be are open.
+    #[error("too many uploads are open")]
+    TooManyUploads,
+    /// Another request is writing this session.
+    #[error("another request is writing this upload")]
+    Busy,
+    /// The disk is full, or nearly.
+    #[error("no space left for uploads")]
+    NoSpace,
+    /// Stored bytes are damaged; they were set aside, so that a new push heals them.
+    #[error("the stored bytes of {0} are damaged")]
+    Damaged(Digest),
+    /// The body ended early.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Not allowed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Cannot be done now; later it can.
+    #[error("temporarily unavailable")]
+    Unavailable(#[source] MetaError),
+    /// The disk failed.
+    #[error("the store failed")]
+    Store(#[source] BlobError),
+    /// A fault of ours.
+    #[error("internal error: {0}")]
+    Bug(&'static str),
+}
+
+impl From<MetaError> for Error {
+    fn from(error: MetaError) -> Self {
+        match error {
+            MetaError::NoSpace => Self::NoSpace,
+            error => Self::Unavailable(error),
+        }
+    }
+}
+
+impl From<Panicked> for Error {
+    fn from(_: Panicked) -> Self {
+        Self::Bug("a task ended in a panic")
+    }
+}

@@ -1,0 +1,122 @@
+//! Blobs of a repository: reading, mounting, unlinking.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use pierhead_storage_format::Digest;
+use pierhead_storage_format::keys::{BlobKey, BlobRepositoryKey, RepositoryBlobKey};
+
+use super::rows::Rows;
+use super::{Images, permitted};
+use crate::services::access::{Action, Permit};
+use crate::services::error::Error;
+use crate::services::names::RepositoryName;
+use crate::stores::blobs::BlobReader;
+pub use crate::stores::blobs::Reading;
+
+/// Repositories looked at for a mount that names no source. More than these hold the blob only
+/// where it is common, and then one of the first is public or the caller's own.
+const CANDIDATES: usize = 100;
+
+/// Asks whether the caller may pull from a repository.
+pub type MayPull = dyn Fn(&RepositoryName) -> Option<Permit> + Send + Sync;
+
+/// Where a mount may take a blob from. Knowing a digest is not enough: the caller must be allowed
+/// to pull from a repository that has it.
+pub enum Sources {
+    /// From this repository.
+    From(Permit),
+    /// From any repository that has it and of which this says yes.
+    Any(Arc<MayPull>),
+}
+
+impl Images {
+    /// Bytes of a blob of the repository. A file that is missing or cut counts as absent, so that
+    /// clients push it again.
+    pub async fn blob_facts(&self, permit: &Permit, digest: &Digest) -> Result<u64, Error> {
+        let size = self.linked_size(permitted(permit, Action::Pull)?, digest)?;
+        match size {
+            Some(size) if self.shelves.is_whole(digest, size).await? => Ok(size),
+            _ => Err(Error::BlobUnknown(*digest)),
+        }
+    }
+
+    /// Reads a range of a blob, which the caller has checked against [`Images::blob_facts`].
+    pub async fn read_blob(
+        &self,
+        permit: &Permit,
+        digest: &Digest,
+        range: Range<u64>,
+        reading: Reading,
+    ) -> Result<BlobReader, Error> {
+        let size = self.linked_size(permitted(permit, Action::Pull)?, digest)?;
+        let size = size.ok_or(Error::BlobUnknown(*digest))?;
+        match self.shelves.blobs.read(digest, size, range, reading).await {
+            Ok(reader) => Ok(reader),
+            Err(error) => Err(self.shelves.failed(error).await),
+        }
+    }
+
+    /// Takes a blob out of the repository, unless a manifest of it names the blob.
+    pub async fn delete_blob(&self, permit: Permit, digest: Digest) -> Result<(), Error> {
+        let name = permitted(&permit, Action::DeleteVersion)?.clone();
+        let now = self.shelves.clock.now_ms();
+        self.shelves
+            .meta
+            .commit(move |tx| {
+                let mut rows = Rows::existing(tx, name, now)?;
+                rows.unlink_blob(&digest)?;
+                rows.finish()
+            })
+            .await
+    }
+
+    /// Links a blob that another repository has; false if there is none to take it from.
+    pub async fn mount(&self, permit: Permit, digest: Digest, sources: Sources) -> Result<bool, Error> {
+        let name = permitted(&permit, Action::Push)?.clone();
+        let Some(source) = self.source(&digest, &sources)? else { return Ok(false) };
+        let Some(record) = self.shelves.meta.get(&BlobKey { digest })? else { return Ok(false) };
+        if !self.shelves.is_whole(&digest, record.size).await? {
+            return Ok(false);
+        }
+        let now = self.shelves.clock.now_ms();
+        let create = self.shelves.rules.create_organisations;
+        self.shelves
+            .meta
+            .commit(move |tx| {
+                let still = BlobRepositoryKey { digest, name: source.as_str().to_owned() };
+                if tx.get(&still)?.is_none() {
+                    return Ok(false);
+                }
+                let mut rows = Rows::existing_or_new(tx, name, create, now)?;
+                rows.link_blob(&digest, record.size)?;
+                rows.finish()?;
+                Ok(true)
+            })
+            .await
+    }
+
+    fn linked_size(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
+        let Some(repository) = self.shelves.repository(name)? else { return Ok(None) };
+        let record = self.shelves.meta.get(&RepositoryBlobKey { repository, digest: *digest })?;
+        Ok(record.map(|record| record.size))
+    }
+
+    fn source(&self, digest: &Digest, sources: &Sources) -> Result<Option<RepositoryName>, Error> {
+        match sources {
+            Sources::From(permit) => {
+                let name = permitted(permit, Action::Pull)?;
+                let key = BlobRepositoryKey { digest: *digest, name: name.as_str().to_owned() };
+                Ok(self.shelves.meta.get(&key)?.map(|_| name.clone()))
+            }
+            Sources::Any(may_pull) => {
+                let prefix = BlobRepositoryKey::prefix(digest);
+                let rows = self.shelves.meta.page::<BlobRepositoryKey>(&prefix, None, CANDIDATES)?;
+                let names = rows.iter().filter_map(|(key, _)| key.name.parse::<RepositoryName>().ok());
+                Ok(names.into_iter().find(|name| {
+                    may_pull(name).is_some_and(|permit| permit.repository(Action::Pull) == Some(name))
+                }))
+            }
+        }
+    }
+}

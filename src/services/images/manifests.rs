@@ -1,0 +1,226 @@
+//! Getting, putting and deleting manifests. A put: 1. the document is read and what it names is
+//! looked for; 2. its bytes are published (durable); 3. one change set checks again and writes
+//! manifest, references, tags and counters; 4. the upload folder goes. A crash between 2 and 3
+//! leaves a blob without a record, which start-up removes.
+
+use bytes::Bytes;
+use pierhead_storage_format::keys::{ManifestKey, RepositoryBlobKey, TagKey};
+use pierhead_storage_format::records::{ManifestRecord, ReferenceRole};
+use pierhead_storage_format::{Algorithm, Digest};
+
+use super::document::{self, Document};
+use super::rows::Rows;
+use super::{Images, Shelves, permitted};
+use crate::seams::tasks;
+use crate::services::access::{Action, Permit};
+use crate::services::error::Error;
+use crate::services::names::{MediaType, Reference, RepositoryName, Tag};
+
+/// What a HEAD of a manifest tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestFacts {
+    /// Its content address.
+    pub digest: Digest,
+    /// As pushed.
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A manifest as stored.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// Address, type, size.
+    pub facts: ManifestFacts,
+    /// Exactly as pushed.
+    pub bytes: Bytes,
+}
+
+/// A manifest to store.
+#[derive(Debug)]
+pub struct PutManifest {
+    /// The tag or digest of the request's path.
+    pub reference: Reference,
+    /// Further tags (`?tag=`).
+    pub tags: Vec<Tag>,
+    /// The request's `Content-Type`; without it the JSON decides.
+    pub media_type: Option<MediaType>,
+    /// The document.
+    pub bytes: Bytes,
+}
+
+/// What was stored.
+#[derive(Debug)]
+pub struct Stored {
+    /// The manifest's address.
+    pub digest: Digest,
+    /// The subject it names.
+    pub subject: Option<Digest>,
+    /// The `?tag=` tags that name it now.
+    pub tags: Vec<Tag>,
+}
+
+impl Images {
+    /// A manifest by tag or digest. Its bytes are checked against the digest.
+    pub async fn manifest(&self, permit: &Permit, reference: &Reference) -> Result<Manifest, Error> {
+        let (digest, record) = self.shelves.find_manifest(permitted(permit, Action::Pull)?, reference)?;
+        let read = self.shelves.blobs.read_whole(&digest, record.size).await;
+        match read {
+            Ok(bytes) => Ok(Manifest { facts: facts(digest, record), bytes }),
+            Err(error) => Err(self.shelves.failed(error).await),
+        }
+    }
+
+    /// What a HEAD tells. A manifest whose file is missing or cut counts as absent, so that
+    /// clients push it again.
+    pub async fn manifest_facts(
+        &self,
+        permit: &Permit,
+        reference: &Reference,
+    ) -> Result<ManifestFacts, Error> {
+        let (digest, record) = self.shelves.find_manifest(permitted(permit, Action::Pull)?, reference)?;
+        if self.shelves.is_whole(&digest, record.size).await? {
+            return Ok(facts(digest, record));
+        }
+        Err(Error::ManifestUnknown(reference.clone()))
+    }
+
+    /// Stores a manifest and tags it. Accepted only if its config and layers are in the
+    /// repository (design: non-distributable layers, children of an index and the subject may be
+    /// absent).
+    pub async fn put_manifest(&self, permit: Permit, put: PutManifest) -> Result<Stored, Error> {
+        let name = permitted(&permit, Action::Push)?.clone();
+        let document = document::read(put.media_type.as_ref(), &put.bytes)?;
+        let digest = address(&put.reference, &put.bytes)?;
+        self.shelves.admit(&name, &document, put.bytes.len() as u64)?;
+        let mut tags = put.tags.clone();
+        if let Reference::Tag(tag) = &put.reference {
+            tags.push(tag.clone());
+        }
+        let stored = Stored { digest, subject: document.subject, tags: put.tags };
+        let shelves = std::sync::Arc::clone(&self.shelves);
+        tasks::to_the_end(
+            async move { shelves.store_manifest(name, digest, document, tags, put.bytes).await },
+        )
+        .await??;
+        Ok(stored)
+    }
+
+    /// Removes a tag; the manifest stays.
+    pub async fn delete_tag(&self, permit: Permit, tag: Tag) -> Result<(), Error> {
+        let name = permitted(&permit, Action::DeleteVersion)?.clone();
+        let now = self.shelves.clock.now_ms();
+        self.shelves
+            .meta
+            .commit(move |tx| {
+                let mut rows = Rows::existing(tx, name, now)?;
+                if !rows.untag(&tag)? {
+                    return Err(Error::ManifestUnknown(Reference::Tag(tag)));
+                }
+                rows.finish()
+            })
+            .await
+    }
+
+    /// Removes a manifest and every tag that names it.
+    pub async fn delete_manifest(&self, permit: Permit, digest: Digest) -> Result<(), Error> {
+        let name = permitted(&permit, Action::DeleteVersion)?.clone();
+        let now = self.shelves.clock.now_ms();
+        self.shelves
+            .meta
+            .commit(move |tx| {
+                let mut rows = Rows::existing(tx, name, now)?;
+                if !rows.delete_manifest(&digest)? {
+                    return Err(Error::ManifestUnknown(Reference::Digest(digest)));
+                }
+                rows.finish()
+            })
+            .await
+    }
+}
+
+impl Shelves {
+    fn find_manifest(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<(Digest, ManifestRecord), Error> {
+        let repository = self.repository(name)?.ok_or_else(|| Error::RepositoryUnknown(name.clone()))?;
+        let unknown = || Error::ManifestUnknown(reference.clone());
+        let digest = match reference {
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(tag) => {
+                let key = TagKey { repository, tag: tag.as_str().to_owned() };
+                self.meta.get(&key)?.ok_or_else(unknown)?.digest
+            }
+        };
+        let record = self.meta.get(&ManifestKey { repository, digest })?.ok_or_else(unknown)?;
+        Ok((digest, record))
+    }
+
+    /// Says no before anything is written: no space, or blobs that are not there. The transaction
+    /// looks again.
+    fn admit(&self, name: &RepositoryName, document: &Document, size: u64) -> Result<(), Error> {
+        self.reserve.admits(size).map_err(|_| Error::NoSpace)?;
+        let repository = self.repository(name)?;
+        let mut missing = Vec::new();
+        for (digest, _) in document.references.iter().filter(|(_, role)| **role == ReferenceRole::Blob) {
+            let here = match repository {
+                Some(repository) => {
+                    self.meta.get(&RepositoryBlobKey { repository, digest: *digest })?.is_some()
+                }
+                None => false,
+            };
+            if !here {
+                missing.push(*digest);
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(Error::ReferencesMissing(missing)) }
+    }
+
+    async fn store_manifest(
+        &self,
+        name: RepositoryName,
+        digest: Digest,
+        document: Document,
+        tags: Vec<Tag>,
+        bytes: Bytes,
+    ) -> Result<(), Error> {
+        let size = bytes.len() as u64;
+        let published = match self.blobs.publish_bytes(&digest, bytes).await {
+            Ok(published) => published,
+            Err(error) => return Err(self.failed(error).await),
+        };
+        let now = self.clock.now_ms();
+        let create = self.rules.create_organisations;
+        self.meta
+            .commit(move |tx| {
+                let mut rows = Rows::existing_or_new(tx, name, create, now)?;
+                rows.put_manifest(&digest, size, &document)?;
+                for tag in &tags {
+                    rows.tag(tag, &digest)?;
+                }
+                rows.finish()
+            })
+            .await?;
+        published.settled().await;
+        Ok(())
+    }
+}
+
+fn facts(digest: Digest, record: ManifestRecord) -> ManifestFacts {
+    ManifestFacts { digest, media_type: record.media_type, size: record.size }
+}
+
+/// The address of the bytes: by the digest of the path, which must be theirs, else by SHA-256.
+fn address(reference: &Reference, bytes: &[u8]) -> Result<Digest, Error> {
+    let algorithm = match reference {
+        Reference::Digest(expected) => expected.algorithm(),
+        Reference::Tag(_) => Algorithm::Sha256,
+    };
+    let actual = crate::stores::blobs::digest_of(algorithm, bytes);
+    match reference {
+        Reference::Digest(expected) if *expected != actual => Err(Error::DigestMismatch(actual)),
+        _ => Ok(actual),
+    }
+}

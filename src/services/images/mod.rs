@@ -1,0 +1,125 @@
+//! Manifests, tags, referrers and blobs of repositories.
+//!
+//! Every call takes a permit for the repository; what it is not for is a fault of ours. Reads come
+//! from the metadata index and the blob store; a change is one transaction, and is answered when
+//! it is durable. From its first durable step a change runs to its end though the client leaves.
+//!
+//! I1: a manifest's config and layers are linked to its repository as long as it is there.
+//! I2: a tag names a manifest that is there.
+//! I3: a blob is in a repository by upload or mount; knowing a digest never gives its bytes.
+//!
+//! `manifests` gets, puts and deletes; `blobs` reads, mounts and unlinks; `listing` pages; `rows`
+//! keeps the books; `document` reads a manifest's JSON.
+
+mod blobs;
+mod document;
+mod listing;
+mod manifests;
+mod rows;
+
+use std::sync::Arc;
+
+pub use blobs::{Reading, Sources};
+pub use listing::{Page, Referrer};
+pub use manifests::{Manifest, ManifestFacts, PutManifest, Stored};
+use pierhead_storage_format::Digest;
+use pierhead_storage_format::keys::{OrganisationKey, RepositoryKey};
+pub use rows::Rows;
+
+use super::access::{Action, Permit};
+use super::error::Error;
+use super::names::RepositoryName;
+use crate::seams::Clock;
+use crate::stores::blobs::{BlobError, Blobs};
+use crate::stores::meta::Meta;
+use crate::stores::space::Reserve;
+
+/// What a push may do beside storing.
+#[derive(Clone, Copy, Debug)]
+pub struct PushRules {
+    /// Whether a push makes the organisation it goes to.
+    pub create_organisations: bool,
+}
+
+/// The stores and seams that images and uploads work on.
+pub struct Shelves {
+    /// Rows.
+    pub meta: Meta,
+    /// Bytes.
+    pub blobs: Blobs,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Space kept back from uploads.
+    pub reserve: Arc<Reserve>,
+    /// What a push may do.
+    pub rules: PushRules,
+}
+
+/// The service. Clones share everything.
+#[derive(Clone)]
+pub struct Images {
+    shelves: Arc<Shelves>,
+}
+
+impl Images {
+    /// On these stores.
+    pub fn new(shelves: Arc<Shelves>) -> Self {
+        Self { shelves }
+    }
+}
+
+/// The repository a permit is for.
+pub fn permitted(permit: &Permit, action: Action) -> Result<&RepositoryName, Error> {
+    permit.repository(action).ok_or(Error::Bug("a permit for something else"))
+}
+
+impl Shelves {
+    /// The id of a repository, if it is there.
+    pub fn repository(&self, name: &RepositoryName) -> Result<Option<u64>, Error> {
+        let record = self.meta.get(&RepositoryKey { name: name.as_str().to_owned() })?;
+        Ok(record.map(|record| record.id))
+    }
+
+    /// Whether the organisation of a repository exists.
+    pub fn organisation_exists(&self, name: &RepositoryName) -> Result<bool, Error> {
+        Ok(self.meta.get(&OrganisationKey { name: name.organisation().to_owned() })?.is_some())
+    }
+
+    /// Turns an error of the blob store into ours. Damaged bytes are set aside first, so that the
+    /// next push of them heals the blob.
+    pub async fn failed(&self, error: BlobError) -> Error {
+        match error {
+            BlobError::Damaged { digest } => {
+                self.set_aside(&digest).await;
+                Error::Damaged(digest)
+            }
+            BlobError::NoSpace => Error::NoSpace,
+            error => Error::Store(error),
+        }
+    }
+
+    /// The length of a blob's file, if it is `size` as it should be; anything else is damage, is
+    /// set aside, and counts as absent.
+    pub async fn is_whole(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        match self.blobs.size_on_disk(digest).await.map_err(Error::Store)? {
+            Some(found) if found == size => Ok(true),
+            Some(_) => {
+                self.set_aside(digest).await;
+                Ok(false)
+            }
+            None => {
+                tracing::error!(%digest, "a blob's file is missing; pushing it again heals it");
+                Ok(false)
+            }
+        }
+    }
+
+    async fn set_aside(&self, digest: &Digest) {
+        match self.blobs.quarantine(digest).await {
+            Ok(()) => {
+                tracing::error!(%digest, "damaged blob set aside in quarantine; pushing it again heals it")
+            }
+            Err(error) => tracing::error!(%digest, %error, "damaged blob could not be set aside"),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The bookkeeping of one repository inside a transaction: every row that must change together
+//! changes here, so that the invariants R1 to R10 of `FORMAT.md` hold after each change set.
+
+use pierhead_storage_format::Digest;
+use pierhead_storage_format::keys::{
+    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey,
+    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TableKey, TagKey,
+};
+use pierhead_storage_format::records::{
+    BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferenceRecord, ReferenceRole,
+    ReferrerRecord, RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
+};
+
+use super::document::Document;
+use crate::services::error::Error;
+use crate::services::names::{RepositoryName, Tag};
+use crate::stores::meta::Tx;
+
+/// Rows taken at a time when a change walks many.
+const BATCH: usize = 1000;
+
+/// One repository inside one transaction. [`Rows::finish`] writes its counters.
+pub struct Rows<'a, 'tx> {
+    tx: &'a mut Tx<'tx>,
+    name: RepositoryName,
+    id: u64,
+    counters: RepositoryCounters,
+    now: u64,
+}
+
+impl<'a, 'tx> Rows<'a, 'tx> {
+    /// An existing repository.
+    pub fn existing(tx: &'a mut Tx<'tx>, name: RepositoryName, now: u64) -> Result<Self, Error> {
+        match tx.get(&RepositoryKey { name: name.as_str().to_owned() })? {
+            Some(record) => Self::of(tx, name, record.id, now),
+            None => Err(Error::RepositoryUnknown(name)),
+        }
+    }
+
+    /// A repository, made if it is not there; its organisation likewise, if `create_organisation`.
+    pub fn existing_or_new(
+        tx: &'a mut Tx<'tx>,
+        name: RepositoryName,
+        create_organisation: bool,
+        now: u64,
+    ) -> Result<Self, Error> {
+        let key = RepositoryKey { name: name.as_str().to_owned() };
+        if let Some(record) = tx.get(&key)? {
+            return Self::of(tx, name, record.id, now);
+        }
+        let organisation = OrganisationKey { name: name.organisation().to_owned() };
+        if tx.get(&organisation)?.is_none() {
+            if !create_organisation {
+                return Err(Error::OrganisationUnknown(name));
+            }
+            tx.put(&organisation, &OrganisationRecord { created_at: now })?;
+        }
+        let counter = CounterKey { name: "repository".to_owned() };
+        let id = tx.get(&counter)?.map_or(1, |record| record.next);
+        tx.put(&counter, &CounterRecord { next: id + 1 })?;
+        tx.put(&key, &RepositoryRecord { id, created_at: now })?;
+        Self::of(tx, name, id, now)
+    }
+
+    fn of(tx: &'a mut Tx<'tx>, name: RepositoryName, id: u64, now: u64) -> Result<Self, Error> {
+        let counters = tx.get(&RepositoryCountersKey { repository: id })?.unwrap_or_default();
+        Ok(Self { tx, name, id, counters, now })
+    }
+
+    /// Writes the counters; nothing of this repository is complete without it.
+    pub fn finish(self) -> Result<(), Error> {
+        Ok(self.tx.put(&RepositoryCountersKey { repository: self.id }, &self.counters)?)
+    }
+
+    /// A blob linked to this repository.
+    pub fn blob(&self, digest: &Digest) -> Result<Option<RepositoryBlobRecord>, Error> {
+        Ok(self.tx.get(&RepositoryBlobKey { repository: self.id, digest: *digest })?)
+    }
+
+    /// A manifest of this repository.
+    pub fn manifest(&self, digest: &Digest) -> Result<Option<ManifestRecord>, Error> {
+        Ok(self.tx.get(&ManifestKey { repository: self.id, digest: *digest })?)
+    }
+
+    /// Links a blob, whose bytes are durable, to this repository. Once linked, nothing changes.
+    pub fn link_blob(&mut self, digest: &Digest, size: u64) -> Result<(), Error> {
+        if self.blob(digest)?.is_some() {
+            return Ok(());
+        }
+        if self.manifest(digest)?.is_none() {
+            self.counters.bytes += size;
+        }
+        self.counters.blobs += 1;
+        let record = RepositoryBlobRecord { size, linked_at: self.now, references: 0 };
+        self.tx.put(&RepositoryBlobKey { repository: self.id, digest: *digest }, &record)?;
+        self.tx.put(&self.blob_repository(digest), &Present {})?;
+        self.keep(digest, size)
+    }
+
+    /// Unlinks a blob that no manifest of this repository names.
+    pub fn unlink_blob(&mut self, digest: &Digest) -> Result<(), Error> {
+        let record = self.blob(digest)?.ok_or(Error::BlobUnknown(*digest))?;
+        if record.references > 0 {
+            return Err(Error::BlobInUse(*digest));
+        }
+        if self.manifest(digest)?.is_none() {
+            self.counters.bytes = self.counters.bytes.saturating_sub(record.size);
+        }
+        self.counters.blobs = self.counters.blobs.saturating_sub(1);
+        self.tx.delete(&RepositoryBlobKey { repository: self.id, digest: *digest })?;
+        self.tx.delete(&self.blob_repository(digest))?;
+        self.release(digest)
+    }
+
+    /// Puts a manifest, whose bytes are durable: checks that what it names is here, and keeps it.
+    pub fn put_manifest(&mut self, digest: &Digest, size: u64, document: &Document) -> Result<(), Error> {
+        let before = self.manifest(digest)?;
+        if before.is_none() {
+            if self.blob(digest)?.is_none() {
+                self.counters.bytes += size;
+            }
+            self.counters.manifests += 1;
+            self.keep(digest, size)?;
+        }
+        // The same bytes under another media type may name other things: forget, then name anew.
+        if before.as_ref().is_some_and(|b| b.media_type != document.media_type) {
+            self.forget_names(digest, before.as_ref().and_then(|b| b.subject))?;
+        }
+        if before.is_none_or(|b| b.media_type != document.media_type) {
+            self.name_all(digest, document)?;
+        }
+        self.counters.pushed_at = self.now;
+        let record = ManifestRecord {
+            media_type: document.media_type.clone(),
+            size,
+            kind: document.kind,
+            pushed_at: self.now,
+            subject: document.subject,
+            artifact_type: document.artifact_type.clone(),
+        };
+        Ok(self.tx.put(&ManifestKey { repository: self.id, digest: *digest }, &record)?)
+    }
+
+    /// Removes a manifest, its tags and what it names.
+    pub fn delete_manifest(&mut self, digest: &Digest) -> Result<bool, Error> {
+        let Some(record) = self.manifest(digest)? else { return Ok(false) };
+        self.untag_all(digest)?;
+        self.forget_names(digest, record.subject)?;
+        if self.blob(digest)?.is_none() {
+            self.counters.bytes = self.counters.bytes.saturating_sub(record.size);
+        }
+        self.counters.manifests = self.counters.manifests.saturating_sub(1);
+        self.tx.delete(&ManifestKey { repository: self.id, digest: *digest })?;
+        self.release(digest)?;
+        Ok(true)
+    }
+
+    /// Makes a tag name a manifest of this repository, whatever it named before.
+    pub fn tag(&mut self, tag: &Tag, digest: &Digest) -> Result<(), Error> {
+        let key = TagKey { repository: self.id, tag: tag.as_str().to_owned() };
+        match self.tx.get(&key)? {
+            Some(before) if before.digest != *digest => {
+                self.tx.delete(&self.manifest_tag(&before.digest, tag.as_str()))?
+            }
+            Some(_) => {}
+            None => self.counters.tags += 1,
+        }
+        self.tx.put(&self.manifest_tag(digest, tag.as_str()), &Present {})?;
+        Ok(self.tx.put(&key, &TagRecord { digest: *digest, pushed_at: self.now })?)
+    }
+
+    /// Removes a tag; the manifest stays. False if there is no such tag.
+    pub fn untag(&mut self, tag: &Tag) -> Result<bool, Error> {
+        let key = TagKey { repository: self.id, tag: tag.as_str().to_owned() };
+        let Some(record) = self.tx.get(&key)? else { return Ok(false) };
+        self.counters.tags = self.counters.tags.saturating_sub(1);
+        self.tx.delete(&self.manifest_tag(&record.digest, tag.as_str()))?;
+        self.tx.delete(&key)?;
+        Ok(true)
+    }
+
+    fn untag_all(&mut self, digest: &Digest) -> Result<(), Error> {
+        let prefix = ManifestTagKey::prefix(self.id, digest);
+        loop {
+            let rows = self.tx.page::<ManifestTagKey>(&prefix, None, BATCH)?;
+            for (key, _) in &rows {
+                self.counters.tags = self.counters.tags.saturating_sub(1);
+                self.tx.delete(&TagKey { repository: self.id, tag: key.tag.clone() })?;
+                self.tx.delete(key)?;
+            }
+            if rows.len() < BATCH {
+                return Ok(());
+            }
+        }
+    }
+
+    fn name_all(&mut self, digest: &Digest, document: &Document) -> Result<(), Error> {
+        let mut missing = Vec::new();
+        for (named, &role) in &document.references {
+            if role == ReferenceRole::Blob {
+                match self.blob(named)? {
+                    Some(blob) => self.set_references(named, blob.references + 1)?,
+                    None => missing.push(*named),
+                }
+            }
+            let key = ManifestReferenceKey { repository: self.id, manifest: *digest, digest: *named };
+            self.tx.put(&key, &ReferenceRecord { role })?;
+        }
+        if !missing.is_empty() {
+            return Err(Error::ReferencesMissing(missing));
+        }
+        if let Some(subject) = document.subject {
+            let key = ReferrerKey { repository: self.id, subject, digest: *digest };
+            self.tx.put(&key, &ReferrerRecord { artifact_type: document.artifact_type.clone() })?;
+        }
+        Ok(())
+    }
+
+    fn forget_names(&mut self, digest: &Digest, subject: Option<Digest>) -> Result<(), Error> {
+        if let Some(subject) = subject {
+            self.tx.delete(&ReferrerKey { repository: self.id, subject, digest: *digest })?;
+        }
+        let prefix = ManifestReferenceKey::prefix(self.id, digest);
+        loop {
+            let rows = self.tx.page::<ManifestReferenceKey>(&prefix, None, BATCH)?;
+            for (key, record) in &rows {
+                if record.role == ReferenceRole::Blob
+                    && let Some(blob) = self.blob(&key.digest)?
+                {
+                    self.set_references(&key.digest, blob.references.saturating_sub(1))?;
+                }
+                self.tx.delete(key)?;
+            }
+            if rows.len() < BATCH {
+                return Ok(());
+            }
+        }
+    }
+
+    fn set_references(&mut self, digest: &Digest, references: u64) -> Result<(), Error> {
+        let key = RepositoryBlobKey { repository: self.id, digest: *digest };
+        let Some(record) = self.tx.get(&key)? else { return Ok(()) };
+        Ok(self.tx.put(&key, &RepositoryBlobRecord { references, ..record })?)
+    }
+
+    fn keep(&mut self, digest: &Digest, size: u64) -> Result<(), Error> {
+        let key = BlobKey { digest: *digest };
+        let references = self.tx.get(&key)?.map_or(0, |record| record.references) + 1;
+        Ok(self.tx.put(&key, &BlobRecord { size, references, changed_at: self.now })?)
+    }
+
+    fn release(&mut self, digest: &Digest) -> Result<(), Error> {
+        let key = BlobKey { digest: *digest };
+        let Some(record) = self.tx.get(&key)? else { return Ok(()) };
+        let references = record.references.saturating_sub(1);
+        Ok(self.tx.put(&key, &BlobRecord { references, changed_at: self.now, ..record })?)
+    }
+
+    fn blob_repository(&self, digest: &Digest) -> BlobRepositoryKey {
+        BlobRepositoryKey { digest: *digest, name: self.name.as_str().to_owned() }
+    }
+
+    fn manifest_tag(&self, digest: &Digest, tag: &str) -> ManifestTagKey {
+        ManifestTagKey { repository: self.id, digest: *digest, tag: tag.to_owned() }
+    }
+}

@@ -1,0 +1,11 @@
+//! The domain: the rules, limits and messages of the product, each once, whichever surface asks.
+//! A service takes a [`access::Permit`] for what it does, does it, and answers with a domain value
+//! or an [`error::Error`]. Must not name HTTP types, the index engine, `api` or `server`.
+//!
+//! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`access`] decides who may.
+
+pub mod access;
+pub mod error;
+pub mod images;
+pub mod names;
+pub mod uploads;

@@ -1,0 +1,253 @@
+//! Uploads of blobs: whole in one request, or in sessions of several.
+//!
+//! A session belongs to one repository and one actor. One request writes it at a time; bytes that
+//! arrived before a request failed stay, and the session tells where it ends. A finished upload
+//! becomes a blob in these steps: 1. its bytes are checked and published (durable); 2. one change
+//! set links the blob to the repository; 3. the upload folder goes. A crash between 1 and 2 leaves
+//! a blob without a record, which start-up removes. From step 1 on the work runs to its end though
+//! the client leaves.
+//!
+//! U1: a refused or failed request leaves a session where it was, or at the last byte received.
+//! U2: sessions are limited in number and end after a time without use.
+//! U3: sessions do not outlive the process; start-up removes their folders.
+//!
+//! `session` keeps the sessions; `transfer` moves a body into one.
+
+mod session;
+mod transfer;
+
+use std::sync::Arc;
+
+use pierhead_storage_format::{Algorithm, Digest};
+
+use self::session::{Session, Sessions};
+use crate::seams::tasks;
+use crate::services::access::{Action, Permit};
+use crate::services::error::{Error, SourceError};
+use crate::services::images::{Rows, Shelves, permitted};
+use crate::services::names::RepositoryName;
+use crate::stores::blobs::{BlobError, Upload};
+
+/// Limits of uploads.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of one blob.
+    pub layer: u64,
+    /// Sessions at a time.
+    pub sessions: usize,
+    /// Milliseconds a session lives without use.
+    pub idle_ms: u64,
+}
+
+/// A request's body.
+pub trait Source: Send {
+    /// The next bytes; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Option<Result<bytes::Bytes, SourceError>>> + Send;
+}
+
+/// What a request says of the bytes it brings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chunk {
+    /// Where they start (`Content-Range`); must be where the session ends.
+    pub first: Option<u64>,
+    /// How many they are (`Content-Range`, else `Content-Length`).
+    pub length: Option<u64>,
+}
+
+/// A session as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    /// 32 lower-case hex digits.
+    pub id: String,
+    /// Bytes received.
+    pub offset: u64,
+}
+
+/// The service. Clones share everything.
+#[derive(Clone)]
+pub struct Uploads {
+    shelves: Arc<Shelves>,
+    sessions: Arc<Sessions>,
+    limits: Limits,
+}
+
+impl Uploads {
+    /// On these stores, within these limits.
+    pub fn new(shelves: Arc<Shelves>, limits: Limits) -> Self {
+        Self { shelves, sessions: Arc::new(Sessions::new(limits.sessions)), limits }
+    }
+
+    /// Opens a session. Refused early where the finished blob would be.
+    pub async fn start(&self, permit: &Permit, algorithm: Algorithm) -> Result<SessionView, Error> {
+        let name = permitted(permit, Action::Push)?;
+        self.welcome(name)?;
+        let place = self.sessions.reserve().ok_or(Error::TooManyUploads)?;
+        let upload = self.begin(algorithm).await?;
+        let view = SessionView { id: upload.id().to_owned(), offset: 0 };
+        place.fill(Session::new(name.clone(), permit.actor().clone(), upload, self.shelves.clock.now_ms()));
+        Ok(view)
+    }
+
+    /// Where a session ends.
+    pub fn status(&self, permit: &Permit, id: &str) -> Result<SessionView, Error> {
+        let session = self.session(permit, id)?;
+        Ok(SessionView { id: id.to_owned(), offset: session.offset() })
+    }
+
+    /// Appends a body to a session.
+    pub async fn append(
+        &self,
+        permit: &Permit,
+        id: &str,
+        chunk: Chunk,
+        mut body: impl Source,
+    ) -> Result<SessionView, Error> {
+        let session = self.session(permit, id)?;
+        let mut writing = session.write()?;
+        let result = self.transfer(&session, writing.upload()?, chunk, &mut body).await;
+        session.touch(self.shelves.clock.now_ms());
+        if matches!(result, Err(Error::LayerTooLarge { .. })) {
+            self.end(id, writing.take()).await;
+        }
+        result.map(|offset| SessionView { id: id.to_owned(), offset })
+    }
+
+    /// Ends a session and gives its space back.
+    pub async fn cancel(&self, permit: &Permit, id: &str) -> Result<(), Error> {
+        let session = self.session(permit, id)?;
+        let mut writing = session.write()?;
+        self.end(id, writing.take()).await;
+        Ok(())
+    }
+
+    /// Appends a last body, which may be empty, and makes the whole a blob of the repository.
+    /// Bytes that are not the digest's leave the session as it is.
+    pub async fn finish(
+        &self,
+        permit: &Permit,
+        id: &str,
+        chunk: Chunk,
+        mut body: impl Source,
+        digest: Digest,
+    ) -> Result<u64, Error> {
+        let session = self.session(permit, id)?;
+        let mut writing = session.write()?;
+        let moved = self.transfer(&session, writing.upload()?, chunk, &mut body).await;
+        session.touch(self.shelves.clock.now_ms());
+        match moved {
+            Err(error @ Error::LayerTooLarge { .. }) => {
+                self.end(id, writing.take()).await;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        let (service, name, id) = (self.clone(), session.repository().clone(), id.to_owned());
+        tasks::to_the_end(async move {
+            let kept = service.keep(&name, writing.upload()?, &digest).await;
+            if kept.as_ref().err().is_none_or(is_final) {
+                service.end(&id, writing.take()).await;
+            }
+            kept
+        })
+        .await?
+    }
+
+    /// A whole blob in one request.
+    pub async fn put_whole(
+        &self,
+        permit: &Permit,
+        digest: Digest,
+        declared: Option<u64>,
+        mut body: impl Source,
+    ) -> Result<u64, Error> {
+        let name = permitted(permit, Action::Push)?.clone();
+        self.welcome(&name)?;
+        let mut upload = self.begin(digest.algorithm()).await?;
+        let chunk = Chunk { first: None, length: declared };
+        if let Err(error) = self.receive(&mut upload, chunk, &mut body).await {
+            upload.discard().await;
+            return Err(error);
+        }
+        let service = self.clone();
+        tasks::to_the_end(async move {
+            let kept = service.keep(&name, &mut upload, &digest).await;
+            upload.discard().await;
+            kept
+        })
+        .await?
+    }
+
+    /// Ends sessions that nobody used for the configured time; returns how many.
+    pub async fn expire(&self) -> usize {
+        let now = self.shelves.clock.now_ms();
+        let idle = self.sessions.idle_since(now.saturating_sub(self.limits.idle_ms));
+        let mut ended = 0;
+        for (id, session) in idle {
+            if let Ok(mut writing) = session.write() {
+                self.end(&id, writing.take()).await;
+                ended += 1;
+            }
+        }
+        ended
+    }
+
+    /// Sessions open now.
+    pub fn open_sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn session(&self, permit: &Permit, id: &str) -> Result<Arc<Session>, Error> {
+        let name = permitted(permit, Action::Push)?;
+        self.sessions.get(id).filter(|s| s.belongs_to(name, permit.actor())).ok_or(Error::UploadUnknown)
+    }
+
+    /// Says no before a byte is taken, where the end would say no.
+    fn welcome(&self, name: &RepositoryName) -> Result<(), Error> {
+        self.shelves.reserve.admits(0).map_err(|_| Error::NoSpace)?;
+        if self.shelves.rules.create_organisations || self.shelves.organisation_exists(name)? {
+            return Ok(());
+        }
+        Err(Error::OrganisationUnknown(name.clone()))
+    }
+
+    async fn begin(&self, algorithm: Algorithm) -> Result<Upload, Error> {
+        match self.shelves.blobs.begin(algorithm).await {
+            Ok(upload) => Ok(upload),
+            Err(error) => Err(self.shelves.failed(error).await),
+        }
+    }
+
+    async fn end(&self, id: &str, upload: Option<Upload>) {
+        self.sessions.remove(id);
+        if let Some(upload) = upload {
+            upload.discard().await;
+        }
+    }
+
+    /// Steps 1 to 3 of the head.
+    async fn keep(&self, name: &RepositoryName, upload: &mut Upload, digest: &Digest) -> Result<u64, Error> {
+        let published = match upload.publish(digest).await {
+            Ok(published) => published,
+            Err(BlobError::DigestMismatch { actual }) => return Err(Error::DigestMismatch(actual)),
+            Err(error) => return Err(self.shelves.failed(error).await),
+        };
+        let (name, digest, size) = (name.clone(), *digest, published.size);
+        let (now, create) = (self.shelves.clock.now_ms(), self.shelves.rules.create_organisations);
+        self.shelves
+            .meta
+            .commit(move |tx| {
+                let mut rows = Rows::existing_or_new(tx, name, create, now)?;
+                rows.link_blob(&digest, size)?;
+                rows.finish()
+            })
+            .await?;
+        published.settled().await;
+        Ok(size)
+    }
+}
+
+/// Whether a session cannot go on after this: only a wrong digest and a full disk leave its bytes.
+fn is_final(error: &Error) -> bool {
+    !matches!(error, Error::DigestMismatch(_) | Error::NoSpace)
+}

@@ -1,0 +1,152 @@
+//! The sessions open now, by id.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OwnedMutexGuard;
+
+use crate::services::access::Actor;
+use crate::services::error::Error;
+use crate::services::names::RepositoryName;
+use crate::stores::blobs::Upload;
+
+/// One session.
+pub struct Session {
+    repository: RepositoryName,
+    actor: Actor,
+    /// `None` once ended; whoever still holds the session finds it unknown.
+    upload: Arc<tokio::sync::Mutex<Option<Upload>>>,
+    offset: AtomicU64,
+    used_at: AtomicU64,
+}
+
+/// The right to write a session; one request has it at a time.
+pub struct Writing(OwnedMutexGuard<Option<Upload>>);
+
+impl Writing {
+    /// The upload, unless the session has ended.
+    pub fn upload(&mut self) -> Result<&mut Upload, Error> {
+        self.0.as_mut().ok_or(Error::UploadUnknown)
+    }
+
+    /// Takes the upload out: the session has ended.
+    pub fn take(&mut self) -> Option<Upload> {
+        self.0.take()
+    }
+}
+
+impl Session {
+    /// A session that has received nothing.
+    pub fn new(repository: RepositoryName, actor: Actor, upload: Upload, now: u64) -> Self {
+        let upload = Arc::new(tokio::sync::Mutex::new(Some(upload)));
+        Self { repository, actor, upload, offset: AtomicU64::new(0), used_at: AtomicU64::new(now) }
+    }
+
+    /// The repository its blob goes to.
+    pub const fn repository(&self) -> &RepositoryName {
+        &self.repository
+    }
+
+    /// Whether it was opened by this actor for this repository.
+    pub fn belongs_to(&self, repository: &RepositoryName, actor: &Actor) -> bool {
+        self.repository == *repository && self.actor == *actor
+    }
+
+    /// The right to write, unless another request has it.
+    pub fn write(&self) -> Result<Writing, Error> {
+        Arc::clone(&self.upload).try_lock_owned().map(Writing).map_err(|_| Error::Busy)
+    }
+
+    /// Bytes received; while a request writes, as of its last step.
+    pub fn offset(&self) -> u64 {
+        match self.upload.try_lock() {
+            Ok(upload) => upload.as_ref().map_or(0, Upload::offset),
+            Err(_) => self.offset.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Notes how far the writing request has come.
+    pub fn advance(&self, offset: u64) {
+        self.offset.store(offset, Ordering::Relaxed);
+    }
+
+    /// Notes that it was used.
+    pub fn touch(&self, now: u64) {
+        self.used_at.store(now, Ordering::Relaxed);
+    }
+}
+
+/// All of them.
+pub struct Sessions {
+    limit: usize,
+    taken: AtomicUsize,
+    by_id: Mutex<HashMap<String, Arc<Session>>>,
+}
+
+/// A place among the sessions, given back if it is not filled.
+pub struct Place<'a> {
+    sessions: &'a Sessions,
+    filled: bool,
+}
+
+impl Place<'_> {
+    /// Opens the session here.
+    pub fn fill(mut self, session: Session) {
+        let id = session.upload.try_lock().ok().and_then(|u| u.as_ref().map(|u| u.id().to_owned()));
+        if let Some(id) = id {
+            self.filled = true;
+            self.sessions.map().insert(id, Arc::new(session));
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.filled {
+            self.sessions.taken.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Sessions {
+    /// At most `limit` at a time.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, taken: AtomicUsize::new(0), by_id: Mutex::default() }
+    }
+
+    /// A place, if one is free.
+    pub fn reserve(&self) -> Option<Place<'_>> {
+        let place = self
+            .taken
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < self.limit).then_some(n + 1));
+        place.ok().map(|_| Place { sessions: self, filled: false })
+    }
+
+    /// A session by id.
+    pub fn get(&self, id: &str) -> Option<Arc<Session>> {
+        self.map().get(id).cloned()
+    }
+
+    /// Forgets a session.
+    pub fn remove(&self, id: &str) {
+        if self.map().remove(id).is_some() {
+            self.taken.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Sessions not used since `moment` (UTC milliseconds).
+    pub fn idle_since(&self, moment: u64) -> Vec<(String, Arc<Session>)> {
+        let idle = |s: &Session| s.used_at.load(Ordering::Relaxed) < moment;
+        self.map().iter().filter(|(_, s)| idle(s)).map(|(id, s)| (id.clone(), Arc::clone(s))).collect()
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.map().len()
+    }
+
+    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Session>>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,81 @@
+//! Moving a request's body into an upload, within limits, keeping what arrived.
+
+use super::session::Session;
+use super::{Chunk, Source, Uploads};
+use crate::services::error::Error;
+use crate::stores::blobs::Upload;
+
+impl Uploads {
+    /// Appends `body` to a session's upload; returns where it ends then.
+    pub(super) async fn transfer(
+        &self,
+        session: &Session,
+        upload: &mut Upload,
+        chunk: Chunk,
+        body: &mut impl Source,
+    ) -> Result<u64, Error> {
+        let offset = upload.offset();
+        if chunk.first.is_some_and(|first| first != offset) {
+            return Err(Error::WrongOffset { id: upload.id().to_owned(), offset });
+        }
+        session.advance(offset);
+        let result = self.receive(upload, chunk, body).await;
+        session.advance(upload.offset());
+        result
+    }
+
+    /// Takes a body to its end. Whatever ends it early, the bytes before that stay.
+    pub(super) async fn receive(
+        &self,
+        upload: &mut Upload,
+        chunk: Chunk,
+        body: &mut impl Source,
+    ) -> Result<u64, Error> {
+        let start = upload.offset();
+        if let Some(length) = chunk.length {
+            self.within_limit(start.saturating_add(length))?;
+            self.shelves.reserve.admits(length).map_err(|_| Error::NoSpace)?;
+        }
+        let streamed = self.stream(upload, start, chunk, body).await;
+        let settled = match upload.settle().await {
+            Ok(offset) => Ok(offset),
+            Err(error) => Err(self.shelves.failed(error).await),
+        };
+        streamed?;
+        let offset = settled?;
+        match chunk.length {
+            Some(length) if offset - start != length => Err(Error::LengthMismatch),
+            _ => Ok(offset),
+        }
+    }
+
+    async fn stream(
+        &self,
+        upload: &mut Upload,
+        start: u64,
+        chunk: Chunk,
+        body: &mut impl Source,
+    ) -> Result<(), Error> {
+        let mut received = 0u64;
+        while let Some(bytes) = body.next().await {
+            let bytes = bytes?;
+            received += bytes.len() as u64;
+            if chunk.length.is_some_and(|length| received > length) {
+                return Err(Error::LengthMismatch);
+            }
+            self.within_limit(start + received)?;
+            if chunk.length.is_none() {
+                self.shelves.reserve.admits(bytes.len() as u64).map_err(|_| Error::NoSpace)?;
+            }
+            if let Err(error) = upload.append(bytes).await {
+                return Err(self.shelves.failed(error).await);
+            }
+        }
+        Ok(())
+    }
+
+    fn within_limit(&self, size: u64) -> Result<(), Error> {
+        let limit = self.limits.layer;
+        if size > limit { Err(Error::LayerTooLarge { limit }) } else { Ok(()) }
+    }
+}
