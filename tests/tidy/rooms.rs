@@ -112,7 +112,12 @@ fn every_room_names_only_what_it_may() {
 
 /// Code lines up to a file's own tests, which may bring parts of other rooms.
 fn product_lines(text: &str) -> Vec<(usize, String)> {
-    code_lines(text).into_iter().take_while(|(_, line)| line.trim() != "#[cfg(test)]").collect()
+    let lines = code_lines(text);
+    let tests = lines.windows(2).position(|pair| {
+        pair[0].1.trim() == "#[cfg(test)]"
+            && pair[1].1.trim_start_matches("pub(crate) ").starts_with("mod tests")
+    });
+    lines.into_iter().take(tests.unwrap_or(usize::MAX)).collect()
 }
 
 /// Whether `word` stands in `line` as a path or a name, not inside a longer name.

@@ -93,6 +93,14 @@ fn function_name(line: &str) -> Option<String> {
 }
 
 #[test]
+fn a_function_is_measured_from_its_head_to_its_closing_brace() {
+    let text = "impl A {\n    pub async fn one(\n        a: u8,\n    ) -> u8 {\n        a\n    }\n\n    fn two() {}\n}\nfn three() {\n    let s = \"\n}\n\";\n}\n";
+    let measured: Vec<(String, usize)> =
+        functions(text).into_iter().map(|(name, _, length)| (name, length)).collect();
+    assert_eq!(measured, [("one".to_owned(), 5), ("three".to_owned(), 5)]);
+}
+
+#[test]
 fn every_module_says_first_what_it_is_for() {
     for file in rust_files() {
         assert!(

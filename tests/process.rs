@@ -1,0 +1,153 @@
+//! The server as a process: how it starts, what it refuses to start as, how it stops, and that what
+//! it answered is there when it starts again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says on stderr what it skipped"
+)]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::io::{BufReader, Write};
+use std::time::Duration;
+use support::http::{read_response, with_query};
+use support::server::binary;
+use support::wait::until_true;
+use support::{Image, Kind, Rng, Server, Settings, sha256};
+
+#[test]
+fn images_and_tags_are_there_after_a_stop_and_after_a_crash() {
+    let Some(mut server) = Server::own(Settings::default()) else { return };
+    let repository = server.repository();
+    let mut rng = Rng::named("restart");
+    let image = Image::random(&mut rng, Kind::Oci, &[100, 2_000_000]);
+    repository.push("v1", &image);
+    assert!(server.stop().success(), "a stop that was asked for is no failure");
+    server.start();
+    repository.pull_and_compare("v1", &image);
+    let other = Image::small(&mut rng);
+    repository.push("v2", &other);
+    repository.delete("manifests/v1").expect(202);
+    server.kill();
+    server.start();
+    assert_eq!(repository.tags(), ["v2"]);
+    repository.pull_and_compare("v2", &other);
+    repository.pull_and_compare(&image.digest(), &image);
+}
+
+#[test]
+fn an_empty_registry_is_still_empty_after_crashes() {
+    let Some(mut server) = Server::own(Settings::default()) else { return };
+    for _ in 0..3 {
+        server.kill();
+        server.start();
+        let catalog = server.http().get("/v2/_catalog").send().expect(200).json();
+        assert_eq!(catalog, serde_json::json!({ "repositories": [] }));
+    }
+}
+
+#[test]
+fn a_stop_lets_an_upload_under_way_finish() {
+    let Some(mut server) = Server::own(Settings::default()) else { return };
+    let repository = server.repository();
+    let content = Rng::named("graceful").bytes(1_000_000);
+    let digest = sha256(&content);
+    let target = with_query(&repository.begin(), &format!("digest={digest}"));
+    let mut stream = server.http().connect().expect("a connection");
+    let head = server.http().put(&target).header("Content-Length", content.len()).head_bytes();
+    stream.write_all(&head).expect("the head is sent");
+    stream.write_all(&content[..600_000]).expect("a part is sent");
+    // The upload has been taken up when its session says so.
+    let session = target.split('?').next().expect("a path").to_owned();
+    until_true("the upload is under way", Duration::from_secs(20), || {
+        let status = server.http().get(&session).send();
+        status.status == 204 && status.header("range") != Some("0-0")
+    });
+    server.terminate();
+    until_true("new connections are refused", Duration::from_secs(20), || {
+        server.http().get("/v2/").try_send().is_err()
+    });
+    stream.write_all(&content[600_000..]).expect("the rest is sent");
+    let answer = read_response(&mut BufReader::new(&stream), "PUT", target).expect("an answer");
+    answer.expect(201);
+    assert!(server.wait_for_exit().success());
+    server.start();
+    assert!(repository.get(&format!("blobs/{digest}")).expect(200).body == content);
+}
+
+#[test]
+fn serve_without_lab_refuses_to_start_and_says_why() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let output = binary().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path()).output();
+    let output = output.expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("--lab") && said.contains("sign-in"), "{said}");
+}
+
+#[test]
+fn the_lab_refuses_addresses_that_others_can_reach() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let output =
+        binary().args(["serve", "--lab", "--listen", "0.0.0.0:0", "--data"]).arg(folder.path()).output();
+    let output = output.expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("0.0.0.0"), "{said}");
+}
+
+#[test]
+fn a_taken_port_and_a_taken_folder_are_named() {
+    let Some(server) = Server::own(Settings::default()) else { return };
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let address = server.address().to_string();
+    let output =
+        binary().args(["serve", "--lab", "--listen", &address, "--data"]).arg(folder.path()).output();
+    let output = output.expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains(&address), "{said}");
+
+    let output =
+        binary().args(["serve", "--lab", "--listen", "127.0.0.1:0", "--data"]).arg(server.data()).output();
+    let output = output.expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let path = server.data().to_str().expect("a plain path");
+    assert!(!output.status.success() && said.contains(path), "{said}");
+}
+
+#[test]
+fn offline_commands_refuse_a_folder_in_use_and_find_a_healthy_one_healthy() {
+    let Some(mut server) = Server::own(Settings::default()) else { return };
+    let repository = server.repository();
+    repository.push("v1", &Image::small(&mut Rng::named("offline")));
+    let refused = server.command(&["fsck"]);
+    assert!(!refused.status.success(), "the server has the folder");
+    assert!(server.stop().success());
+    let checked = server.command(&["fsck", "--deep"]);
+    let said = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+    assert!(checked.status.success(), "{said}");
+}
+
+#[test]
+fn health_readiness_and_metrics_are_on_their_own_listener() {
+    let Some(server) = Server::own(Settings::default().set("METRICS_LISTEN", "127.0.0.1:0")) else { return };
+    let log = server.log();
+    let url = log.lines().find_map(|line| line.split_once("monitoring on http://")).map(|(_, url)| url);
+    let address = url.and_then(|url| url.split('/').next()).expect("the banner names the listener");
+    let monitoring = support::Http { address: address.parse().expect("an address") };
+    monitoring.get("/healthz").send().expect(200);
+    monitoring.get("/readyz").send().expect(200);
+    server.repository().push("v1", &Image::small(&mut Rng::named("metrics")));
+    let text = String::from_utf8(monitoring.get("/metrics").send().expect(200).body).expect("text");
+    assert!(text.contains("# TYPE"), "{text}");
+    assert!(!text.contains(&server.repository().name), "no label of a size that clients choose");
+}
+
+#[test]
+fn every_answer_has_a_request_id_that_is_in_the_log() {
+    let Some(server) = Server::own(Settings::default().set("LOG_LEVEL", "debug")) else { return };
+    let answer = server.repository().get("tags/list").expect(404);
+    let id = answer.need("x-request-id").to_owned();
+    until_true("the log has the request's id", Duration::from_secs(20), || server.log().contains(&id));
+}
