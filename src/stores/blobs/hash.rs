@@ -44,7 +44,7 @@ impl Hasher {
 }
 
 /// The digest of `bytes`.
-pub(super) fn of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
+pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
     let mut hasher = Hasher::new(algorithm);
     hasher.update(bytes);
     hasher.digest()

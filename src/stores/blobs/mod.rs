@@ -42,6 +42,7 @@ use super::disk::Disk;
 use crate::seams::Random;
 
 pub use error::BlobError;
+pub use hash::of as digest_of;
 pub use publish::Published;
 pub use read::{BlobReader, Reading};
 pub use upload::Upload;

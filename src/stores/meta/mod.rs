@@ -1,63 +1,120 @@
-//! stub
+//! Metadata in memory only: stands in until the journal is merged.
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pierhead_storage_format::codec::Record;
 use pierhead_storage_format::keys::TableKey;
-/// e
+
+/// Why rows cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum MetaError {
-    /// a
-    #[error("x")]
+    /// Full.
+    #[error("no space")]
     NoSpace,
-    /// b
-    #[error("x")]
-    Closed,
+    /// Damaged.
+    #[error("damaged")]
+    Damaged,
 }
-/// m
-#[derive(Clone)]
-pub struct Meta;
-/// t
-pub struct Tx<'a>(&'a ());
+
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Rows.
+#[derive(Clone, Default)]
+pub struct Meta(Arc<Mutex<Map>>);
+
+/// A transaction.
+pub struct Tx<'a> {
+    map: Map,
+    _of: &'a (),
+}
+
+fn full<K: TableKey>(key: &[u8]) -> Vec<u8> {
+    let mut full = vec![K::TABLE.number()];
+    full.extend_from_slice(key);
+    full
+}
+
+fn get<K: TableKey>(map: &Map, key: &K) -> Result<Option<K::Record>, MetaError> {
+    map.get(&full::<K>(&key.encode()))
+        .map(|v| K::Record::decode(v))
+        .transpose()
+        .map_err(|_| MetaError::Damaged)
+}
+
+fn page<K: TableKey>(
+    map: &Map,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(K, K::Record)>, MetaError> {
+    let prefix = full::<K>(prefix);
+    let start = after.map_or_else(|| prefix.clone(), |a| [full::<K>(a), vec![0]].concat());
+    map.range(start.max(prefix.clone())..)
+        .take_while(|(k, _)| k.starts_with(&prefix))
+        .take(limit)
+        .map(|(k, v)| Ok((K::decode(&k[1..])?, K::Record::decode(v)?)))
+        .collect::<Result<_, pierhead_storage_format::FormatError>>()
+        .map_err(|_| MetaError::Damaged)
+}
+
 impl Meta {
-    /// g
-    pub fn get<K: TableKey>(&self, _: &K) -> Result<Option<K::Record>, MetaError> {
-        Ok(None)
+    fn map(&self) -> MutexGuard<'_, Map> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// p
+
+    /// A row.
+    pub fn get<K: TableKey>(&self, key: &K) -> Result<Option<K::Record>, MetaError> {
+        get(&self.map(), key)
+    }
+
+    /// Rows.
     pub fn page<K: TableKey>(
         &self,
-        _: &[u8],
-        _: Option<&[u8]>,
-        _: usize,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
     ) -> Result<Vec<(K, K::Record)>, MetaError> {
-        Ok(Vec::new())
+        page(&self.map(), prefix, after, limit)
     }
-    /// c
+
+    /// A change.
     pub async fn commit<T: Send + 'static, E: From<MetaError> + Send + 'static>(
         &self,
-        f: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        change: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
-        let mut tx = Tx(&());
-        f(&mut tx)
+        let mut map = self.map();
+        let mut tx = Tx { map: map.clone(), _of: &() };
+        let done = change(&mut tx)?;
+        *map = tx.map;
+        Ok(done)
     }
 }
+
 impl Tx<'_> {
-    /// g
-    pub fn get<K: TableKey>(&self, _: &K) -> Result<Option<K::Record>, MetaError> {
-        Ok(None)
+    /// A row.
+    pub fn get<K: TableKey>(&self, key: &K) -> Result<Option<K::Record>, MetaError> {
+        get(&self.map, key)
     }
-    /// p
+
+    /// Rows.
     pub fn page<K: TableKey>(
         &self,
-        _: &[u8],
-        _: Option<&[u8]>,
-        _: usize,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
     ) -> Result<Vec<(K, K::Record)>, MetaError> {
-        Ok(Vec::new())
+        page(&self.map, prefix, after, limit)
     }
-    /// p
-    pub fn put<K: TableKey>(&mut self, _: &K, _: &K::Record) -> Result<(), MetaError> {
+
+    /// Puts.
+    pub fn put<K: TableKey>(&mut self, key: &K, record: &K::Record) -> Result<(), MetaError> {
+        self.map.insert(full::<K>(&key.encode()), record.encode().map_err(|_| MetaError::Damaged)?);
         Ok(())
     }
-    /// p
-    pub fn delete<K: TableKey>(&mut self, _: &K) -> Result<(), MetaError> {
+
+    /// Deletes.
+    pub fn delete<K: TableKey>(&mut self, key: &K) -> Result<(), MetaError> {
+        self.map.remove(&full::<K>(&key.encode()));
         Ok(())
     }
 }
