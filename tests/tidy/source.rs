@@ -67,10 +67,8 @@ fn blank(text: &str) -> String {
             length
         } else if first == '"' {
             string(rest)
-        } else if let Some(length) = char_literal(rest) {
-            length
         } else {
-            0
+            char_literal(rest).unwrap_or(0)
         };
         if skipped == 0 {
             out.push(first);
@@ -113,8 +111,8 @@ fn string(rest: &str) -> usize {
 /// A character literal, told from a lifetime by its closing quote.
 fn char_literal(rest: &str) -> Option<usize> {
     let body = rest.strip_prefix('\'')?;
-    let content = if body.starts_with('\\') {
-        let after = body[1..].chars().next()?.len_utf8() + 1;
+    let content = if let Some(escaped) = body.strip_prefix('\\') {
+        let after = escaped.chars().next()?.len_utf8() + 1;
         after + body[after..].find('\'')?
     } else {
         body.chars().next()?.len_utf8()
