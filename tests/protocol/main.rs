@@ -18,6 +18,7 @@ mod catalog;
 mod chunks;
 mod deletes;
 mod hostile;
+mod limits;
 mod location;
 mod manifests;
 mod mounts;
