@@ -4,3 +4,4 @@
 pub mod body;
 pub mod health;
 pub mod metrics;
+pub mod registry;

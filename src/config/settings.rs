@@ -121,6 +121,10 @@ impl Default for StorageSettings {
 pub struct RegistrySettings {
     /// The largest manifest taken, in memory while it is.
     pub max_manifest: Size,
+    /// The largest blob taken.
+    pub max_layer: Size,
+    /// Upload sessions open at once.
+    pub max_sessions: u32,
     /// How long an upload nobody goes on with is kept.
     pub session_idle: Period,
     /// Whether a push makes the organisation it names.
@@ -133,6 +137,8 @@ impl Default for RegistrySettings {
     fn default() -> Self {
         Self {
             max_manifest: Size::from_mib(4),
+            max_layer: Size::from_mib(10 * 1024),
+            max_sessions: 10_000,
             session_idle: Period::from_secs(86_400),
             create_organisations: false,
             delete: true,

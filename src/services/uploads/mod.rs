@@ -11,8 +11,9 @@
 //! U2: sessions are limited in number and end after a time without use.
 //! U3: sessions do not outlive the process; start-up removes their folders.
 //!
-//! `session` keeps the sessions; `transfer` moves a body into one.
+//! `leftovers` clears an earlier run's; `session` keeps the sessions; `transfer` moves a body into one.
 
+mod leftovers;
 mod session;
 mod transfer;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use pierhead_storage_format::{Algorithm, Digest};
 
+pub use self::leftovers::clear_leftovers;
 use self::session::{Session, Sessions};
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
