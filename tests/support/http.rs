@@ -80,13 +80,22 @@ impl Http {
         Ok(stream)
     }
 
-    /// Sends `bytes` as they are and half-closes; all that came back until the server closed.
-    /// A reset by the server counts as a close.
+    /// Sends `bytes` as they are, then reads until the server closes, as it must after a refusal or
+    /// when the request asks for it. A reset counts as a close.
     pub fn raw(&self, bytes: &[u8]) -> Vec<u8> {
+        self.exchange(bytes, false)
+    }
+
+    /// As [`Http::raw`], but the client's side is closed after `bytes`: nothing more will come.
+    pub fn raw_cut(&self, bytes: &[u8]) -> Vec<u8> {
+        self.exchange(bytes, true)
+    }
+
+    fn exchange(&self, bytes: &[u8], cut: bool) -> Vec<u8> {
         let mut stream = self.connect().expect("the server accepts connections");
         let mut answer = Vec::new();
         // A refusal may arrive, and the socket close, before everything is written.
-        if stream.write_all(bytes).is_ok() {
+        if stream.write_all(bytes).is_ok() && cut {
             let _ = stream.shutdown(Shutdown::Write);
         }
         match stream.read_to_end(&mut answer) {
