@@ -13,6 +13,7 @@ mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
+use support::clients::{Client, require};
 use support::http::{read_response, with_query};
 use support::server::binary;
 use support::wait::until_true;
@@ -151,4 +152,19 @@ fn every_answer_has_a_request_id_that_is_in_the_log() {
     let answer = server.repository().get("tags/list").expect(404);
     let id = answer.need("x-request-id").to_owned();
     until_true("the log has the request's id", Duration::from_secs(20), || server.log().contains(&id));
+}
+
+#[test]
+fn http_2_is_spoken_where_it_is_switched_on() {
+    if !require(&["curl"]) {
+        return;
+    }
+    for (setting, wanted) in [("true", true), ("false", false)] {
+        let Some(server) = Server::own(Settings::default().set("SERVER_HTTP2", setting)) else { return };
+        let curl = Client::new("curl").always(&["-sS", "--http2-prior-knowledge", "-o", "/dev/null"]);
+        let url = format!("http://{}/v2/", server.address());
+        let (succeeded, said) = curl.attempt(&["-w", "%{http_version} %{http_code}", &url]);
+        assert_eq!(succeeded && said == "2 200", wanted, "http2 = {setting}: {said}");
+        server.http().get("/v2/").send().expect(200);
+    }
 }

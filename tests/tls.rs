@@ -11,7 +11,6 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustix::process::Signal;
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::fs;
@@ -19,21 +18,13 @@ use std::io::{BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use support::certificates::{renew, settings};
 use support::http::read_response;
 use support::server::signal;
 use support::wait::until_true;
-use support::{Response, Server, Settings};
+use support::{Response, Server};
 
 const SOON: Duration = Duration::from_secs(20);
-
-/// Writes a new self-signed certificate and its key over those in `folder`: the certificate.
-fn renew(folder: &Path) -> CertificateDer<'static> {
-    let made = generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]);
-    let CertifiedKey { cert, signing_key } = made.expect("a certificate");
-    fs::write(folder.join("key.pem"), signing_key.serialize_pem()).expect("a file in scratch");
-    fs::write(folder.join("cert.pem"), cert.pem()).expect("a file in scratch");
-    cert.der().clone()
-}
 
 /// `GET target` by a client that trusts just this certificate; none if it does not trust the server.
 fn get(server: &Server, trusted: &CertificateDer<'static>, target: &str) -> Option<Response> {
@@ -48,10 +39,7 @@ fn get(server: &Server, trusted: &CertificateDer<'static>, target: &str) -> Opti
 }
 
 fn serve(folder: &Path) -> Option<Server> {
-    let path = |name: &str| folder.join(name).to_str().expect("a plain path").to_owned();
-    Server::own(
-        Settings::default().set("TLS_CERTIFICATE", &path("cert.pem")).set("TLS_KEY", &path("key.pem")),
-    )
+    Server::own(settings(folder))
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::support::clients::{Client, Runnable, Scratch, require, write_layout};
 use crate::support::images::{OCI_INDEX, OCI_LAYER_ZSTD, OCI_MANIFEST, artifact_of};
-use crate::support::{Image, Kind, Rng, Server, sha256};
+use crate::support::{Image, Kind, Rng, Server, certificates, sha256};
 use std::fs;
 
 const PLAIN: [&str; 2] = ["--src-tls-verify=false", "--dest-tls-verify=false"];
@@ -167,4 +167,27 @@ fn an_artifact_with_a_subject_goes_through() {
     let referrers = repository.get(&format!("referrers/{}", image.digest())).expect(200).json();
     assert_eq!(referrers["manifests"][0]["digest"], digest.as_str());
     assert_eq!(referrers["manifests"][0]["mediaType"], OCI_MANIFEST);
+}
+
+#[test]
+fn skopeo_trusts_a_server_by_its_certificate_and_refuses_it_without() {
+    if !require(&["skopeo"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    fs::create_dir_all(scratch.path("tls")).expect("a folder in scratch");
+    certificates::renew(&scratch.path("tls"));
+    let Some(server) = Server::own(certificates::settings(&scratch.path("tls"))) else { return };
+    fs::create_dir_all(scratch.path("trust")).expect("a folder in scratch");
+    fs::copy(scratch.path("tls/cert.pem"), scratch.path("trust/ca.crt")).expect("a file in scratch");
+    let image = Image::random(&mut Rng::named("skopeo tls"), Kind::Oci, &[300_000]);
+    write_layout(&scratch, "in", &[("amd64", &image)]);
+    let (skopeo, source) = (skopeo(&scratch), format!("oci:{}:v1", scratch.text("in")));
+    let remote = format!("docker://{}/tls/image:v1", server.address());
+    let (succeeded, said) = skopeo.attempt(&["copy", &source, &remote]);
+    assert!(!succeeded && said.contains("certificate"), "{said}");
+    let trust = scratch.text("trust");
+    skopeo.run(&["copy", "--dest-cert-dir", &trust, &source, &remote]);
+    skopeo.run(&["copy", "--src-cert-dir", &trust, &remote, &format!("dir:{}", scratch.text("out"))]);
+    assert_eq!(fs::read(scratch.path("out/manifest.json")).expect("a manifest"), image.manifest);
 }

@@ -12,6 +12,7 @@
 // Each test program compiles this folder and uses a part of it.
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of the shared support")]
 
+pub mod certificates;
 pub mod clients;
 pub mod http;
 pub mod images;
