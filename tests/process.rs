@@ -11,7 +11,9 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use support::clients::{Client, require};
 use support::http::{read_response, with_query};
@@ -166,5 +168,45 @@ fn http_2_is_spoken_where_it_is_switched_on() {
         let (succeeded, said) = curl.attempt(&["-w", "%{http_version} %{http_code}", &url]);
         assert_eq!(succeeded && said == "2 200", wanted, "http2 = {setting}: {said}");
         server.http().get("/v2/").send().expect(200);
+    }
+}
+
+/// The file of a blob, by the digest in its name.
+fn blob_file(folder: &Path, digest: &str) -> PathBuf {
+    let hex = digest.split(':').nth(1).expect("a digest");
+    let mut folders = vec![folder.join("blobs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of the store") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name == hex || name == digest) {
+                return path;
+            }
+        }
+    }
+    panic!("no file of {digest} below {}", folder.display());
+}
+
+#[test]
+fn a_push_heals_a_blob_whose_stored_bytes_are_damaged() {
+    let Some(server) = Server::own(Settings::default()) else { return };
+    let repository = server.repository();
+    let content = Rng::named("healed").bytes(3_000_000);
+    let digest = repository.push_blob(&content);
+    let file = blob_file(server.data(), &digest);
+    let mut flipped = content.clone();
+    flipped[1_234_567] ^= 1;
+    for (case, damage) in [("flipped", Some(&flipped[..])), ("cut", Some(&content[..1000])), ("gone", None)] {
+        // A new file: the store never writes to a published one, nor does damage of this kind.
+        fs::remove_file(&file).expect("a published file");
+        if let Some(bytes) = damage {
+            fs::write(&file, bytes).expect("a file of the store");
+        }
+        let read = repository.request("GET", &format!("blobs/{digest}")).try_send();
+        let pretended = read.is_ok_and(|answer| answer.status == 200 && answer.body.len() != content.len());
+        assert!(!pretended, "{case}: a blob of another length is not served as this one");
+        repository.push_blob(&content);
+        assert!(repository.get(&format!("blobs/{digest}")).expect(200).body == content, "{case}");
     }
 }

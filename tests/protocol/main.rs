@@ -16,6 +16,7 @@ mod base;
 mod blobs;
 mod catalog;
 mod chunks;
+mod concurrency;
 mod deletes;
 mod hostile;
 mod limits;

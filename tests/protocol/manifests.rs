@@ -1,8 +1,8 @@
 //! Manifests: every media type, by tag and by digest, byte for byte, and the refusals.
 
 use crate::support::images::{
-    ABSENT, DOCKER_FOREIGN, OCI_FOREIGN, OCI_INDEX, OCI_MANIFEST, descriptor, index_of, manifest_of, sha256,
-    sha512,
+    ABSENT, DOCKER_FOREIGN, OCI_EMPTY, OCI_FOREIGN, OCI_INDEX, OCI_MANIFEST, artifact_of, descriptor,
+    index_of, manifest_of, sha256, sha512,
 };
 use crate::support::{Image, Kind, Response, Rng, Server};
 use serde_json::{Value, json};
@@ -289,6 +289,23 @@ fn an_image_may_have_no_layers() {
     let image = Image::random(&mut Rng::named("no layers"), Kind::Oci, &[]);
     repository.push("v1", &image);
     repository.pull_and_compare("v1", &image);
+}
+
+#[test]
+fn artifacts_with_and_without_a_payload_are_accepted() {
+    let server = Server::shared();
+    let repository = server.repository();
+    repository.push_blob(b"{}");
+    repository.push_blob(b"payload");
+    let with = artifact_of("application/vnd.example.with", b"payload", None);
+    let (bytes, digest) = repository.push_value(Some("with"), &with);
+    assert_serves(&repository.get("manifests/with").expect(200), OCI_MANIFEST, &digest, &bytes);
+    let mut without = artifact_of("application/vnd.example.without", b"{}", None);
+    without["layers"][0]["mediaType"] = json!(OCI_EMPTY);
+    repository.push_value(Some("without"), &without);
+    let mut list = index_of(Kind::Oci, &[descriptor(OCI_MANIFEST, &bytes)]);
+    list["artifactType"] = json!("application/vnd.example.list");
+    repository.push_value(Some("list"), &list);
 }
 
 #[test]
