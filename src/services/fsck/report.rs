@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 /// Findings of one id that are kept; more are only counted.
 pub const MAX_FINDINGS: u64 = 1000;
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Start-up will clear it by itself.
     Note,
@@ -17,7 +20,7 @@ pub enum Severity {
 }
 
 /// One breach of one invariant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The invariant's number in `FORMAT.md`.
     pub id: &'static str,
@@ -30,7 +33,7 @@ pub struct Finding {
 }
 
 /// How much was looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Rows of all tables.
     pub rows: u64,
@@ -49,7 +52,7 @@ pub struct Counts {
 }
 
 /// The outcome of a check.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The first [`MAX_FINDINGS`] of each id, in the order they were found.
     pub findings: Vec<Finding>,
@@ -57,6 +60,7 @@ pub struct Report {
     pub by_id: BTreeMap<&'static str, u64>,
     /// How much was looked at.
     pub counts: Counts,
+    /// The worst severity found.
     worst: Option<Severity>,
 }
 
