@@ -12,9 +12,11 @@
 
 pub mod codec;
 pub mod digest;
+pub mod journal;
 pub mod keys;
 pub mod paths;
 pub mod records;
+pub mod snapshot;
 
 pub use codec::FormatError;
 pub use digest::{Algorithm, Digest};
