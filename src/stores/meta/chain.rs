@@ -91,7 +91,9 @@ impl Segment {
         let mut buffer = vec![0; CHUNK + FRAME_HEADER];
         let mut at = offset;
         while at < self.len {
-            let read = read_at(&self.file, &mut buffer, at).map_err(self.io())?;
+            // Not beyond the length at opening: a running server may be adding frames there.
+            let wanted = usize::try_from(self.len - at).unwrap_or(usize::MAX).min(buffer.len());
+            let read = read_at(&self.file, &mut buffer[..wanted], at).map_err(self.io())?;
             if buffer[..read].iter().any(|b| *b != 0) {
                 rest = Rest::Torn;
             }

@@ -7,27 +7,6 @@ use super::*;
 
 const TASKS: u64 = 6;
 
-/// Index first, then snapshots, then segments in order, so that what is copied later is newer:
-/// what a crash between any two of them could leave. Taken again if a snapshot came meanwhile.
-fn image(house: &House) -> House {
-    loop {
-        let image = House { snapshot_after: house.snapshot_after, ..House::new(Arc::clone(&house.factory)) };
-        let before = house.snapshots();
-        for folder in [paths::INDEX, paths::SNAPSHOT, paths::JOURNAL] {
-            fs::create_dir_all(image.at(folder)).expect("folder");
-            for file in files(&house.at(folder)).into_iter().filter(|f| f.is_file()) {
-                let target = image.at(folder).join(file.file_name().expect("a name"));
-                let _ = fs::copy(&file, target); // may just have been renamed
-            }
-        }
-        let stable =
-            |list: &[PathBuf]| list.iter().filter(|p| p.extension().is_some_and(|e| e == "zst")).count();
-        if house.snapshots() == before && stable(&before) == before.len() {
-            return image;
-        }
-    }
-}
-
 fn check(image: &House, acked: &[u64], issued: impl Fn(usize) -> u64) {
     let (meta, _) = image.try_open().unwrap_or_else(|e| panic!("the image does not open: {e}"));
     for (task, acked) in acked.iter().enumerate() {
@@ -69,7 +48,7 @@ async fn every_image_of_a_running_store_has_all_that_was_acknowledged_and_no_hal
         let (house_acked, at_least) = (Arc::clone(&acked), 40 * (number + 1));
         until("some more commits", || house_acked[0].load(Ordering::SeqCst) >= at_least);
         let before: Vec<u64> = acked.iter().map(|a| a.load(Ordering::SeqCst)).collect();
-        let taken = tokio::task::block_in_place(|| image(&house));
+        let taken = tokio::task::block_in_place(|| house.image());
         let after: Vec<u64> = acked.iter().map(|a| a.load(Ordering::SeqCst) + 1).collect();
         tokio::task::block_in_place(|| check(&taken, &before, |task| after[task]));
     }

@@ -1,6 +1,7 @@
 //! The disk fails at every step of a scripted run, once or from then on, with EIO and ENOSPC.
 
 use super::*;
+use crate::seams::Clock;
 
 const EIO: u64 = 5;
 const ENOSPC: u64 = 28;
@@ -76,7 +77,7 @@ async fn run(step: u64, last: u64, errno: u64) {
         return;
     };
     script(&meta, &mut promises).await;
-    let image = house.copy();
+    let image = house.image();
     let (in_image, _) = image.try_open().unwrap_or_else(|e| panic!("{case}: the image: {e}"));
     let found = contents(&in_image);
     assert!(promises.allow(&found), "{case}: the image has neither all nor nothing of what was refused");
@@ -145,5 +146,3 @@ async fn a_journal_that_cannot_be_written_says_why_and_is_tried_about_every_seco
         put_one(&meta, "b", 1).await.expect("committed");
     }
 }
-
-use crate::seams::Clock;

@@ -111,6 +111,30 @@ impl House {
         Self { snapshot_after: self.snapshot_after, ..copy }
     }
 
+    /// A copy of it while it runs: index first, then snapshots, then segments in order, so that
+    /// what is copied later is newer, as a crash would leave it. Taken again if a snapshot came
+    /// meanwhile.
+    pub(super) fn image(&self) -> Self {
+        loop {
+            let image = Self { snapshot_after: self.snapshot_after, ..Self::new(Arc::clone(&self.factory)) };
+            let finished = || {
+                let all = self.snapshots().into_iter();
+                all.filter(|p| p.extension().is_some_and(|e| e == "zst")).collect::<Vec<_>>()
+            };
+            let before = finished();
+            for folder in [paths::INDEX, paths::SNAPSHOT, paths::JOURNAL] {
+                fs::create_dir_all(image.at(folder)).expect("folder");
+                for file in files(&self.at(folder)).into_iter().filter(|f| f.is_file()) {
+                    let target = image.at(folder).join(file.file_name().expect("a name"));
+                    let _ = fs::copy(&file, target); // may just have been renamed
+                }
+            }
+            if finished() == before {
+                return image;
+            }
+        }
+    }
+
     /// Segments, ascending.
     pub(super) fn segments(&self) -> Vec<PathBuf> {
         files(&self.at(paths::JOURNAL))
