@@ -58,8 +58,6 @@ pub trait App: Send + Sync + 'static {
 pub struct PeerFacts {
     /// The other end of the connection; a proxy, perhaps.
     pub peer: SocketAddr,
-    /// Our end.
-    pub local: SocketAddr,
     /// Whether the connection is under TLS.
     pub tls: bool,
     /// 32 lower-case hex digits, in `X-Request-Id` of the answer and in every log line about it.

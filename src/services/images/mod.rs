@@ -21,8 +21,8 @@ mod rows;
 use std::sync::Arc;
 
 pub use blobs::{Reading, Sources};
-pub use listing::{Page, Referrer};
-pub use manifests::{Manifest, ManifestFacts, PutManifest, Stored};
+pub use listing::Referrer;
+pub use manifests::{ManifestFacts, PutManifest};
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{OrganisationKey, RepositoryKey};
 pub use rows::Rows;

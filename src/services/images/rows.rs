@@ -4,7 +4,7 @@
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{
     BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey,
-    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TableKey, TagKey,
+    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TagKey,
 };
 use pierhead_storage_format::records::{
     BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferenceRecord, ReferenceRole,

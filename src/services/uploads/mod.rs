@@ -182,8 +182,12 @@ impl Uploads {
         .await?
     }
 
-    /// Ends sessions that nobody used for the configured time; returns how many.
-    pub async fn expire(&self) -> usize {
+    /// Ends sessions that nobody used for the configured time; how many. The permit is the
+    /// appliance's own, to maintain the store.
+    pub async fn expire(&self, permit: &Permit) -> Result<usize, Error> {
+        if !permit.covers_registry(Action::MaintainStore) {
+            return Err(Error::Bug("a permit for something else"));
+        }
         let now = self.shelves.clock.now_ms();
         let idle = self.sessions.idle_since(now.saturating_sub(self.limits.idle_ms));
         let mut ended = 0;
@@ -193,7 +197,7 @@ impl Uploads {
                 ended += 1;
             }
         }
-        ended
+        Ok(ended)
     }
 
     /// Sessions open now.

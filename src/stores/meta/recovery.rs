@@ -1,6 +1,6 @@
 //! Bringing the index to the journal's end: as found, by replay, or rebuilt from snapshot and
 //! journal in a new folder, the old one set aside. Used at start and when the engine breaks while
-//! running. Writes nothing but the index (M3).
+//! running. Writes nothing but the index (T3).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
