@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::Server;
+use support::{Server, Settings};
 
 const MODULE: &str = "github.com/opencontainers/distribution-spec/conformance";
 const VERSION: &str = "v0.0.0-20260716174315-967efdc079b9";
@@ -28,8 +28,9 @@ const VERSION: &str = "v0.0.0-20260716174315-967efdc079b9";
 const LAST: &str = "invalid-digest-format/manifest-get";
 
 /// The image of the sparse data set names a layer that was never pushed. Pierhead refuses it, since
-/// what it accepts can be pulled whole (`MANIFEST_BLOB_UNKNOWN`, which the specification allows); what
-/// the suite then asks about that one image fails with it. The sparse index is accepted.
+/// what it accepts can be pulled whole (`MANIFEST_BLOB_UNKNOWN`, which the specification allows), unless
+/// `registry.sparse_manifests` says otherwise; what the suite then asks about that one image fails with
+/// it. The sparse index is accepted.
 const SPARSE: &str = "an image is accepted only with its layers";
 
 /// Cases the suite may not pass, how often each occurs, and why.
@@ -67,24 +68,33 @@ const DATA: [&str; 15] = [
 #[test]
 fn the_oci_conformance_suite_passes_but_for_the_cases_listed() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
-    let suite = match suite(scratch.path()) {
-        Ok(path) => path,
-        Err(reason) => {
-            let required = std::env::var("PIERHEAD_REQUIRE_CONFORMANCE").as_deref() == Ok("1");
-            assert!(!required, "the conformance suite: {reason}");
-            support::skipped(&reason);
-            return;
-        }
-    };
-    let server = Server::shared();
+    let Some(suite) = suite_or_skip(scratch.path()) else { return };
+    let cases = run(&suite, &Server::shared(), scratch.path());
+    check(&cases, "failure", &REFUSED);
+    check(&cases, "skipped", &SKIPPED);
+}
+
+#[test]
+fn the_oci_conformance_suite_passes_whole_where_sparse_images_are_allowed() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let Some(suite) = suite_or_skip(scratch.path()) else { return };
+    let sparse = Settings::default().set("REGISTRY_SPARSE_MANIFESTS", "true");
+    let Some(server) = Server::own(sparse) else { return };
+    let cases = run(&suite, &server, scratch.path());
+    check(&cases, "failure", &[]);
+    check(&cases, "skipped", &SKIPPED);
+}
+
+/// The suite's cases, run with all data sets against `server`.
+fn run(suite: &Path, server: &Server, scratch: &Path) -> Vec<Case> {
     let mut command = Command::new(suite);
-    command.env("OCI_VERSION", "dev").env("OCI_TLS", "disabled").env("OCI_RESULTS_DIR", scratch.path());
-    command.env("OCI_REGISTRY", server.address().to_string()).current_dir(scratch.path());
+    command.env("OCI_VERSION", "dev").env("OCI_TLS", "disabled").env("OCI_RESULTS_DIR", scratch);
+    command.env("OCI_REGISTRY", server.address().to_string()).current_dir(scratch);
     for name in DATA {
         command.env(format!("OCI_DATA_{name}"), "true");
     }
     let output = command.output().expect("the suite starts");
-    let report = fs::read_to_string(scratch.path().join("junit.xml"))
+    let report = fs::read_to_string(scratch.join("junit.xml"))
         .unwrap_or_else(|error| panic!("no report ({error}): {}", String::from_utf8_lossy(&output.stderr)));
     let cases = cases(&report);
     eprintln!("conformance: {} cases, {:?}", cases.len(), count_by(&cases, |case| case.status.clone()));
@@ -93,8 +103,7 @@ fn the_oci_conformance_suite_passes_but_for_the_cases_listed() {
         cases.iter().all(|case| ["passed", "failure", "skipped"].contains(&&*case.status)),
         "a status we do not know"
     );
-    check(&cases, "failure", &REFUSED);
-    check(&cases, "skipped", &SKIPPED);
+    cases
 }
 
 #[derive(Debug)]
@@ -144,6 +153,19 @@ fn check(cases: &[Case], status: &str, listed: &[(&str, usize, &str)]) {
             eprintln!("--- {status}: {}\n{}", case.name, text.chars().take(4000).collect::<String>());
         }
         panic!("{status}: found {found:#?}, expected {listed:#?}");
+    }
+}
+
+/// A built suite, unless there is none, which is said loudly.
+fn suite_or_skip(scratch: &Path) -> Option<PathBuf> {
+    match suite(scratch) {
+        Ok(path) => Some(path),
+        Err(reason) => {
+            let required = std::env::var("PIERHEAD_REQUIRE_CONFORMANCE").as_deref() == Ok("1");
+            assert!(!required, "the conformance suite: {reason}");
+            support::skipped(&reason);
+            None
+        }
     }
 }
 
