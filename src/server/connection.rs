@@ -16,8 +16,8 @@ use super::Shared;
 use super::exchange::exchange;
 use super::io::{Guarded, IoLimits, Pulse};
 use super::stop::Phase;
-use crate::api::body::BoxError;
-use crate::api::metrics::Metrics;
+use crate::server::body::BoxError;
+use crate::server::metrics::Metrics;
 
 /// Bytes of a request's head. hyper reads bodies through the same buffer.
 const MAX_HEAD: usize = 128 * 1024;

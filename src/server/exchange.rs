@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::request_body::Watched;
 use super::{PeerFacts, spawn};
-use crate::api::body::{self, Body, BoxError};
-use crate::api::metrics::Route;
+use crate::server::body::{self, Body, BoxError};
+use crate::server::metrics::Route;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

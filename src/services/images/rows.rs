@@ -82,6 +82,12 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         Ok(self.tx.get(&ManifestKey { repository: self.id, digest: *digest })?)
     }
 
+    /// Whether another repository has the blob linked.
+    pub fn is_linked_in(&mut self, name: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        let key = BlobRepositoryKey { digest: *digest, name: name.as_str().to_owned() };
+        Ok(self.tx.get(&key)?.is_some())
+    }
+
     /// Links a blob, whose bytes are durable, to this repository. Once linked, nothing changes.
     pub fn link_blob(&mut self, digest: &Digest, size: u64) -> Result<(), Error> {
         if self.blob(digest)?.is_some() {

@@ -26,7 +26,7 @@ use self::session::{Session, Sessions};
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, SourceError};
-use crate::services::images::{Rows, Shelves, permitted};
+use crate::services::images::{Shelves, permitted};
 use crate::services::names::RepositoryName;
 use crate::stores::blobs::{BlobError, Upload};
 
@@ -240,16 +240,8 @@ impl Uploads {
             Err(BlobError::DigestMismatch { actual }) => return Err(Error::DigestMismatch(actual)),
             Err(error) => return Err(self.shelves.failed(error).await),
         };
-        let (name, digest, size) = (name.clone(), *digest, published.size);
-        let (now, create) = (self.shelves.clock.now_ms(), self.shelves.rules.create_organisations);
-        self.shelves
-            .meta
-            .commit(move |tx| {
-                let mut rows = Rows::existing_or_new(tx, name, create, now)?;
-                rows.link_blob(&digest, size)?;
-                rows.finish()
-            })
-            .await?;
+        let (digest, size) = (*digest, published.size);
+        self.shelves.push(name.clone(), move |rows| rows.link_blob(&digest, size)).await?;
         published.settled().await;
         Ok(size)
     }
