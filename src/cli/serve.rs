@@ -34,7 +34,10 @@ pub fn serve(arguments: ServeArguments) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(lab::banner(listening, &data).as_bytes()).and_then(|()| stdout.flush());
     };
-    runtime.block_on(wiring::serve(settings, lab, show)).map_err(explain)
+    let closed = runtime.block_on(wiring::serve(settings, lab, show)).map_err(explain)?;
+    drop(runtime);
+    drop(closed);
+    Ok(())
 }
 
 fn with_arguments(arguments: &ServeArguments) -> Result<Settings, Failure> {

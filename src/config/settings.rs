@@ -121,6 +121,8 @@ impl Default for StorageSettings {
 pub struct RegistrySettings {
     /// The largest manifest taken, in memory while it is.
     pub max_manifest: Size,
+    /// Memory for the large manifests of all requests together.
+    pub manifest_memory: Size,
     /// The largest blob taken.
     pub max_layer: Size,
     /// Upload sessions open at once.
@@ -139,6 +141,7 @@ impl Default for RegistrySettings {
     fn default() -> Self {
         Self {
             max_manifest: Size::from_mib(4),
+            manifest_memory: Size::from_mib(256),
             max_layer: Size::from_mib(10 * 1024),
             max_sessions: 10_000,
             session_idle: Period::from_secs(86_400),

@@ -1,11 +1,17 @@
 //! The wall clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Tells the time.
 pub trait Clock: Send + Sync + 'static {
     /// UTC milliseconds since 1970; 0 for a clock set before that.
     fn now_ms(&self) -> u64;
+
+    /// Milliseconds since some moment, never going back and never jumping: for time-outs.
+    fn monotonic_ms(&self) -> u64;
 }
 
 /// The host's clock.
@@ -17,6 +23,10 @@ impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -37,5 +47,9 @@ impl TestClock {
 impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
         self.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.now_ms()
     }
 }

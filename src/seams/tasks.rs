@@ -17,6 +17,17 @@ pub async fn to_the_end<T: Send + 'static>(
     task.await.map_err(|_| Panicked)
 }
 
+/// Bytes from which on reading JSON is worth another thread: about 100 microseconds.
+const HEAVY: usize = 64 << 10;
+
+/// Runs `work` over so many bytes: here if they are few, off the async threads otherwise.
+pub async fn over<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Panicked> {
+    if bytes < HEAVY { Ok(work()) } else { blocking(work).await }
+}
+
 /// Runs blocking `work` off the async threads and waits for it; it runs to its end in any case.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Panicked)

@@ -73,6 +73,9 @@ pub enum Error {
     /// Another request is writing this session.
     #[error("another request is writing this upload")]
     Busy,
+    /// More rows than one change can hold, such as a manifest with hundreds of thousands of tags.
+    #[error("the change is too large to be made at once")]
+    TooMuch,
     /// The disk is full, or nearly.
     #[error("no space left for uploads")]
     NoSpace,
@@ -100,6 +103,7 @@ impl From<MetaError> for Error {
     fn from(error: MetaError) -> Self {
         match error {
             MetaError::NoSpace => Self::NoSpace,
+            MetaError::TooLarge => Self::TooMuch,
             error => Self::Unavailable(error),
         }
     }

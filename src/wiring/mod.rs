@@ -44,6 +44,13 @@ pub enum StartError {
         #[source]
         source: StoreError,
     },
+    /// There are blobs, but neither journal nor snapshot.
+    #[error(
+        "{} has blobs but no metadata: meta/ is missing (is a volume not mounted?). Nothing was changed; \
+         put it back, or import an export",
+        .0.display()
+    )]
+    MetadataLost(PathBuf),
     /// Files of somebody else are where the store would be made.
     #[error("{} is not empty and holds no Pierhead store; give an empty or a new folder", .0.display())]
     Foreign(PathBuf),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pierhead_storage_format::paths;
 
-use super::{StartError, store};
+use super::{StartError, io, store};
 use crate::config::Settings;
 use crate::seams::SystemClock;
 use crate::services::access::{Access, Action, Actor, Permit, Resource, Rules};
@@ -41,8 +41,15 @@ pub fn import(data: &Path, input: &mut dyn Read) -> Result<u64, StartError> {
     let permit = permit()?;
     let _lock = DataLock::create(data)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(data));
-    store::prepare(disk.as_ref(), data)?;
-    Ok(maintenance::import(&permit, &disk, input)?)
+    let is_new = !store::has_format(disk.as_ref(), data)?;
+    if is_new {
+        store::refuse_foreign(disk.as_ref(), data)?;
+    }
+    let rows = maintenance::import(&permit, &disk, input)?;
+    if is_new {
+        store::write_format(disk.as_ref()).map_err(io("cannot write FORMAT"))?;
+    }
+    Ok(rows)
 }
 
 fn existing(data: &Path) -> Result<(Arc<dyn Disk>, DataLock), StartError> {

@@ -44,12 +44,14 @@ pub struct Listening {
     pub metrics: Vec<SocketAddr>,
 }
 
-/// Runs the appliance until it is stopped. `listening` is called once, when requests are taken.
+/// Runs the appliance until it is stopped. `listening` is called once, when requests are taken. The
+/// store is given back closed: it keeps the data directory locked, and work that a cut stop left on
+/// the runtime's threads may still write, so it is dropped after the runtime.
 pub async fn serve(
     settings: Settings,
     lab: bool,
     listening: impl FnOnce(&Listening),
-) -> Result<(), StartError> {
+) -> Result<Arc<Store>, StartError> {
     if !lab {
         return Err(StartError::NoIdentity);
     }
@@ -72,7 +74,8 @@ pub async fn serve(
     let metrics = Metrics::new(|registry| gauges.register(registry));
     let ended = run(&settings, app, Edge { tls, signals, stop, metrics }, listening).await;
     jobs.stop().await;
-    let closed = tasks::blocking(move || store.close()).await;
+    let closing = Arc::clone(&store);
+    let closed = tasks::blocking(move || closing.close()).await;
     if closed.is_err() {
         tracing::error!("closing the store ended in a panic; the next start recovers");
     }
@@ -80,7 +83,7 @@ pub async fn serve(
         Ended::Finished => tracing::info!("stopped: every request was finished"),
         Ended::Cut(connections) => tracing::warn!(connections, "stopped: what was under way was cut"),
     }
-    Ok(())
+    Ok(store)
 }
 
 /// What the sockets need beside the app.
@@ -154,6 +157,7 @@ fn registry_settings(settings: &Settings) -> registry::Settings {
     let proxies = settings.server.trusted_proxies.clone();
     registry::Settings {
         manifest_limit: usize::try_from(settings.registry.max_manifest.bytes()).unwrap_or(usize::MAX),
+        manifest_memory: settings.registry.manifest_memory.bytes(),
         deletes: settings.registry.delete,
         is_trusted_proxy: Arc::new(move |address| proxies.iter().any(|range| range.contains(address))),
     }

@@ -46,6 +46,10 @@ pub fn open(settings: &StorageSettings) -> Result<Store, StartError> {
     let lock = DataLock::create(&settings.data)?;
     let disk = Arc::new(RealDisk::new(&settings.data));
     prepare(disk.as_ref(), &settings.data)?;
+    let listing = io("cannot list the data directory");
+    if meta_is_absent(disk.as_ref()).map_err(&listing)? && holds_blobs(disk.as_ref()).map_err(&listing)? {
+        return Err(StartError::MetadataLost(settings.data.clone()));
+    }
     let reserve = Reserve::open(disk.clone(), settings.ballast.bytes(), settings.reserve.bytes());
     let reserve = Arc::new(reserve.map_err(io("cannot keep space back"))?);
     let meta = open_meta(settings, disk.clone(), &reserve)?;
@@ -96,20 +100,27 @@ fn report(opened: &meta::Opened) {
 }
 
 /// Makes sure that there is a store of this format, made if the directory is new.
-pub fn prepare(disk: &dyn Disk, data: &Path) -> Result<(), StartError> {
+fn prepare(disk: &dyn Disk, data: &Path) -> Result<(), StartError> {
     if has_format(disk, data)? {
         return Ok(());
     }
-    let entries = disk.list(Path::new("")).map_err(io("cannot list the data directory"))?;
-    // A filesystem of its own has its own folder; names that start with a dot are nobody's.
-    let foreign = |name: &str| !OURS.contains(&name) && name != "lost+found" && !name.starts_with('.');
-    if entries.iter().any(|entry| foreign(&entry.name)) {
-        return Err(StartError::Foreign(data.to_owned()));
-    }
-    if holds_something(disk).map_err(io("cannot list the data directory"))? {
+    refuse_foreign(disk, data)?;
+    let listing = io("cannot list the data directory");
+    if !meta_is_absent(disk).map_err(&listing)? || holds_blobs(disk).map_err(&listing)? {
         return Err(StartError::FormatLost(data.to_owned()));
     }
     write_format(disk).map_err(io("cannot write FORMAT"))
+}
+
+/// A directory without `FORMAT` in which somebody else keeps files is not made a store.
+pub fn refuse_foreign(disk: &dyn Disk, data: &Path) -> Result<(), StartError> {
+    let entries = disk.list(Path::new("")).map_err(io("cannot list the data directory"))?;
+    // A filesystem of its own has its own folder; names that start with a dot are nobody's.
+    let foreign = |name: &str| !OURS.contains(&name) && name != "lost+found" && !name.starts_with('.');
+    match entries.iter().any(|entry| foreign(&entry.name)) {
+        true => Err(StartError::Foreign(data.to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// Whether there is a store; an error if it is not of this format.
@@ -125,11 +136,16 @@ pub fn has_format(disk: &dyn Disk, data: &Path) -> Result<bool, StartError> {
     check.map(|()| true).map_err(|source| StartError::Format { data: data.to_owned(), source })
 }
 
-/// A journal segment or a blob.
-fn holds_something(disk: &dyn Disk) -> std::io::Result<bool> {
-    if disk.list(Path::new(paths::JOURNAL))?.iter().any(|entry| entry.name.ends_with(".log")) {
-        return Ok(true);
-    }
+/// Neither a journal segment nor a snapshot: a store that was never opened, or has lost them.
+fn meta_is_absent(disk: &dyn Disk) -> std::io::Result<bool> {
+    let holds = |folder: &str, suffix: &str| {
+        let entries = disk.list(Path::new(folder))?;
+        Ok::<_, std::io::Error>(entries.iter().any(|entry| entry.name.ends_with(suffix)))
+    };
+    Ok(!holds(paths::JOURNAL, ".log")? && !holds(paths::SNAPSHOT, ".zst")?)
+}
+
+fn holds_blobs(disk: &dyn Disk) -> std::io::Result<bool> {
     for algorithm in Algorithm::ALL {
         let parent = paths::algorithm_dir(algorithm);
         for folder in disk.list(&parent)? {
@@ -142,7 +158,7 @@ fn holds_something(disk: &dyn Disk) -> std::io::Result<bool> {
 }
 
 /// The file's content, then its name, are made durable.
-fn write_format(disk: &dyn Disk) -> std::io::Result<()> {
+pub fn write_format(disk: &dyn Disk) -> std::io::Result<()> {
     let part = Path::new(FORMAT_PART);
     disk.remove_file(part)?;
     let mut file = disk.create(part)?;

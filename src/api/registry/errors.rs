@@ -15,6 +15,9 @@ use super::reply::Reply;
 use crate::services::access::Refusal;
 use crate::services::error::{Error, SourceError};
 
+/// Characters of a fact in a message: some quote the client.
+const MAX_FACT: usize = 300;
+
 /// At most this many missing blobs are named in one answer.
 const MAX_NAMED: usize = 100;
 
@@ -72,6 +75,7 @@ kinds! {
     MethodUnknown = METHOD_NOT_ALLOWED "UNSUPPORTED" "the operation is unsupported";
     NoSpace = INSUFFICIENT_STORAGE "UNAVAILABLE" "the registry's disk is full; uploads go on when there is space again";
     Unavailable = SERVICE_UNAVAILABLE "UNAVAILABLE" "the registry cannot do this now; try again";
+    TooMuch = INTERNAL_SERVER_ERROR "UNSUPPORTED" "the change is too large to be made at once; delete tags first";
     Damaged = INTERNAL_SERVER_ERROR "UNKNOWN" "the stored content is damaged; pushing it again heals it";
     Internal = INTERNAL_SERVER_ERROR "UNKNOWN" "internal error; the registry's log says more";
 }
@@ -97,7 +101,7 @@ impl Failure {
 
     /// Of this kind, with the fact its message has a place for.
     pub fn about(kind: Kind, fact: impl ToString) -> Self {
-        let fact = fact.to_string();
+        let fact = shortened(fact.to_string());
         Self(Box::new(Facts { kind, fact, details: Vec::new(), headers: Vec::new(), cause: None }))
     }
 
@@ -121,7 +125,7 @@ impl Failure {
     /// Tells the log, with the cause: our faults as errors, the client's for debugging.
     pub fn log(&self, route: &str, request_id: &str) {
         let (status, code, _) = self.0.kind.row();
-        let cause = self.0.cause.as_ref().map(chain).unwrap_or_default();
+        let cause = self.0.cause.as_ref().map(chain).map(shortened).unwrap_or_default();
         if status.is_server_error() {
             tracing::error!(request_id, route, status = status.as_u16(), code, cause, "request failed");
         } else {
@@ -147,6 +151,14 @@ impl Failure {
             reply = reply.with(name, &value);
         }
         reply
+    }
+}
+
+/// What is told or logged of a text that a client may have written, and written long.
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(MAX_FACT) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
     }
 }
 
@@ -205,6 +217,7 @@ impl From<Error> for Failure {
             Error::TooManyUploads => Self::later(Kind::TooManyUploads),
             Error::Unavailable(_) => Self::later(Kind::Unavailable),
             Error::NoSpace => Self::new(Kind::NoSpace),
+            Error::TooMuch => Self::new(Kind::TooMuch),
             Error::Damaged(_) => Self::new(Kind::Damaged),
             Error::Store(_) | Error::Bug(_) => Self::new(Kind::Internal),
         };

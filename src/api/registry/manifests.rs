@@ -4,12 +4,13 @@
 //! any other bytes would have another digest. Clients that cannot read the type say so.
 
 use hyper::StatusCode;
+use hyper::body::Body as _;
 use hyper::header::{self, HeaderName};
 
 use super::errors::{Failure, Kind};
 use super::reply::Reply;
 use super::{Call, Registry, conditions, digest, incoming, path};
-use crate::server::body::{self, Body};
+use crate::server::body::Body;
 use crate::services::images::{ManifestFacts, PutManifest};
 use crate::services::names::{MediaType, Reference, Tag};
 
@@ -30,11 +31,13 @@ pub async fn head(registry: &Registry, call: Call<'_>) -> Result<Reply, Failure>
 
 /// The bytes as pushed.
 pub async fn get(registry: &Registry, call: Call<'_>) -> Result<Reply, Failure> {
-    let manifest = registry.images.manifest(&call.permit, &reference(call.tail)?).await?;
-    if conditions::is_known(call.headers, &manifest.facts.digest) {
-        return Ok(conditions::not_modified(&manifest.facts.digest));
+    let facts = registry.images.locate(&call.permit, &reference(call.tail)?)?;
+    if conditions::is_known(call.headers, &facts.digest) {
+        return Ok(conditions::not_modified(&facts.digest));
     }
-    Ok(described(&manifest.facts).containing(body::full(manifest.bytes)))
+    let share = registry.memory.share(facts.size).await;
+    let bytes = registry.images.read_manifest(&call.permit, &facts).await?;
+    Ok(described(&facts).containing(share.body(bytes)))
 }
 
 /// Stores a manifest and tags it.
@@ -42,7 +45,10 @@ pub async fn put(registry: &Registry, call: Call<'_>, body: &mut Body) -> Result
     let reference = reference(call.tail)?;
     let tags = further_tags(&call)?;
     let media_type = media_type(&call)?;
-    let bytes = incoming::whole(body, registry.settings.manifest_limit).await?;
+    let limit = registry.settings.manifest_limit;
+    let declared = body.size_hint().exact().unwrap_or(limit as u64);
+    let _share = registry.memory.share(declared.min(limit as u64)).await;
+    let bytes = incoming::whole(body, limit).await?;
     let put = PutManifest { reference, tags, media_type, bytes };
     let stored = registry.images.put_manifest(call.permit, put).await?;
     let mut reply = Reply::new(StatusCode::CREATED)

@@ -21,6 +21,7 @@ mod errors;
 mod incoming;
 mod location;
 mod manifests;
+mod memory;
 mod paging;
 mod path;
 mod query;
@@ -42,6 +43,7 @@ use pierhead_storage_format::Digest;
 
 use self::errors::{Failure, Kind};
 use self::location::Origin;
+use self::memory::Memory;
 use self::path::{Path, Shape};
 use self::query::Query;
 use self::reply::Reply;
@@ -62,6 +64,8 @@ const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-app
 pub struct Settings {
     /// Bytes of a manifest at most; it is held in memory.
     pub manifest_limit: usize,
+    /// Bytes that large manifests of all requests may take together; at least the limit.
+    pub manifest_memory: u64,
     /// Whether manifests, tags and blobs can be deleted through this protocol.
     pub deletes: bool,
     /// Whether an address is a proxy whose forwarding headers are believed.
@@ -75,6 +79,7 @@ pub struct Registry {
     images: Images,
     uploads: Uploads,
     settings: Settings,
+    memory: Memory,
 }
 
 /// A request that was parsed and allowed.
@@ -96,7 +101,8 @@ struct Call<'a> {
 impl Registry {
     /// On these services.
     pub fn new(access: Access, images: Images, uploads: Uploads, settings: Settings) -> Self {
-        Self { access, images, uploads, settings }
+        let memory = Memory::new(settings.manifest_memory.max(settings.manifest_limit as u64));
+        Self { access, images, uploads, settings, memory }
     }
 
     /// Answers a request whose path is `/v2` or below.

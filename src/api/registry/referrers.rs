@@ -6,7 +6,8 @@
 
 use hyper::{StatusCode, header};
 use pierhead_storage_format::Digest;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::errors::Failure;
 use super::query::encoded;
@@ -18,8 +19,44 @@ use crate::services::images::Referrer;
 const PAGE: usize = 1_000;
 /// Bytes of a page's entries after which it ends: what clients take for a manifest.
 const BYTES: usize = 4 << 20;
-/// Entries asked for at a time, which is what may be in memory beyond `BYTES`.
-const BATCH: usize = 20;
+/// Entries asked for at a time: their annotations are what may be in memory beyond `BYTES`.
+const BATCH: usize = 4;
+
+/// OCI image-spec, "Image Index".
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    schema_version: u32,
+    media_type: &'static str,
+    manifests: Vec<Entry>,
+}
+
+/// OCI image-spec, "Descriptor", with what "Listing Referrers" adds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    media_type: String,
+    digest: Digest,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<Box<RawValue>>,
+}
+
+impl From<Referrer> for Entry {
+    fn from(referrer: Referrer) -> Self {
+        let Referrer { digest, media_type, size, artifact_type, annotations } = referrer;
+        Self { media_type, digest, size, artifact_type, annotations }
+    }
+}
+
+impl Entry {
+    /// Bytes it has in an answer, about.
+    fn len(&self) -> usize {
+        300 + self.annotations.as_ref().map_or(0, |annotations| annotations.get().len())
+    }
+}
 
 const IMAGE_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const ARTIFACT_TYPE: &str = "artifactType";
@@ -30,7 +67,7 @@ pub async fn list(registry: &Registry, call: Call<'_>) -> Result<Reply, Failure>
     let filter = call.query.get(ARTIFACT_TYPE);
     let last = call.query.some("last").map(digest).transpose()?;
     let (entries, next) = page(registry, &call, &subject, filter, last).await?;
-    let index = json!({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": entries});
+    let index = Index { schema_version: 2, media_type: IMAGE_INDEX, manifests: entries };
     let mut reply = Reply::json(StatusCode::OK, &index).typed(IMAGE_INDEX);
     if filter.is_some() {
         reply = reply.with(super::OCI_FILTERS_APPLIED, ARTIFACT_TYPE);
@@ -50,14 +87,14 @@ async fn page(
     subject: &Digest,
     filter: Option<&str>,
     mut last: Option<Digest>,
-) -> Result<(Vec<Value>, Option<Digest>), Failure> {
+) -> Result<(Vec<Entry>, Option<Digest>), Failure> {
     let (mut entries, mut bytes) = (Vec::new(), 0);
     loop {
         let batch = registry.images.referrers(&call.permit, subject, filter, last.as_ref(), BATCH).await?;
         for referrer in batch.items {
             last = Some(referrer.digest);
-            let entry = descriptor(referrer);
-            bytes += entry.to_string().len();
+            let entry = Entry::from(referrer);
+            bytes += entry.len();
             entries.push(entry);
         }
         if !batch.more {
@@ -69,21 +106,6 @@ async fn page(
     }
 }
 
-fn descriptor(referrer: Referrer) -> Value {
-    let mut entry = json!({
-        "mediaType": referrer.media_type,
-        "digest": referrer.digest,
-        "size": referrer.size,
-    });
-    if let Some(artifact_type) = referrer.artifact_type {
-        entry[ARTIFACT_TYPE] = Value::String(artifact_type);
-    }
-    if let Some(annotations) = referrer.annotations {
-        entry["annotations"] = Value::Object(annotations);
-    }
-    entry
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,7 +115,8 @@ mod tests {
         let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().expect("a digest");
         let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
         let bare = Referrer { digest, media_type, size: 7, artifact_type: None, annotations: None };
-        let expected = json!({"mediaType": bare.media_type, "digest": digest.to_string(), "size": 7});
-        assert_eq!(descriptor(bare), expected);
+        let expected =
+            serde_json::json!({"mediaType": bare.media_type, "digest": digest.to_string(), "size": 7});
+        assert_eq!(serde_json::to_value(Entry::from(bare)).expect("JSON"), expected);
     }
 }

@@ -114,7 +114,8 @@ const RESTORE: &str =
     "keep a copy of the data directory, restore the newest backup, and report this as a defect";
 const EXTRA: &str = "the file only takes space; move it away once no backup needs it";
 const WAIT: &str = "nothing: the next start removes it";
-const HEAL: &str = "push an image that contains it again: a push replaces damaged bytes; check the disk";
+const HEAL: &str = "check the disk; move the file out of blobs/ (clients skip what seems to be there), then push an image \
+                    that contains it again: that heals it";
 
 const REBUILT: &str = "no content is lost: the next start rebuilds the index; report this as a defect";
 const STANDS_IN: &str = "an older snapshot and the journal stand in; check the disk";

@@ -5,11 +5,15 @@
 //! manifest of 1.1-rc) name a config and layers; indexes (OCI "Image Index", Docker lists) name
 //! manifests; every other type is opaque and names nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::records::{ManifestKind, ReferenceRole};
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::services::error::Error;
 use crate::services::names::MediaType;
@@ -19,6 +23,9 @@ const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// Things one manifest may name: each is a row in its change set, which others wait for.
+const MAX_REFERENCES: usize = 10_000;
 
 /// Layers of these types may be fetched elsewhere, so they may be absent here.
 const FOREIGN_PREFIXES: [&str; 2] =
@@ -46,26 +53,64 @@ struct Wire {
     media_type: Option<String>,
     artifact_type: Option<String>,
     config: Option<Descriptor>,
+    #[serde(default, deserialize_with = "list")]
     layers: Option<Vec<Descriptor>>,
+    #[serde(default, deserialize_with = "list")]
     blobs: Option<Vec<Descriptor>>,
+    #[serde(default, deserialize_with = "list")]
     manifests: Option<Vec<Descriptor>>,
     subject: Option<Descriptor>,
+    #[serde(rename = "annotations")]
+    _annotations: Option<Texts>,
+}
+
+/// A list that is null is empty: Go writes a slice without elements so.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Descriptor>>, D::Error> {
+    Ok(Some(Option::<Vec<Descriptor>>::deserialize(deserializer)?.unwrap_or_default()))
+}
+
+/// An object of texts (or nulls), looked at and not kept: clients in Go cannot read a referrers
+/// list in which an annotation is anything else.
+struct Texts;
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Texts {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("annotations: an object of texts")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self, M::Error> {
+        while map.next_entry::<Cow<'_, str>, Option<Cow<'_, str>>>()?.is_some() {}
+        Ok(self)
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Descriptor {
-    #[serde(default)]
-    media_type: String,
+    media_type: Option<String>,
     digest: String,
     /// Bytes; left out by some old tools.
     size: Option<i64>,
 }
 
+impl Descriptor {
+    fn media_type(&self) -> &str {
+        self.media_type.as_deref().unwrap_or_default()
+    }
+}
+
 /// Only what a referrers list shows.
 #[derive(Deserialize)]
 struct Annotated {
-    annotations: Option<serde_json::Map<String, serde_json::Value>>,
+    annotations: Option<Box<RawValue>>,
 }
 
 fn invalid(why: impl Into<String>) -> Error {
@@ -89,8 +134,8 @@ pub fn read(declared: Option<&MediaType>, bytes: &[u8]) -> Result<Document, Erro
     }
 }
 
-/// The annotations of a stored manifest; none if it has none or is not JSON.
-pub fn annotations(bytes: &[u8]) -> Option<serde_json::Map<String, serde_json::Value>> {
+/// The annotations of a stored manifest as they stand in it; none if it has none or is not JSON.
+pub fn annotations(bytes: &[u8]) -> Option<Box<RawValue>> {
     serde_json::from_slice::<Annotated>(bytes).ok()?.annotations
 }
 
@@ -153,13 +198,13 @@ fn image(media_type: String, wire: &Wire) -> Result<Document, Error> {
     let mut references = BTreeMap::new();
     let layers = if artifact { &wire.blobs } else { &wire.layers };
     for layer in layers.iter().flatten() {
-        let foreign = FOREIGN_PREFIXES.iter().any(|prefix| layer.media_type.starts_with(prefix));
+        let foreign = FOREIGN_PREFIXES.iter().any(|prefix| layer.media_type().starts_with(prefix));
         add(&mut references, layer, if foreign { ReferenceRole::Foreign } else { ReferenceRole::Blob })?;
     }
     if let Some(config) = wire.config.as_ref().filter(|_| !artifact) {
         add(&mut references, config, ReferenceRole::Blob)?;
     }
-    let config_type = wire.config.as_ref().map(|config| config.media_type.as_str()).filter(|_| !artifact);
+    let config_type = wire.config.as_ref().map(Descriptor::media_type).filter(|_| !artifact);
     let artifact_type = artifact_type(wire, config_type)?;
     Ok(Document { media_type, kind: ManifestKind::Image, references, subject: subject(wire)?, artifact_type })
 }
@@ -185,6 +230,9 @@ fn add(
 ) -> Result<(), Error> {
     if descriptor.size.is_some_and(|size| size < 0) {
         return Err(invalid("a descriptor's size is negative"));
+    }
+    if references.len() >= MAX_REFERENCES {
+        return Err(invalid(format!("it names more than {MAX_REFERENCES} things")));
     }
     let digest = digest(descriptor)?;
     let kept = references.entry(digest).or_insert(role);
@@ -268,6 +316,29 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_is_null_is_empty_as_go_writes_it() {
+        let mut image = image_json();
+        image["layers"] = Value::Null;
+        image["annotations"] = json!({"a": "b", "c": null});
+        image["config"]["mediaType"] = Value::Null;
+        let image = read(Some(&typed(OCI_MANIFEST)), image.to_string().as_bytes()).expect("an image");
+        assert_eq!(image.references.len(), 1, "the config");
+        let index = json!({"schemaVersion": 2, "manifests": null}).to_string();
+        assert!(read(Some(&typed(OCI_INDEX)), index.as_bytes()).expect("an index").references.is_empty());
+    }
+
+    #[test]
+    fn a_manifest_that_names_too_much_is_refused() {
+        let child =
+            |n: usize| json!({"mediaType": OCI_MANIFEST, "digest": format!("sha256:{n:064x}"), "size": 1});
+        for (count, fits) in [(MAX_REFERENCES, true), (MAX_REFERENCES + 1, false)] {
+            let children: Vec<Value> = (0..count).map(child).collect();
+            let text = json!({"schemaVersion": 2, "manifests": children}).to_string();
+            assert_eq!(read(Some(&typed(OCI_INDEX)), text.as_bytes()).is_ok(), fits, "{count}");
+        }
+    }
+
+    #[test]
     fn an_unknown_type_is_opaque_and_need_not_be_json() {
         let read = read(Some(&typed("application/vnd.example.thing")), b"\xff\x00").expect("opaque");
         assert_eq!(read, opaque("application/vnd.example.thing"));
@@ -281,6 +352,8 @@ mod tests {
         schema_one["schemaVersion"] = json!(1);
         let mut both = image_json();
         both["manifests"] = json!([]);
+        let mut noted = image_json();
+        noted["annotations"] = json!({"a": 1});
         let mut other = image_json();
         other["mediaType"] = json!(DOCKER_MANIFEST);
         let cases = [
@@ -292,6 +365,7 @@ mod tests {
             ("schema 1", schema_one.to_string()),
             ("manifests beside layers", both.to_string()),
             ("mediaType differs from the declared", other.to_string()),
+            ("a number as an annotation", noted.to_string()),
             ("deep nesting", format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))),
         ];
         for (name, text) in cases {

@@ -3,8 +3,10 @@
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{ManifestKey, ReferrerKey, RepositoryKey, TableKey, TagKey};
 use pierhead_storage_format::records::ReferrerRecord;
+use serde_json::value::RawValue;
 
 use super::{Images, document, permitted};
+use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
 use crate::services::names::{RepositoryName, Tag};
@@ -29,8 +31,8 @@ pub struct Referrer {
     pub size: u64,
     /// Its `artifactType`, else its config's media type.
     pub artifact_type: Option<String>,
-    /// Its annotations.
-    pub annotations: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Its annotations, as JSON.
+    pub annotations: Option<Box<RawValue>>,
 }
 
 impl Images {
@@ -102,7 +104,8 @@ impl Images {
         let mut after =
             after.map(|digest| ReferrerKey { repository, subject: *subject, digest: *digest }.encode());
         let wanted = |record: &ReferrerRecord| {
-            artifact_type.is_none_or(|t| record.artifact_type.as_deref() == Some(t))
+            // An empty filter asks for those without a type.
+            artifact_type.is_none_or(|t| record.artifact_type.as_deref().unwrap_or_default() == t)
         };
         let mut found = Vec::new();
         loop {
@@ -124,7 +127,7 @@ impl Images {
             return Ok(None);
         };
         let annotations = match self.shelves.blobs.read_whole(&digest, record.size).await {
-            Ok(bytes) => document::annotations(&bytes),
+            Ok(bytes) => tasks::over(bytes.len(), move || document::annotations(&bytes)).await?,
             Err(error) => {
                 tracing::error!(%digest, %error, "a referrer's manifest cannot be read");
                 None

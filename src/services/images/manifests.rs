@@ -26,15 +26,6 @@ pub struct ManifestFacts {
     pub size: u64,
 }
 
-/// A manifest as stored.
-#[derive(Clone, Debug)]
-pub struct Manifest {
-    /// Address, type, size.
-    pub facts: ManifestFacts,
-    /// Exactly as pushed.
-    pub bytes: Bytes,
-}
-
 /// A manifest to store.
 #[derive(Debug)]
 pub struct PutManifest {
@@ -60,12 +51,18 @@ pub struct Stored {
 }
 
 impl Images {
-    /// A manifest by tag or digest. Its bytes are checked against the digest.
-    pub async fn manifest(&self, permit: &Permit, reference: &Reference) -> Result<Manifest, Error> {
+    /// What the books say of a manifest, by tag or digest.
+    pub fn locate(&self, permit: &Permit, reference: &Reference) -> Result<ManifestFacts, Error> {
         let (digest, record) = self.shelves.find_manifest(permitted(permit, Action::Pull)?, reference)?;
-        let read = self.shelves.blobs.read_whole(&digest, record.size).await;
-        match read {
-            Ok(bytes) => Ok(Manifest { facts: facts(digest, record), bytes }),
+        Ok(facts(digest, record))
+    }
+
+    /// The bytes of a manifest that was located with the same permit, exactly as pushed; they are
+    /// checked against the digest.
+    pub async fn read_manifest(&self, permit: &Permit, facts: &ManifestFacts) -> Result<Bytes, Error> {
+        permitted(permit, Action::Pull)?;
+        match self.shelves.blobs.read_whole(&facts.digest, facts.size).await {
+            Ok(bytes) => Ok(bytes),
             Err(error) => Err(self.shelves.failed(error).await),
         }
     }
@@ -77,9 +74,9 @@ impl Images {
         permit: &Permit,
         reference: &Reference,
     ) -> Result<ManifestFacts, Error> {
-        let (digest, record) = self.shelves.find_manifest(permitted(permit, Action::Pull)?, reference)?;
-        if self.shelves.is_whole(&digest, record.size).await? {
-            return Ok(facts(digest, record));
+        let facts = self.locate(permit, reference)?;
+        if self.shelves.is_whole(&facts.digest, facts.size).await? {
+            return Ok(facts);
         }
         Err(Error::ManifestUnknown(reference.clone()))
     }
@@ -89,8 +86,11 @@ impl Images {
     /// Where the settings allow sparse images, so may the rest.
     pub async fn put_manifest(&self, permit: Permit, put: PutManifest) -> Result<Stored, Error> {
         let name = permitted(&permit, Action::Push)?.clone();
-        let document = document::read(put.media_type.as_ref(), &put.bytes)?;
-        let digest = address(&put.reference, &put.bytes)?;
+        let (media_type, bytes, reference) = (put.media_type, put.bytes.clone(), put.reference.clone());
+        let (document, digest) = tasks::over(put.bytes.len(), move || {
+            Ok::<_, Error>((document::read(media_type.as_ref(), &bytes)?, address(&reference, &bytes)?))
+        })
+        .await??;
         self.shelves.admit(&name, &document, put.bytes.len() as u64)?;
         let mut tags = put.tags.clone();
         if let Reference::Tag(tag) = &put.reference {

@@ -32,7 +32,7 @@ use super::error::Error;
 use super::names::RepositoryName;
 use crate::seams::Clock;
 use crate::stores::blobs::{BlobError, Blobs};
-use crate::stores::meta::Meta;
+use crate::stores::meta::{Meta, MetaError};
 use crate::stores::space::Reserve;
 
 /// What a push may do beside storing.
@@ -117,6 +117,14 @@ impl Shelves {
             .await
     }
 
+    /// Says no while metadata cannot be written: what is published then could not be recorded.
+    pub fn writable(&self) -> Result<(), Error> {
+        match self.meta.status().read_only {
+            Some(why) => Err(Error::Unavailable(MetaError::Unavailable { why })),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the organisation of a repository exists.
     pub fn organisation_exists(&self, name: &RepositoryName) -> Result<bool, Error> {
         Ok(self.meta.get(&OrganisationKey { name: name.organisation().to_owned() })?.is_some())
@@ -153,9 +161,10 @@ impl Shelves {
 
     async fn set_aside(&self, digest: &Digest) {
         match self.blobs.quarantine(digest).await {
-            Ok(()) => {
-                tracing::error!(%digest, "damaged blob set aside in quarantine; pushing it again heals it")
+            Ok(true) => {
+                tracing::error!(%digest, "damaged blob set aside in quarantine; pushing it again heals it");
             }
+            Ok(false) => tracing::info!(%digest, "a blob that was found damaged has been replaced since"),
             Err(error) => tracing::error!(%digest, %error, "damaged blob could not be set aside"),
         }
     }

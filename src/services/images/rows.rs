@@ -4,7 +4,7 @@
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{
     BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey,
-    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TagKey,
+    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TableKey, TagKey,
 };
 use pierhead_storage_format::records::{
     BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferenceRecord, ReferenceRole,
@@ -192,8 +192,10 @@ impl<'a, 'tx> Rows<'a, 'tx> {
 
     fn untag_all(&mut self, digest: &Digest) -> Result<(), Error> {
         let prefix = ManifestTagKey::prefix(self.id, digest);
+        let mut after = None;
         loop {
-            let rows = self.tx.page::<ManifestTagKey>(&prefix, None, BATCH)?;
+            let rows = self.tx.page::<ManifestTagKey>(&prefix, after.as_deref(), BATCH)?;
+            after = rows.last().map(|(key, _)| key.encode());
             for (key, _) in &rows {
                 self.counters.tags = self.counters.tags.saturating_sub(1);
                 self.tx.delete(&TagKey { repository: self.id, tag: key.tag.clone() })?;
@@ -237,8 +239,10 @@ impl<'a, 'tx> Rows<'a, 'tx> {
             self.tx.delete(&ReferrerKey { repository: self.id, subject, digest: *digest })?;
         }
         let prefix = ManifestReferenceKey::prefix(self.id, digest);
+        let mut after = None;
         loop {
-            let rows = self.tx.page::<ManifestReferenceKey>(&prefix, None, BATCH)?;
+            let rows = self.tx.page::<ManifestReferenceKey>(&prefix, after.as_deref(), BATCH)?;
+            after = rows.last().map(|(key, _)| key.encode());
             for (key, record) in &rows {
                 if record.role == ReferenceRole::Blob
                     && let Some(blob) = self.blob(&key.digest)?

@@ -37,7 +37,7 @@ pub struct Limits {
     pub layer: u64,
     /// Sessions at a time.
     pub sessions: usize,
-    /// Milliseconds a session lives without use.
+    /// Milliseconds a session lives without use; one that received nothing, ten minutes at most.
     pub idle_ms: u64,
 }
 
@@ -86,7 +86,12 @@ impl Uploads {
         let place = self.sessions.reserve().ok_or(Error::TooManyUploads)?;
         let upload = self.begin(algorithm).await?;
         let view = SessionView { id: upload.id().to_owned(), offset: 0 };
-        place.fill(Session::new(name.clone(), permit.actor().clone(), upload, self.shelves.clock.now_ms()));
+        place.fill(Session::new(
+            name.clone(),
+            permit.actor().clone(),
+            upload,
+            self.shelves.clock.monotonic_ms(),
+        ));
         Ok(view)
     }
 
@@ -106,8 +111,9 @@ impl Uploads {
     ) -> Result<SessionView, Error> {
         let session = self.session(permit, id)?;
         let mut writing = session.write()?;
-        let result = self.transfer(&session, writing.upload()?, chunk, &mut body).await;
-        session.touch(self.shelves.clock.now_ms());
+        session.touch(self.shelves.clock.monotonic_ms());
+        let result = self.transfer(writing.upload()?, chunk, &mut body).await;
+        session.touch(self.shelves.clock.monotonic_ms());
         if matches!(result, Err(Error::LayerTooLarge { .. })) {
             self.end(id, writing.take()).await;
         }
@@ -134,8 +140,9 @@ impl Uploads {
     ) -> Result<u64, Error> {
         let session = self.session(permit, id)?;
         let mut writing = session.write()?;
-        let moved = self.transfer(&session, writing.upload()?, chunk, &mut body).await;
-        session.touch(self.shelves.clock.now_ms());
+        session.touch(self.shelves.clock.monotonic_ms());
+        let moved = self.transfer(writing.upload()?, chunk, &mut body).await;
+        session.touch(self.shelves.clock.monotonic_ms());
         match moved {
             Err(error @ Error::LayerTooLarge { .. }) => {
                 self.end(id, writing.take()).await;
@@ -188,11 +195,13 @@ impl Uploads {
         if !permit.covers_registry(Action::MaintainStore) {
             return Err(Error::Bug("a permit for something else"));
         }
-        let now = self.shelves.clock.now_ms();
-        let idle = self.sessions.idle_since(now.saturating_sub(self.limits.idle_ms));
+        let (now, idle) = (self.shelves.clock.monotonic_ms(), self.limits.idle_ms);
         let mut ended = 0;
-        for (id, session) in idle {
-            if let Ok(mut writing) = session.write() {
+        for (id, session) in self.sessions.idle(now, idle) {
+            // A request that came or ended meanwhile has used it: look again with the right to write.
+            if let Ok(mut writing) = session.write()
+                && session.is_idle(now, idle)
+            {
                 self.end(&id, writing.take()).await;
                 ended += 1;
             }
@@ -213,6 +222,7 @@ impl Uploads {
     /// Says no before a byte is taken, where the end would say no.
     fn welcome(&self, name: &RepositoryName) -> Result<(), Error> {
         self.shelves.reserve.admits(0).map_err(|_| Error::NoSpace)?;
+        self.shelves.writable()?;
         if self.shelves.rules.create_organisations || self.shelves.organisation_exists(name)? {
             return Ok(());
         }
@@ -235,6 +245,7 @@ impl Uploads {
 
     /// Steps 1 to 3 of the head.
     async fn keep(&self, name: &RepositoryName, upload: &mut Upload, digest: &Digest) -> Result<u64, Error> {
+        self.shelves.writable()?;
         let published = match upload.publish(digest).await {
             Ok(published) => published,
             Err(BlobError::DigestMismatch { actual }) => return Err(Error::DigestMismatch(actual)),

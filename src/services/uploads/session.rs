@@ -11,6 +11,10 @@ use crate::services::error::Error;
 use crate::services::names::RepositoryName;
 use crate::stores::blobs::Upload;
 
+/// Milliseconds a session lives without use that has received nothing: opening one costs nothing,
+/// so that keeping it must not either.
+const EMPTY_IDLE: u64 = 10 * 60 * 1000;
+
 /// One session.
 pub struct Session {
     repository: RepositoryName,
@@ -22,17 +26,29 @@ pub struct Session {
 }
 
 /// The right to write a session; one request has it at a time.
-pub struct Writing(OwnedMutexGuard<Option<Upload>>);
+pub struct Writing {
+    held: OwnedMutexGuard<Option<Upload>>,
+    session: Arc<Session>,
+}
 
 impl Writing {
     /// The upload, unless the session has ended.
     pub fn upload(&mut self) -> Result<&mut Upload, Error> {
-        self.0.as_mut().ok_or(Error::UploadUnknown)
+        self.held.as_mut().ok_or(Error::UploadUnknown)
     }
 
     /// Takes the upload out: the session has ended.
     pub fn take(&mut self) -> Option<Upload> {
-        self.0.take()
+        self.held.take()
+    }
+}
+
+/// However the request ends, the session then tells where it stands.
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if let Some(upload) = self.held.as_ref() {
+            self.session.offset.store(upload.offset(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -54,26 +70,25 @@ impl Session {
     }
 
     /// The right to write, unless another request has it.
-    pub fn write(&self) -> Result<Writing, Error> {
-        Arc::clone(&self.upload).try_lock_owned().map(Writing).map_err(|_| Error::Busy)
+    pub fn write(self: &Arc<Self>) -> Result<Writing, Error> {
+        let held = Arc::clone(&self.upload).try_lock_owned().map_err(|_| Error::Busy)?;
+        Ok(Writing { held, session: Arc::clone(self) })
     }
 
-    /// Bytes received; while a request writes, as of its last step.
+    /// Bytes received; while a request writes, as of its beginning.
     pub fn offset(&self) -> u64 {
-        match self.upload.try_lock() {
-            Ok(upload) => upload.as_ref().map_or(0, Upload::offset),
-            Err(_) => self.offset.load(Ordering::Relaxed),
-        }
+        self.offset.load(Ordering::Relaxed)
     }
 
-    /// Notes how far the writing request has come.
-    pub fn advance(&self, offset: u64) {
-        self.offset.store(offset, Ordering::Relaxed);
-    }
-
-    /// Notes that it was used.
+    /// Notes that it was used, at a monotonic time.
     pub fn touch(&self, now: u64) {
         self.used_at.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether nobody used it for `idle` milliseconds, or for [`EMPTY_IDLE`] if it has nothing.
+    pub fn is_idle(&self, now: u64, idle: u64) -> bool {
+        let limit = if self.offset() == 0 { idle.min(EMPTY_IDLE) } else { idle };
+        now.saturating_sub(self.used_at.load(Ordering::Relaxed)) > limit
     }
 }
 
@@ -135,10 +150,11 @@ impl Sessions {
         }
     }
 
-    /// Sessions not used since `moment` (UTC milliseconds).
-    pub fn idle_since(&self, moment: u64) -> Vec<(String, Arc<Session>)> {
-        let idle = |s: &Session| s.used_at.load(Ordering::Relaxed) < moment;
-        self.map().iter().filter(|(_, s)| idle(s)).map(|(id, s)| (id.clone(), Arc::clone(s))).collect()
+    /// Sessions that [`Session::is_idle`].
+    pub fn idle(&self, now: u64, idle: u64) -> Vec<(String, Arc<Session>)> {
+        let map = self.map();
+        let found = map.iter().filter(|(_, session)| session.is_idle(now, idle));
+        found.map(|(id, session)| (id.clone(), Arc::clone(session))).collect()
     }
 
     /// How many are open.

@@ -1,19 +1,14 @@
 //! Moving a request's body into an upload, within limits, keeping what arrived.
 
-use super::session::Session;
 use super::{Chunk, Source, Uploads};
 use crate::services::error::Error;
 use crate::stores::blobs::Upload;
 
-/// Declared lengths from here on (bytes) have their disk space taken first, so that a full disk
-/// shows before the transfer.
-const ALLOCATED: u64 = 8 << 20;
-
 impl Uploads {
-    /// Appends `body` to a session's upload; returns where it ends then.
+    /// Appends `body` to a session's upload; returns where it ends then. Nothing is taken from the disk
+    /// for a length that is only declared: a client that breaks off would keep it.
     pub(super) async fn transfer(
         &self,
-        session: &Session,
         upload: &mut Upload,
         chunk: Chunk,
         body: &mut impl Source,
@@ -26,10 +21,7 @@ impl Uploads {
         if chunk.first.is_some_and(|first| first != offset) {
             return Err(Error::WrongOffset { id: upload.id().to_owned(), offset });
         }
-        session.advance(offset);
-        let result = self.receive(upload, chunk, body).await;
-        session.advance(upload.offset());
-        result
+        self.receive(upload, chunk, body).await
     }
 
     /// Takes a body to its end. Whatever ends it early, the bytes before that stay.
@@ -43,11 +35,6 @@ impl Uploads {
         if let Some(length) = chunk.length {
             self.within_limit(start.saturating_add(length))?;
             self.shelves.reserve.admits(length).map_err(|_| Error::NoSpace)?;
-            if length >= ALLOCATED
-                && let Err(error) = upload.allocate(start.saturating_add(length)).await
-            {
-                return Err(self.shelves.failed(error).await);
-            }
         }
         let streamed = self.stream(upload, start, chunk, body).await;
         let settled = match upload.settle().await {

@@ -68,17 +68,27 @@ pub struct Leftover {
     pub published: Vec<Digest>,
 }
 
+/// Locks that all digests share.
+const PLACES: usize = 64;
+
 struct Store {
     disk: Arc<dyn Disk>,
     random: Arc<dyn Random>,
     pool: Arc<Pool>,
+    /// Held, by digest, while the name of a blob gets another file, or loses it.
+    places: [Mutex<()>; PLACES],
 }
 
 impl Blobs {
     /// Makes the folders that are missing and lists what an earlier run left. Blocks. Nothing else
     /// may use the store until every leftover has been cleared.
     pub fn open(options: Options) -> Result<(Self, Vec<Leftover>), BlobError> {
-        let store = Store { disk: options.disk, random: options.random, pool: Pool::new() };
+        let store = Store {
+            disk: options.disk,
+            random: options.random,
+            pool: Pool::new(),
+            places: std::array::from_fn(|_| Mutex::default()),
+        };
         make_folders(store.disk.as_ref())?;
         let leftovers = leftovers(store.disk.as_ref())?;
         Ok((Self(Arc::new(store)), leftovers))
@@ -136,8 +146,9 @@ impl Blobs {
         blocking(move || read::whole(&store, &digest, size)).await
     }
 
-    /// Moves a blob's file to `quarantine/`, durably. [`BlobError::NotFound`] if there is none.
-    pub async fn quarantine(&self, digest: &Digest) -> Result<(), BlobError> {
+    /// Moves a blob's file to `quarantine/`, durably, if it is damaged: whoever found it so may have
+    /// looked at a file that was replaced since. Whether it was moved; a blob without a file is not.
+    pub async fn quarantine(&self, digest: &Digest) -> Result<bool, BlobError> {
         let (store, digest) = (Arc::clone(&self.0), *digest);
         blocking(move || store.quarantine(&digest)).await
     }
@@ -194,15 +205,23 @@ impl Store {
         self.disk.sync_dir(&folder).map_err(io("syncing a blob folder"))
     }
 
-    fn quarantine(&self, digest: &Digest) -> Result<(), BlobError> {
+    fn place(&self, digest: &Digest) -> MutexGuard<'_, ()> {
+        lock(&self.places[usize::from(digest.raw()[0]) % PLACES])
+    }
+
+    fn quarantine(&self, digest: &Digest) -> Result<bool, BlobError> {
         let id = self.random.id().map_err(io("making a quarantine name"))?;
+        let _place = self.place(digest);
+        match read::is_sound(self, digest) {
+            Ok(false) => {}
+            Ok(true) | Err(BlobError::NotFound) => return Ok(false),
+            Err(error) => return Err(error),
+        }
         let to = paths::quarantined(digest, &id);
-        self.disk.rename(&paths::blob(digest), &to).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => BlobError::NotFound,
-            _ => io("moving a blob to quarantine")(error),
-        })?;
+        self.disk.rename(&paths::blob(digest), &to).map_err(io("moving a blob to quarantine"))?;
         self.disk.sync_dir(Path::new(paths::QUARANTINE)).map_err(io("syncing the quarantine"))?;
-        self.sync_folder_of(digest)
+        self.sync_folder_of(digest)?;
+        Ok(true)
     }
 }
 

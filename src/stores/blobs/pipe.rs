@@ -211,6 +211,7 @@ impl Pipe {
         self.moved.notify_waiters();
     }
 
+    #[cfg(test)]
     /// Takes disk space for the first `len` bytes of the file. Blocks.
     pub(super) fn allocate(&self, len: u64) -> Result<(), BlobError> {
         let mut slot = lock(&self.file);

@@ -121,6 +121,7 @@ impl Store {
             }
             _ => {}
         }
+        let _place = self.place(digest);
         self.disk
             .rename(&paths::upload_data(id), &paths::blob(digest))
             .map_err(io("renaming an upload into place"))

@@ -103,13 +103,36 @@ pub(super) fn whole(store: &Store, digest: &Digest, size: u64) -> Result<Bytes, 
     Ok(bytes.into())
 }
 
+/// Whether the file is what its name says. Reads all of it. Blocks.
+pub(super) fn is_sound(store: &Store, digest: &Digest) -> Result<bool, BlobError> {
+    let file = open_file(store, digest)?;
+    let mut hasher = hash::Hasher::new(digest.algorithm());
+    let mut buffer = vec![0; BLOCK];
+    let mut at = 0;
+    loop {
+        match file.read_at(&mut buffer, at) {
+            Ok(0) => return Ok(hasher.digest() == *digest),
+            Ok(read) => {
+                hasher.update(&buffer[..read]);
+                at += read as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(io("reading a blob")(error)),
+        }
+    }
+}
+
 fn open_whole(store: &Store, digest: &Digest, size: u64) -> Result<File, BlobError> {
-    let file = store.disk.open_read(&paths::blob(digest)).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => BlobError::NotFound,
-        _ => io("opening a blob")(error),
-    })?;
+    let file = open_file(store, digest)?;
     let len = file.metadata().map_err(io("looking at a blob"))?.len();
     if len == size { Ok(file) } else { Err(BlobError::Damaged { digest: *digest }) }
+}
+
+fn open_file(store: &Store, digest: &Digest) -> Result<File, BlobError> {
+    store.disk.open_read(&paths::blob(digest)).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => BlobError::NotFound,
+        _ => io("opening a blob")(error),
+    })
 }
 
 /// A file that has become shorter than it was when opened is damaged.

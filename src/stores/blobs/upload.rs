@@ -45,6 +45,7 @@ impl Upload {
         self.pipe.ended()
     }
 
+    #[cfg(test)]
     /// Takes disk space for an upload that will be `len` bytes in all, so that a full disk shows
     /// before the transfer. A hint: less or more may come.
     pub async fn allocate(&mut self, len: u64) -> Result<(), BlobError> {

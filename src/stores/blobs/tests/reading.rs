@@ -76,7 +76,7 @@ async fn a_missing_blob_is_not_found_by_every_way_of_reading() {
     let digest = sha256(b"never pushed");
     assert!(matches!(store.blobs.read(&digest, 1, 0..1, Reading::Mapped).await, Err(BlobError::NotFound)));
     assert!(matches!(store.blobs.read_whole(&digest, 1).await, Err(BlobError::NotFound)));
-    assert!(matches!(store.blobs.quarantine(&digest).await, Err(BlobError::NotFound)));
+    assert!(!store.blobs.quarantine(&digest).await.expect("nothing to set aside is no error"));
     assert_eq!(store.blobs.size_on_disk(&digest).await.expect("looks"), None);
     store.blobs.remove(&digest).await.expect("nothing to remove is no error");
 }
@@ -124,13 +124,15 @@ async fn a_flipped_byte_is_found_by_a_whole_read_and_healed_by_a_push() {
 }
 
 #[tokio::test]
-async fn a_quarantined_blob_is_gone_from_its_path_and_kept_aside() {
+async fn a_damaged_blob_is_kept_aside_and_one_healed_meanwhile_stays() {
     let store = Scratch::new();
     let bytes = noise(4, 100);
     let digest = sha256(&bytes);
     for kept in 1..=2 {
         push(&store.blobs, &bytes, 100).await;
-        store.blobs.quarantine(&digest).await.expect("moves");
+        assert!(!store.blobs.quarantine(&digest).await.expect("looks"), "it is not damaged");
+        std::fs::write(store.path(&digest), vec![0; 100]).expect("damages it");
+        assert!(store.blobs.quarantine(&digest).await.expect("moves"));
         assert_eq!(store.blobs.size_on_disk(&digest).await.expect("looks"), None);
         let aside = std::fs::read_dir(store.root().join(paths::QUARANTINE)).expect("quarantine/");
         let names: Vec<String> =
