@@ -42,6 +42,25 @@ fn images_and_tags_are_there_after_a_stop_and_after_a_crash() {
 }
 
 #[test]
+fn a_store_that_lost_its_metadata_is_refused_and_whole_again_when_it_is_back() {
+    let Some(mut server) = Server::own(Settings::default()) else { return };
+    let repository = server.repository();
+    let image = Image::small(&mut Rng::named("lost metadata"));
+    repository.push("v1", &image);
+    server.kill();
+    let (meta, away) = (server.data().join("meta"), server.data().join(".meta-elsewhere"));
+    std::fs::rename(&meta, &away).expect("as if its volume were not mounted");
+    let output =
+        binary().args(["serve", "--lab", "--listen", "127.0.0.1:0", "--data"]).arg(server.data()).output();
+    let output = output.expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("no metadata"), "{said}");
+    std::fs::rename(&away, &meta).expect("mounted");
+    server.start();
+    repository.pull_and_compare("v1", &image);
+}
+
+#[test]
 fn an_empty_registry_is_still_empty_after_crashes() {
     let Some(mut server) = Server::own(Settings::default()) else { return };
     for _ in 0..3 {
