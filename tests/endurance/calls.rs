@@ -16,7 +16,8 @@ pub enum Outcome {
     Failed(String),
     /// No answer: it may have happened.
     Unanswered(io::Error),
-    /// No answer or a 5xx to a request before the one that makes the change: it did not happen.
+    /// 507, or no answer or a 5xx to a request before the one that makes the change: it did not
+    /// happen.
     NotSent(String),
 }
 
@@ -157,6 +158,7 @@ fn outcome(response: Response, wanted: &[u16]) -> Outcome {
     match response.status {
         status if wanted.contains(&status) => Outcome::Acknowledged,
         400..500 => Outcome::Refused(response.to_string()),
+        507 => Outcome::NotSent(response.to_string()),
         500.. => Outcome::Failed(response.to_string()),
         _ => panic!("an answer the workload does not know: {response}"),
     }
