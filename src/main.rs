@@ -1,8 +1,20 @@
-//! Pierhead: a container-image registry appliance. This file wires the rooms; it decides nothing.
-//! Reading order: `api/registry` (what is asked), `services` (the rules), `stores` (where it rests).
+//! Pierhead: a container-image registry appliance. This file starts the command line; it decides
+//! nothing. Reading order: `wiring` (what is put together), `api/registry` (what is asked),
+//! `services` (the rules), `stores` (where it rests).
 #![allow(dead_code, unused_imports)] // until every room is wired
 
+mod api;
+mod cli;
+mod config;
+mod jobs;
 mod seams;
+mod server;
+mod services;
 mod stores;
+mod wiring;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -44,14 +44,9 @@ pub enum Error {
     /// A manifest that cannot be read as its type says.
     #[error("the manifest is invalid: {0}")]
     ManifestInvalid(String),
-    /// The bytes are not those of the digest.
-    #[error("the content is {actual}, not {expected}")]
-    DigestMismatch {
-        /// As the client said.
-        expected: Digest,
-        /// As the bytes are.
-        actual: Digest,
-    },
+    /// The bytes are not those of the digest given; their own is this.
+    #[error("the digest of the content is {0}")]
+    DigestMismatch(Digest),
     /// A blob that a manifest of the repository names.
     #[error("blob {0} is used by a manifest")]
     BlobInUse(Digest),

@@ -2,10 +2,12 @@
 //! A service takes a [`access::Permit`] for what it does, does it, and answers with a domain value
 //! or an [`error::Error`]. Must not name HTTP types, the index engine, `api` or `server`.
 //!
-//! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`access`] decides who may.
+//! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`access`] decides who may;
+//! [`fsck`] proves that metadata and blobs agree.
 
 pub mod access;
 pub mod error;
+pub mod fsck;
 pub mod images;
 pub mod names;
 pub mod uploads;

@@ -45,9 +45,9 @@ fn is_component(text: &str) -> bool {
     if !ends(bytes.first()) || !ends(bytes.last()) {
         return false;
     }
-    bytes
-        .split(|&b| alphanumeric(b))
-        .all(|separator| matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|&b| b == b'-'))
+    bytes.split(|&b| alphanumeric(b)).all(|separator| {
+        matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|&b| b == b'-')
+    })
 }
 
 /// A whole repository name: organisation, slash, and at least one more component.
@@ -108,7 +108,11 @@ impl FromStr for Tag {
         let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         let starts = text.bytes().next().is_some_and(word);
         let goes_on = text.bytes().all(|b| word(b) || b == b'.' || b == b'-');
-        if starts && goes_on && text.len() <= MAX_TAG { Ok(Self(text.to_owned())) } else { Err(NameError::Tag) }
+        if starts && goes_on && text.len() <= MAX_TAG {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::Tag)
+        }
     }
 }
 
@@ -162,7 +166,7 @@ impl FromStr for MediaType {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let essence = text.split(';').next().unwrap_or_default().trim();
+        let essence = text.split(';').next().unwrap_or_default().trim_matches([' ', '\t']);
         let restricted = |part: &str| {
             part.starts_with(|c: char| c.is_ascii_alphanumeric())
                 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))

@@ -12,9 +12,12 @@
 
 pub mod codec;
 pub mod digest;
+pub mod dump;
 pub mod keys;
 pub mod paths;
 pub mod records;
+pub mod rows;
+pub mod store;
 
 pub use codec::FormatError;
 pub use digest::{Algorithm, Digest};

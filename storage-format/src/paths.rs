@@ -40,6 +40,14 @@ pub fn blob(digest: &Digest) -> PathBuf {
     blob_dir(digest.algorithm(), digest.raw()[0]).join(digest.hex())
 }
 
+/// The digest whose blob belongs at `path`, a path below the data directory with `/` between parts.
+pub fn parse_blob(path: &str) -> Option<Digest> {
+    let mut parts = path.strip_prefix(BLOBS)?.strip_prefix('/')?.splitn(3, '/');
+    let (algorithm, first, hex) = (parts.next()?, parts.next()?, parts.next()?);
+    let digest: Digest = format!("{algorithm}:{hex}").parse().ok()?;
+    hex.get(..2).is_some_and(|two| two == first).then_some(digest)
+}
+
 /// `uploads/<id>`; `id` is 32 lower-case hex digits.
 pub fn upload_dir(id: &str) -> PathBuf {
     PathBuf::from(UPLOADS).join(id)
@@ -81,4 +89,47 @@ pub fn snapshot(sequence: u64) -> PathBuf {
 pub fn parse_numbered(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;
     if digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_path_that_names_a_digest_or_number_gives_it_back(raw in any::<[u8; 64]>(), long in any::<bool>(), n in any::<u64>()) {
+            let algorithm = if long { Algorithm::Sha512 } else { Algorithm::Sha256 };
+            let digest = Digest::new(algorithm, &raw[..algorithm.raw_len()]).expect("length matches");
+            prop_assert_eq!(blob(&digest).to_str().and_then(parse_blob), Some(digest));
+            prop_assert_eq!(parse_intent(&intent_name(&digest)), Some(digest));
+            let name = journal_segment(n);
+            let name = name.file_name().and_then(|f| f.to_str()).expect("a name");
+            prop_assert_eq!(parse_numbered(name, ".log"), Some(n));
+        }
+
+        #[test]
+        fn no_name_makes_a_path_parser_panic(text in ".*") {
+            prop_assert_eq!(parse_blob(&text), None);
+            prop_assert_eq!(parse_intent(&text), None);
+            prop_assert_eq!(parse_numbered(&text, ".log"), None);
+        }
+    }
+
+    #[test]
+    fn a_blob_in_the_wrong_folder_is_no_blob() {
+        let hex = "ab".repeat(32);
+        let cases = [
+            ("the right one", format!("blobs/sha256/ab/{hex}"), true),
+            ("another folder", format!("blobs/sha256/cd/{hex}"), false),
+            ("another algorithm", format!("blobs/sha512/ab/{hex}"), false),
+            ("deeper", format!("blobs/sha256/ab/x/{hex}"), false),
+            ("another tree", format!("quarantine/sha256/ab/{hex}"), false),
+            ("no hex", "blobs/sha256/ab/ab".to_owned(), false),
+        ];
+        for (name, path, is_blob) in cases {
+            assert_eq!(parse_blob(&path).is_some(), is_blob, "{name}");
+        }
+    }
 }

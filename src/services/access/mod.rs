@@ -140,7 +140,11 @@ mod tests {
                 }
             }
         }
-        assert_eq!(matrix, include_str!("matrix.golden.txt"), "review the change, then update matrix.golden.txt");
+        assert_eq!(
+            matrix,
+            include_str!("matrix.golden.txt"),
+            "review the change, then update matrix.golden.txt"
+        );
     }
 
     #[test]

@@ -77,7 +77,8 @@ pub fn read(declared: Option<&MediaType>, bytes: &[u8]) -> Result<Document, Erro
     {
         return Ok(opaque(declared.as_str()));
     }
-    let wire: Wire = serde_json::from_slice(bytes).map_err(|error| invalid(format!("not JSON of a manifest: {error}")))?;
+    let wire: Wire =
+        serde_json::from_slice(bytes).map_err(|error| invalid(format!("not JSON of a manifest: {error}")))?;
     let media_type = media_type(declared, &wire)?;
     match kind_of(&media_type) {
         Some(ManifestKind::Index) => index(media_type, &wire),
@@ -117,12 +118,15 @@ fn media_type(declared: Option<&MediaType>, wire: &Wire) -> Result<String, Error
             Err(invalid(format!("sent as {declared}, but its mediaType is {own}")))
         }
         (Some(declared), _) => Ok(declared.to_owned()),
-        (None, Some(own)) => {
-            own.parse::<MediaType>().map(|own| own.as_str().to_owned()).map_err(|_| invalid("its mediaType is no media type"))
-        }
+        (None, Some(own)) => own
+            .parse::<MediaType>()
+            .map(|own| own.as_str().to_owned())
+            .map_err(|_| invalid("its mediaType is no media type")),
         (None, None) if wire.manifests.is_some() => Ok(OCI_INDEX.to_owned()),
         (None, None) if wire.config.is_some() => Ok(OCI_MANIFEST.to_owned()),
-        (None, None) => Err(invalid("no Content-Type, no mediaType, and neither config nor manifests to tell it by")),
+        (None, None) => {
+            Err(invalid("no Content-Type, no mediaType, and neither config nor manifests to tell it by"))
+        }
     }
 }
 

@@ -40,7 +40,8 @@ impl Images {
         let repository =
             self.shelves.repository(name)?.ok_or_else(|| Error::RepositoryUnknown(name.clone()))?;
         let after = after.map(|tag| TagKey { repository, tag: tag.to_owned() }.encode());
-        let rows = self.shelves.meta.page::<TagKey>(&TagKey::prefix(repository), after.as_deref(), limit + 1)?;
+        let rows =
+            self.shelves.meta.page::<TagKey>(&TagKey::prefix(repository), after.as_deref(), limit + 1)?;
         Ok(page(rows, limit, |(key, _)| key.tag.parse().ok()))
     }
 
@@ -89,9 +90,11 @@ impl Images {
         limit: usize,
     ) -> Result<Vec<Digest>, Error> {
         let prefix = ReferrerKey::prefix(repository, subject);
-        let mut after = after.map(|digest| ReferrerKey { repository, subject: *subject, digest: *digest }.encode());
-        let wanted =
-            |record: &ReferrerRecord| artifact_type.is_none_or(|t| record.artifact_type.as_deref() == Some(t));
+        let mut after =
+            after.map(|digest| ReferrerKey { repository, subject: *subject, digest: *digest }.encode());
+        let wanted = |record: &ReferrerRecord| {
+            artifact_type.is_none_or(|t| record.artifact_type.as_deref() == Some(t))
+        };
         let mut found = Vec::new();
         loop {
             let rows = self.shelves.meta.page::<ReferrerKey>(&prefix, after.as_deref(), limit)?;
@@ -108,7 +111,9 @@ impl Images {
     /// A manifest deleted since its key was read is left out; one that cannot be read loses its
     /// annotations, not its place.
     async fn describe(&self, repository: u64, digest: Digest) -> Result<Option<Referrer>, Error> {
-        let Some(record) = self.shelves.meta.get(&ManifestKey { repository, digest })? else { return Ok(None) };
+        let Some(record) = self.shelves.meta.get(&ManifestKey { repository, digest })? else {
+            return Ok(None);
+        };
         let annotations = match self.shelves.blobs.read_whole(&digest, record.size).await {
             Ok(bytes) => document::annotations(&bytes),
             Err(error) => {

@@ -73,7 +73,11 @@ impl Images {
 
     /// What a HEAD tells. A manifest whose file is missing or cut counts as absent, so that
     /// clients push it again.
-    pub async fn manifest_facts(&self, permit: &Permit, reference: &Reference) -> Result<ManifestFacts, Error> {
+    pub async fn manifest_facts(
+        &self,
+        permit: &Permit,
+        reference: &Reference,
+    ) -> Result<ManifestFacts, Error> {
         let (digest, record) = self.shelves.find_manifest(permitted(permit, Action::Pull)?, reference)?;
         if self.shelves.is_whole(&digest, record.size).await? {
             return Ok(facts(digest, record));
@@ -95,8 +99,10 @@ impl Images {
         }
         let stored = Stored { digest, subject: document.subject, tags: put.tags };
         let shelves = std::sync::Arc::clone(&self.shelves);
-        tasks::to_the_end(async move { shelves.store_manifest(name, digest, document, tags, put.bytes).await })
-            .await??;
+        tasks::to_the_end(
+            async move { shelves.store_manifest(name, digest, document, tags, put.bytes).await },
+        )
+        .await??;
         Ok(stored)
     }
 
@@ -160,7 +166,9 @@ impl Shelves {
         let mut missing = Vec::new();
         for (digest, _) in document.references.iter().filter(|(_, role)| **role == ReferenceRole::Blob) {
             let here = match repository {
-                Some(repository) => self.meta.get(&RepositoryBlobKey { repository, digest: *digest })?.is_some(),
+                Some(repository) => {
+                    self.meta.get(&RepositoryBlobKey { repository, digest: *digest })?.is_some()
+                }
                 None => false,
             };
             if !here {
@@ -212,9 +220,7 @@ fn address(reference: &Reference, bytes: &[u8]) -> Result<Digest, Error> {
     };
     let actual = crate::stores::blobs::digest_of(algorithm, bytes);
     match reference {
-        Reference::Digest(expected) if *expected != actual => {
-            Err(Error::DigestMismatch { expected: *expected, actual })
-        }
+        Reference::Digest(expected) if *expected != actual => Err(Error::DigestMismatch(actual)),
         _ => Ok(actual),
     }
 }

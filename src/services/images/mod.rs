@@ -116,7 +116,9 @@ impl Shelves {
 
     async fn set_aside(&self, digest: &Digest) {
         match self.blobs.quarantine(digest).await {
-            Ok(()) => tracing::error!(%digest, "damaged blob set aside in quarantine; pushing it again heals it"),
+            Ok(()) => {
+                tracing::error!(%digest, "damaged blob set aside in quarantine; pushing it again heals it")
+            }
             Err(error) => tracing::error!(%digest, %error, "damaged blob could not be set aside"),
         }
     }

@@ -159,7 +159,9 @@ impl<'a, 'tx> Rows<'a, 'tx> {
     pub fn tag(&mut self, tag: &Tag, digest: &Digest) -> Result<(), Error> {
         let key = TagKey { repository: self.id, tag: tag.as_str().to_owned() };
         match self.tx.get(&key)? {
-            Some(before) if before.digest != *digest => self.tx.delete(&self.manifest_tag(&before.digest, tag.as_str()))?,
+            Some(before) if before.digest != *digest => {
+                self.tx.delete(&self.manifest_tag(&before.digest, tag.as_str()))?
+            }
             Some(_) => {}
             None => self.counters.tags += 1,
         }

@@ -11,8 +11,9 @@
 //! U2: sessions are limited in number and end after a time without use.
 //! U3: sessions do not outlive the process; start-up removes their folders.
 //!
-//! `session` keeps the sessions; `transfer` moves a body into one.
+//! `leftovers` clears an earlier run's; `session` keeps the sessions; `transfer` moves a body into one.
 
+mod leftovers;
 mod session;
 mod transfer;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use pierhead_storage_format::{Algorithm, Digest};
 
+pub use self::leftovers::clear_leftovers;
 use self::session::{Session, Sessions};
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
@@ -229,9 +231,7 @@ impl Uploads {
     async fn keep(&self, name: &RepositoryName, upload: &mut Upload, digest: &Digest) -> Result<u64, Error> {
         let published = match upload.publish(digest).await {
             Ok(published) => published,
-            Err(BlobError::DigestMismatch { actual }) => {
-                return Err(Error::DigestMismatch { expected: *digest, actual });
-            }
+            Err(BlobError::DigestMismatch { actual }) => return Err(Error::DigestMismatch(actual)),
             Err(error) => return Err(self.shelves.failed(error).await),
         };
         let (name, digest, size) = (name.clone(), *digest, published.size);
@@ -251,5 +251,5 @@ impl Uploads {
 
 /// Whether a session cannot go on after this: only a wrong digest and a full disk leave its bytes.
 fn is_final(error: &Error) -> bool {
-    !matches!(error, Error::DigestMismatch { .. } | Error::NoSpace)
+    !matches!(error, Error::DigestMismatch(_) | Error::NoSpace)
 }

@@ -117,9 +117,9 @@ impl Sessions {
 
     /// A place, if one is free.
     pub fn reserve(&self) -> Option<Place<'_>> {
-        let place = self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
-            (n < self.limit).then_some(n + 1)
-        });
+        let place = self
+            .taken
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < self.limit).then_some(n + 1));
         place.ok().map(|_| Place { sessions: self, filled: false })
     }
 

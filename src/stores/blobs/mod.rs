@@ -1,1 +1,247 @@
-//! Blobs.
+//! Content-addressed files. A blob here is complete, durable, equal to its digest and never written
+//! again; an upload is the one thing that grows. Layout: `FORMAT.md`, "Blobs".
+//!
+//! B1: a path under `blobs/` appears only by rename from `uploads/`, after its data is durable.
+//! B2: a published file is never written or truncated; it goes by unlink or by rename into
+//!     `quarantine/`. Readers that hold it open (or mapped) keep what they had.
+//! B3: an upload's offset counts bytes the file really has; after a failed write it goes back to the
+//!     last byte known written, and the file is cut there.
+//! B4: memory per upload is at most `pipe::BLOCKS` MiB, and an upload at rest holds neither a thread
+//!     nor a buffer.
+//!
+//! Steps of a publish, what each leaves when it is the last, and what start-up does with that, are
+//! in `publish`. Uploads do not outlive the process: `open` lists those of the run before as
+//! [`Leftover`]s. Every async function here does its disk work on blocking threads, and work once
+//! begun runs to its end though the caller is dropped.
+//!
+//! Must not know what a manifest, a repository or a record is. Look next at `pipe` (how bytes get to
+//! the disk), `publish`, `read`.
+
+mod error;
+mod hash;
+mod map;
+mod pipe;
+mod pool;
+mod publish;
+mod read;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use pierhead_storage_format::{Algorithm, Digest, paths};
+
+use self::error::{blocking, io};
+use self::pool::Pool;
+use super::disk::Disk;
+use crate::seams::Random;
+
+pub use error::BlobError;
+pub use hash::of as digest_of;
+pub use publish::Published;
+pub use read::{BlobReader, Reading};
+pub use upload::Upload;
+
+/// What the store works with.
+pub struct Options {
+    /// The data directory.
+    pub disk: Arc<dyn Disk>,
+    /// Makes upload ids.
+    pub random: Arc<dyn Random>,
+}
+
+/// The blobs of a data directory. Clones share it.
+#[derive(Clone)]
+pub struct Blobs(Arc<Store>);
+
+/// What an upload of an earlier run left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// The upload's id.
+    pub id: String,
+    /// Blobs it was about to become, or became; those without a record are nobody's.
+    pub published: Vec<Digest>,
+}
+
+struct Store {
+    disk: Arc<dyn Disk>,
+    random: Arc<dyn Random>,
+    pool: Arc<Pool>,
+}
+
+impl Blobs {
+    /// Makes the folders that are missing and lists what an earlier run left. Blocks. Nothing else
+    /// may use the store until every leftover has been cleared.
+    pub fn open(options: Options) -> Result<(Self, Vec<Leftover>), BlobError> {
+        let store = Store { disk: options.disk, random: options.random, pool: Pool::new() };
+        make_folders(store.disk.as_ref())?;
+        let leftovers = leftovers(store.disk.as_ref())?;
+        Ok((Self(Arc::new(store)), leftovers))
+    }
+
+    /// Unlinks the blobs of `leftover` that have no record (`unrecorded`; others are left alone) and
+    /// removes its folder. Blocks. The folder goes last, so that a crash here is taken up again.
+    pub fn clear_leftover(&self, leftover: &Leftover, unrecorded: &[Digest]) -> Result<(), BlobError> {
+        for digest in leftover.published.iter().filter(|digest| unrecorded.contains(digest)) {
+            self.0.disk.remove_file(&paths::blob(digest)).map_err(io("removing an unrecorded blob"))?;
+            self.0.sync_folder_of(digest)?;
+        }
+        self.0.disk.remove_dir(&paths::upload_dir(&leftover.id)).map_err(io("removing a leftover upload"))
+    }
+
+    /// Begins an upload whose bytes are hashed with `algorithm` as they come.
+    pub async fn begin(&self, algorithm: Algorithm) -> Result<Upload, BlobError> {
+        let store = Arc::clone(&self.0);
+        blocking(move || {
+            let (id, file) = store.new_upload()?;
+            Ok(Upload::new(store, id, file, algorithm))
+        })
+        .await
+    }
+
+    /// Stores `bytes` under `digest` with the guarantees of [`Upload::publish`]; for manifests and
+    /// other small blobs. [`BlobError::DigestMismatch`] if they are something else.
+    pub async fn publish_bytes(&self, digest: &Digest, bytes: Bytes) -> Result<Published, BlobError> {
+        let (store, digest) = (Arc::clone(&self.0), *digest);
+        blocking(move || publish::bytes(&store, &digest, &bytes)).await
+    }
+
+    /// Bytes of the stored file; `None` if there is none. Says nothing about its content.
+    pub async fn size_on_disk(&self, digest: &Digest) -> Result<Option<u64>, BlobError> {
+        let (store, path) = (Arc::clone(&self.0), paths::blob(digest));
+        blocking(move || store.disk.file_len(&path).map_err(io("looking up a blob"))).await
+    }
+
+    /// Opens `range` (bytes, within `size`) of a blob for reading. `size` is what the record says:
+    /// a file of another length is [`BlobError::Damaged`]. The content is not hashed.
+    pub async fn read(
+        &self,
+        digest: &Digest,
+        size: u64,
+        range: std::ops::Range<u64>,
+        how: Reading,
+    ) -> Result<BlobReader, BlobError> {
+        let (store, digest) = (Arc::clone(&self.0), *digest);
+        blocking(move || read::open(&store, &digest, size, range, how)).await
+    }
+
+    /// The whole blob, checked against its digest; for manifests: the caller bounds `size`.
+    pub async fn read_whole(&self, digest: &Digest, size: u64) -> Result<Bytes, BlobError> {
+        let (store, digest) = (Arc::clone(&self.0), *digest);
+        blocking(move || read::whole(&store, &digest, size)).await
+    }
+
+    /// Moves a blob's file to `quarantine/`, durably. [`BlobError::NotFound`] if there is none.
+    pub async fn quarantine(&self, digest: &Digest) -> Result<(), BlobError> {
+        let (store, digest) = (Arc::clone(&self.0), *digest);
+        blocking(move || store.quarantine(&digest)).await
+    }
+
+    /// Unlinks a blob's file; none is no error. Not synced: a file that comes back after a power
+    /// cut has no record and is swept by the next collection.
+    pub async fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
+        let (store, path) = (Arc::clone(&self.0), paths::blob(digest));
+        blocking(move || store.disk.remove_file(&path).map_err(io("removing a blob"))).await
+    }
+
+    /// The blobs of one folder with their lengths, by name; for `fsck`. Blocks. Names that are no
+    /// digest of this folder are left out.
+    pub fn list(&self, algorithm: Algorithm, first_byte: u8) -> Result<Vec<(Digest, u64)>, BlobError> {
+        let folder = paths::blob_dir(algorithm, first_byte);
+        let entries = self.0.disk.list(&folder).map_err(io("listing blobs"))?;
+        let digest = |name: &str| format!("{}:{name}", algorithm.name()).parse::<Digest>().ok();
+        Ok(entries
+            .iter()
+            .filter(|entry| !entry.is_dir)
+            .filter_map(|entry| Some((digest(&entry.name)?, entry.len)))
+            .filter(|(digest, _)| digest.raw().first() == Some(&first_byte))
+            .collect())
+    }
+}
+
+impl Store {
+    /// Makes the folder and the empty file of a new upload.
+    fn new_upload(&self) -> Result<(String, Box<dyn super::disk::DiskFile>), BlobError> {
+        let id = self.random.id().map_err(io("making an upload id"))?;
+        self.disk.create_dir(&paths::upload_dir(&id)).map_err(io("making an upload folder"))?;
+        match self.disk.create(&paths::upload_data(&id)) {
+            Ok(file) => Ok((id, file)),
+            Err(error) => {
+                self.drop_upload(&id);
+                Err(io("making an upload file")(error))
+            }
+        }
+    }
+
+    /// Removes an upload's folder; if that fails, the next start clears it.
+    fn drop_upload(&self, id: &str) {
+        if let Err(error) = self.disk.remove_dir(&paths::upload_dir(id)) {
+            tracing::warn!(upload = id, %error, "upload folder stays until the next start");
+        }
+    }
+
+    fn sync_folder_of(&self, digest: &Digest) -> Result<(), BlobError> {
+        let folder = paths::blob_dir(digest.algorithm(), digest.raw()[0]);
+        self.disk.sync_dir(&folder).map_err(io("syncing a blob folder"))
+    }
+
+    fn quarantine(&self, digest: &Digest) -> Result<(), BlobError> {
+        let id = self.random.id().map_err(io("making a quarantine name"))?;
+        let name = format!("{}-{}-{id}", digest.algorithm().name(), digest.hex());
+        let to = PathBuf::from(paths::QUARANTINE).join(name);
+        self.disk.rename(&paths::blob(digest), &to).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => BlobError::NotFound,
+            _ => io("moving a blob to quarantine")(error),
+        })?;
+        self.disk.sync_dir(Path::new(paths::QUARANTINE)).map_err(io("syncing the quarantine"))?;
+        self.sync_folder_of(digest)
+    }
+}
+
+/// All folders are made at once, so that no publish ever has to make one durable. The parents are
+/// synced at every start: five syncs cost nothing, and the last run may have died before its own.
+fn make_folders(disk: &dyn Disk) -> Result<(), BlobError> {
+    let making = io("making the blob folders");
+    let make = || {
+        for algorithm in Algorithm::ALL {
+            let parent = paths::algorithm_dir(algorithm);
+            disk.create_dir(&parent)?;
+            let there: BTreeSet<PathBuf> =
+                disk.list(&parent)?.into_iter().filter(|e| e.is_dir).map(|e| parent.join(e.name)).collect();
+            for folder in (0..=u8::MAX).map(|first| paths::blob_dir(algorithm, first)) {
+                if !there.contains(&folder) {
+                    disk.create_dir(&folder)?;
+                }
+            }
+            disk.sync_dir(&parent)?;
+        }
+        disk.create_dir(Path::new(paths::UPLOADS))?;
+        disk.create_dir(Path::new(paths::QUARANTINE))?;
+        disk.sync_dir(Path::new(paths::BLOBS))?;
+        disk.sync_dir(Path::new(""))
+    };
+    make().map_err(making)
+}
+
+fn leftovers(disk: &dyn Disk) -> Result<Vec<Leftover>, BlobError> {
+    let listing = || {
+        let mut found = Vec::new();
+        for entry in disk.list(Path::new(paths::UPLOADS))?.into_iter().filter(|entry| entry.is_dir) {
+            let files = disk.list(&paths::upload_dir(&entry.name))?;
+            let published = files.iter().filter_map(|file| paths::parse_intent(&file.name)).collect();
+            found.push(Leftover { id: entry.name, published });
+        }
+        Ok(found)
+    };
+    listing().map_err(io("listing uploads of an earlier run"))
+}
+
+/// A panic elsewhere never makes a lock unusable: what it guards is made whole by its owner.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

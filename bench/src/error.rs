@@ -1,0 +1,111 @@
+//! What can go wrong in a run, as the person who started it can act on it.
+
+use std::io;
+use std::time::Duration;
+
+use hyper::StatusCode;
+
+/// Why a run ended without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A file, socket or process of this machine refused.
+    #[error("{what}")]
+    Io {
+        /// What was being done, with the path or address.
+        what: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The connection broke, or what came back was not HTTP.
+    #[error("{what}: the exchange broke off")]
+    Exchange {
+        /// Method and path.
+        what: String,
+        /// The HTTP library's account.
+        #[source]
+        source: hyper::Error,
+    },
+    /// The registry answered with a status the workload does not expect.
+    #[error("{what}: expected {expected}, got {status}: {body}")]
+    Status {
+        /// Method and path.
+        what: String,
+        /// The status the protocol asks for.
+        expected: StatusCode,
+        /// The status that came.
+        status: StatusCode,
+        /// The beginning of the answer's body.
+        body: String,
+    },
+    /// The registry answered with the right status and the wrong content.
+    #[error("{what}: {wrong}")]
+    Content {
+        /// Method and path.
+        what: String,
+        /// What is wrong about the answer.
+        wrong: String,
+    },
+    /// A registry started by this run exited, or did not serve in time.
+    #[error("{program} {why}; its log ends:\n{log}")]
+    Start {
+        /// The program's path.
+        program: String,
+        /// Exited or too late.
+        why: String,
+        /// The last lines it wrote.
+        log: String,
+    },
+    /// The registry's URL is not one this program can drive.
+    #[error("{url}: {why}")]
+    Url {
+        /// As given.
+        url: String,
+        /// What is expected.
+        why: &'static str,
+    },
+    /// A file below `/proc` does not read as expected.
+    #[error("{path} has no readable {what}")]
+    Proc {
+        /// The file.
+        path: String,
+        /// The figure looked for.
+        what: &'static str,
+    },
+    /// The results cannot be written as JSON.
+    #[error("writing the results as JSON")]
+    Json(#[source] serde_json::Error),
+    /// One workload took longer than any sound registry needs.
+    #[error("{what} did not end within {} s", .limit.as_secs())]
+    TooLong {
+        /// Workload and subject.
+        what: String,
+        /// The limit it passed.
+        limit: Duration,
+    },
+    /// A task of the load generator ended by a panic: a bug of this program.
+    #[error("a task of the load generator failed")]
+    Task(#[from] tokio::task::JoinError),
+    /// The person at the terminal ended the run.
+    #[error("interrupted; the registries this run had started are stopped")]
+    Interrupted,
+}
+
+impl BenchError {
+    /// For `map_err`: a system error with what was being done.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    /// For `map_err`: a broken exchange with method and path.
+    pub fn exchange(what: impl Into<String>) -> impl FnOnce(hyper::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Exchange { what, source }
+    }
+
+    /// A right status with wrong content.
+    pub fn content(what: impl Into<String>, wrong: impl Into<String>) -> Self {
+        Self::Content { what: what.into(), wrong: wrong.into() }
+    }
+}

@@ -1,0 +1,302 @@
+//! Sums samples up: medians over the repetitions, and the ratio of two registries.
+//! A ratio is always "so many times better": rates ours by the peer's, costs the peer's by ours.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::statistics::median;
+use crate::table::{Table, figure};
+use crate::workloads::Sample;
+
+const GIB: f64 = (1_u64 << 30) as f64;
+
+/// One sample and where it comes from.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// The workload's name.
+    pub workload: String,
+    /// The registry.
+    pub subject: &'static str,
+    /// From 1.
+    pub repetition: u32,
+    /// What was measured.
+    #[serde(flatten)]
+    pub sample: Sample,
+}
+
+/// What rates and costs count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// Rate in operations a second, CPU in microseconds an operation.
+    Operations,
+    /// Rate in MB (10^6 bytes) a second, CPU in seconds a GiB.
+    Bytes,
+}
+
+/// One case over all repetitions.
+#[derive(Clone, Debug, Serialize)]
+pub struct Case {
+    /// The workload's name.
+    pub workload: String,
+    /// What was done.
+    pub case: String,
+    /// What rates and costs count.
+    pub unit: Unit,
+    /// Medians of each registry, in the order of the command line.
+    pub subjects: Vec<(&'static str, Medians)>,
+    /// Of the first registry to the second, if there are two.
+    pub ratio: Option<Ratio>,
+}
+
+/// Medians of one case and registry. Costs are of the server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Medians {
+    /// MB/s or operations/s.
+    pub rate: Option<f64>,
+    /// CPU, s/GiB or µs/operation.
+    pub cpu: Option<f64>,
+    /// The part of it in the server's own code.
+    pub cpu_user: Option<f64>,
+    /// The part of it in the kernel.
+    pub cpu_system: Option<f64>,
+    /// Resident MiB before the load.
+    pub idle_mib: Option<f64>,
+    /// The most resident MiB under it.
+    pub peak_mib: Option<f64>,
+    /// Half of the operations took at most this.
+    pub p50_ms: Option<f64>,
+    /// 99 of 100 took at most this.
+    pub p99_ms: Option<f64>,
+    /// Cores kept busy by this program.
+    pub client_cores: Option<f64>,
+    /// Cores kept busy or taken by neither of the two: above a tenth, do not trust the figures.
+    pub other_cores: Option<f64>,
+    /// The samples' own facts.
+    pub facts: BTreeMap<&'static str, f64>,
+}
+
+/// How many times better the first registry is than the second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Ratio {
+    /// More of it a second.
+    pub rate: Option<f64>,
+    /// With less CPU.
+    pub cpu: Option<f64>,
+    /// With less memory at the peak.
+    pub peak: Option<f64>,
+    /// Half of the answers sooner.
+    pub p50: Option<f64>,
+    /// Slow answers sooner.
+    pub p99: Option<f64>,
+}
+
+impl Case {
+    /// Writes the case into the table: a section, a row a registry, and their ratio.
+    pub fn rows(&self, table: &mut Table) {
+        table.section(&format!("{}: {}", self.workload, self.case));
+        for (subject, medians) in &self.subjects {
+            let mut row = vec![String::new(), (*subject).to_owned()];
+            row.extend(medians.cells(self.unit));
+            row.extend(medians.facts.iter().map(|(name, value)| format!("{name}: {}", figure(*value))));
+            table.row(row);
+        }
+        if let Some(ratio) = &self.ratio {
+            let times =
+                |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{}x", figure(value)));
+            let (rate, cpu, peak) = (times(ratio.rate), times(ratio.cpu), times(ratio.peak));
+            let (p50, p99) = (times(ratio.p50), times(ratio.p99));
+            table.row(vec![String::new(), "ratio".to_owned(), rate, cpu, String::new(), peak, p50, p99]);
+        }
+    }
+}
+
+impl Medians {
+    fn of(unit: Unit, samples: &[&Sample]) -> Self {
+        let over =
+            |of: &dyn Fn(&Sample) -> Option<f64>| median(samples.iter().filter_map(|sample| of(sample)));
+        let server = |sample: &Sample| sample.used.server;
+        let mut facts: BTreeMap<&'static str, f64> = BTreeMap::new();
+        for name in samples.iter().flat_map(|sample| sample.facts.keys().copied()) {
+            facts.extend(over(&|sample| sample.facts.get(name).copied()).map(|value| (name, value)));
+        }
+        Self {
+            rate: over(&|sample| Some(unit.rate(sample))),
+            cpu: over(&|sample| server(sample).map(|used| unit.cost(sample, used.cpu.total_s()))),
+            cpu_user: over(&|sample| server(sample).map(|used| unit.cost(sample, used.cpu.user_s))),
+            cpu_system: over(&|sample| server(sample).map(|used| unit.cost(sample, used.cpu.system_s))),
+            idle_mib: over(&|sample| server(sample).map(|used| used.idle_mib)),
+            peak_mib: over(&|sample| server(sample).map(|used| used.peak_mib)),
+            p50_ms: over(&|sample| sample.latency.map(|latency| latency.p50_ms)),
+            p99_ms: over(&|sample| sample.latency.map(|latency| latency.p99_ms)),
+            client_cores: over(&|sample| Some(sample.used.client_cpu_s / sample.used.wall_s)),
+            other_cores: over(&|sample| {
+                Some((sample.used.other_cpu_s? + sample.used.stolen_s) / sample.used.wall_s)
+            }),
+            facts,
+        }
+    }
+
+    fn cells(&self, unit: Unit) -> Vec<String> {
+        let cell = |value: Option<f64>, unit: &str| match value {
+            Some(value) => format!("{}{unit}", figure(value)),
+            None => "-".to_owned(),
+        };
+        let (rate, cpu) = match unit {
+            Unit::Operations => ("/s", " µs"),
+            Unit::Bytes => (" MB/s", " s/GiB"),
+        };
+        vec![
+            cell(self.rate, rate),
+            cell(self.cpu, cpu),
+            format!("{}+{}", cell(self.cpu_user, ""), cell(self.cpu_system, "")),
+            format!("{}>{}", cell(self.idle_mib, ""), cell(self.peak_mib, "")),
+            cell(self.p50_ms, ""),
+            cell(self.p99_ms, ""),
+            cell(self.client_cores, ""),
+            cell(self.other_cores, ""),
+        ]
+    }
+}
+
+impl Unit {
+    fn of(sample: &Sample) -> Self {
+        if sample.bytes > 0 { Self::Bytes } else { Self::Operations }
+    }
+
+    fn rate(self, sample: &Sample) -> f64 {
+        let amount = match self {
+            Self::Operations => sample.operations as f64,
+            Self::Bytes => sample.bytes as f64 / 1e6,
+        };
+        amount / sample.used.wall_s
+    }
+
+    /// Seconds spread over what was done; not a number if nothing was.
+    fn cost(self, sample: &Sample, seconds: f64) -> f64 {
+        match self {
+            Self::Operations => seconds * 1e6 / sample.operations as f64,
+            Self::Bytes => seconds * GIB / sample.bytes as f64,
+        }
+    }
+}
+
+impl Ratio {
+    fn of(ours: &Medians, theirs: &Medians) -> Self {
+        let by =
+            |over: Option<f64>, under: Option<f64>| Some(over? / under?).filter(|ratio| ratio.is_finite());
+        Self {
+            rate: by(ours.rate, theirs.rate),
+            cpu: by(theirs.cpu, ours.cpu),
+            peak: by(theirs.peak_mib, ours.peak_mib),
+            p50: by(theirs.p50_ms, ours.p50_ms),
+            p99: by(theirs.p99_ms, ours.p99_ms),
+        }
+    }
+}
+
+/// Sums records up by workload and case, in the order they first appear.
+pub fn cases(records: &[Record]) -> Vec<Case> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for record in records {
+        let group = groups.iter_mut().find(|group| group.takes(record));
+        match group {
+            Some(group) => group.records.push(record),
+            None => groups.push(Group { records: vec![record] }),
+        }
+    }
+    groups.iter().filter_map(Group::sum_up).collect()
+}
+
+/// The records of one case.
+struct Group<'a> {
+    records: Vec<&'a Record>,
+}
+
+impl Group<'_> {
+    fn takes(&self, record: &Record) -> bool {
+        let same =
+            |first: &&Record| first.workload == record.workload && first.sample.case == record.sample.case;
+        self.records.first().is_some_and(same)
+    }
+
+    /// `None` for an empty group, which is never made.
+    fn sum_up(&self) -> Option<Case> {
+        let first = self.records.first()?;
+        let unit = Unit::of(&first.sample);
+        let mut names: Vec<&'static str> = Vec::new();
+        for record in &self.records {
+            if !names.contains(&record.subject) {
+                names.push(record.subject);
+            }
+        }
+        let medians = |name: &'static str| {
+            let samples = self.records.iter().filter(|record| record.subject == name);
+            let samples: Vec<&Sample> = samples.map(|record| &record.sample).collect();
+            (name, Medians::of(unit, &samples))
+        };
+        let subjects: Vec<_> = names.into_iter().map(medians).collect();
+        let ratio = match subjects.as_slice() {
+            [(_, ours), (_, theirs)] => Some(Ratio::of(ours, theirs)),
+            _ => None,
+        };
+        let (workload, case) = (first.workload.clone(), first.sample.case.clone());
+        Some(Case { workload, case, unit, subjects, ratio })
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::procfs::CpuTime;
+    use crate::statistics::Latency;
+    use crate::watch::{ServerUse, Used};
+
+    /// A record of two seconds, for this file's tests and the report's.
+    pub fn record(subject: &'static str, repetition: u32, operations: u64, bytes: u64, cpu_s: f64) -> Record {
+        let cpu = CpuTime { user_s: cpu_s / 4.0, system_s: cpu_s * 3.0 / 4.0 };
+        let used = Used {
+            wall_s: 2.0,
+            server: Some(ServerUse { cpu, idle_mib: 20.0, peak_mib: 30.0 }),
+            client_cpu_s: 1.0,
+            other_cpu_s: Some(0.0),
+            stolen_s: 0.0,
+        };
+        let latency = Some(Latency { p50_ms: cpu_s, p99_ms: cpu_s * 2.0, max_ms: cpu_s * 3.0 });
+        let facts = BTreeMap::from([("entries", 100.0)]);
+        let sample = Sample { case: "a case".to_owned(), operations, bytes, latency, used, facts };
+        Record { workload: "work".to_owned(), subject, repetition, sample }
+    }
+
+    #[test]
+    fn medians_are_taken_over_repetitions_and_ratios_between_registries() {
+        let records = vec![
+            record("pierhead", 1, 800, 0, 1.0),
+            record("peer", 1, 100, 0, 2.0),
+            record("peer", 2, 100, 0, 2.0),
+            record("pierhead", 2, 1000, 0, 1.0),
+            record("pierhead", 3, 5000, 0, 1.0),
+        ];
+        let cases = cases(&records);
+        assert_eq!(cases.len(), 1);
+        let (name, ours) = &cases[0].subjects[0];
+        assert_eq!((*name, ours.rate, ours.cpu), ("pierhead", Some(500.0), Some(1000.0)));
+        assert_eq!(
+            (ours.cpu_user, ours.cpu_system, ours.client_cores),
+            (Some(250.0), Some(750.0), Some(0.5))
+        );
+        let ratio = cases[0].ratio.expect("there are two");
+        assert_eq!((ratio.rate, ratio.cpu), (Some(10.0), Some(20.0)), "a cost's ratio is turned round");
+        assert_eq!((ratio.peak, ratio.p50), (Some(1.0), Some(2.0)));
+    }
+
+    #[test]
+    fn bytes_count_in_megabytes_and_gibibytes() {
+        let cases = cases(&[record("pierhead", 1, 1, 1 << 30, 0.5)]);
+        let (_, medians) = &cases[0].subjects[0];
+        assert_eq!((cases[0].unit, medians.cpu), (Unit::Bytes, Some(0.5)));
+        assert_eq!(medians.rate.map(f64::round), Some(537.0));
+        assert_eq!(cases[0].ratio, None, "one registry has no ratio");
+    }
+}

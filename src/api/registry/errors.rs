@@ -1,0 +1,279 @@
+//! Everything that can go wrong in this surface: one table from kind to status, code and message.
+//!
+//! Codes are those of OCI distribution-spec "Error Codes" and, where that has none, of the Docker
+//! Registry HTTP API V2. Clients print `code: message` and scripts match the texts, so that every
+//! change of the table shows in `errors.golden.txt`. `{}` stands for a fact, such as a limit.
+//!
+//! E1: a cause is for the log, never for the client.
+//! E2: an error about bytes on our disk is never a 2xx, 3xx or 404 that would look like an answer.
+
+use hyper::StatusCode;
+use hyper::header::{self, HeaderName};
+use serde_json::{Value, json};
+
+use super::reply::Reply;
+use crate::services::access::Refusal;
+use crate::services::error::{Error, SourceError};
+
+/// At most this many missing blobs are named in one answer.
+const MAX_NAMED: usize = 100;
+
+macro_rules! kinds {
+    ($($kind:ident = $status:ident $code:literal $message:literal;)*) => {
+        /// What went wrong, as this surface tells it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind {
+            $($kind,)*
+        }
+
+        impl Kind {
+            /// Every kind.
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            const fn row(self) -> (StatusCode, &'static str, &'static str) {
+                match self {
+                    $(Self::$kind => (StatusCode::$status, $code, $message),)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Unauthenticated = UNAUTHORIZED "UNAUTHORIZED" "authentication required";
+    Denied = FORBIDDEN "DENIED" "you do not have the permission";
+    OrganisationUnknown = FORBIDDEN "DENIED" "Image organization does not exist, you should create it first";
+    NameInvalid = BAD_REQUEST "NAME_INVALID" "'repository' is invalid";
+    RepositoryUnknown = NOT_FOUND "NAME_UNKNOWN" "repository name not known to registry";
+    TagInvalid = BAD_REQUEST "TAG_INVALID" "a tag has 1 to 128 letters, digits, '_', '.' and '-', and starts with neither '.' nor '-'";
+    TooManyTags = URI_TOO_LONG "TAG_INVALID" "at most {} tags can be set by one request";
+    DigestMissing = BAD_REQUEST "DIGEST_INVALID" "the digest parameter is missing";
+    DigestInvalid = BAD_REQUEST "DIGEST_INVALID" "invalid digest: {}";
+    DigestMismatch = BAD_REQUEST "DIGEST_INVALID" "provided digest did not match uploaded content";
+    BlobUnknown = NOT_FOUND "BLOB_UNKNOWN" "blob unknown to registry";
+    BlobInUse = METHOD_NOT_ALLOWED "UNSUPPORTED" "a manifest of the repository names the blob; delete the manifest first";
+    ManifestUnknown = NOT_FOUND "MANIFEST_UNKNOWN" "manifest unknown to registry";
+    ManifestInvalid = BAD_REQUEST "MANIFEST_INVALID" "manifest invalid: {}";
+    ManifestTooLarge = PAYLOAD_TOO_LARGE "SIZE_INVALID" "a manifest can have at most {} bytes";
+    ReferencesMissing = BAD_REQUEST "MANIFEST_BLOB_UNKNOWN" "manifest references a manifest or blob unknown to registry";
+    UploadUnknown = NOT_FOUND "BLOB_UPLOAD_UNKNOWN" "blob upload unknown to registry";
+    UploadBusy = CONFLICT "BLOB_UPLOAD_INVALID" "another request is writing this upload";
+    TooManyUploads = TOO_MANY_REQUESTS "TOOMANYREQUESTS" "too many uploads are open";
+    LayerTooLarge = PAYLOAD_TOO_LARGE "SIZE_INVALID" "a blob can have at most {} bytes";
+    LengthMismatch = BAD_REQUEST "SIZE_INVALID" "provided length did not match content length";
+    BodyTimedOut = REQUEST_TIMEOUT "SIZE_INVALID" "no byte of the body came for too long";
+    BodyCut = BAD_REQUEST "SIZE_INVALID" "the body ended before its end";
+    ChunkInvalid = RANGE_NOT_SATISFIABLE "RANGE_INVALID" "the chunk's range is invalid or does not start where the upload ends";
+    RangeUnsatisfiable = RANGE_NOT_SATISFIABLE "RANGE_INVALID" "the blob has no such bytes";
+    PageInvalid = BAD_REQUEST "PAGINATION_NUMBER_INVALID" "invalid number of results requested";
+    LastInvalid = BAD_REQUEST "PAGINATION_NUMBER_INVALID" "the last parameter is too long";
+    PathUnknown = NOT_FOUND "UNSUPPORTED" "there is no such path";
+    MethodUnknown = METHOD_NOT_ALLOWED "UNSUPPORTED" "the operation is unsupported";
+    NoSpace = INSUFFICIENT_STORAGE "UNAVAILABLE" "the registry's disk is full; uploads go on when there is space again";
+    Unavailable = SERVICE_UNAVAILABLE "UNAVAILABLE" "the registry cannot do this now; try again";
+    Damaged = INTERNAL_SERVER_ERROR "UNKNOWN" "the stored content is damaged; pushing it again heals it";
+    Internal = INTERNAL_SERVER_ERROR "UNKNOWN" "internal error; the registry's log says more";
+}
+
+/// A request that was not done.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    fact: String,
+    details: Vec<Value>,
+    headers: Vec<(HeaderName, String)>,
+    cause: Option<Error>,
+}
+
+impl Failure {
+    /// Of this kind, whose message needs no fact.
+    pub fn new(kind: Kind) -> Self {
+        Self { kind, fact: String::new(), details: Vec::new(), headers: Vec::new(), cause: None }
+    }
+
+    /// Of this kind, with the fact its message has a place for.
+    pub fn about(kind: Kind, fact: impl ToString) -> Self {
+        Self { fact: fact.to_string(), ..Self::new(kind) }
+    }
+
+    /// With a header more.
+    pub fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn detailed(mut self, detail: Value) -> Self {
+        self.details.push(detail);
+        self
+    }
+
+    /// What went wrong.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Tells the log, with the cause: our faults as errors, the client's for debugging.
+    pub fn log(&self, route: &str, request_id: &str) {
+        let (status, code, _) = self.kind.row();
+        let cause = self.cause.as_ref().map(chain).unwrap_or_default();
+        if status.is_server_error() {
+            tracing::error!(request_id, route, status = status.as_u16(), code, cause, "request failed");
+        } else {
+            tracing::debug!(request_id, route, status = status.as_u16(), code, cause, "request refused");
+        }
+    }
+
+    /// The answer: the protocol's JSON, an entry for each detail.
+    pub fn into_reply(self) -> Reply {
+        let (status, code, message) = self.kind.row();
+        let message = message.replacen("{}", &self.fact, 1);
+        let mut entries: Vec<Value> = self
+            .details
+            .into_iter()
+            .map(|d| json!({"code": code, "message": message, "detail": d}))
+            .collect();
+        if entries.is_empty() {
+            entries.push(json!({"code": code, "message": message}));
+        }
+        let mut reply = Reply::json(status, &json!({ "errors": entries }));
+        for (name, value) in self.headers {
+            reply = reply.with(name, &value);
+        }
+        reply
+    }
+}
+
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unauthenticated => {
+                Self::new(Kind::Unauthenticated).with(header::WWW_AUTHENTICATE, "Basic realm=\"Pierhead\"")
+            }
+            Refusal::Denied => Self::new(Kind::Denied),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let failure = match &error {
+            Error::Refused(refusal) => Self::from(*refusal),
+            Error::RepositoryUnknown(name) => {
+                Self::new(Kind::RepositoryUnknown).detailed(json!({"name": name.as_str()}))
+            }
+            Error::OrganisationUnknown(_) => Self::new(Kind::OrganisationUnknown),
+            Error::ManifestUnknown(reference) => {
+                Self::new(Kind::ManifestUnknown).detailed(json!({"reference": reference.to_string()}))
+            }
+            Error::BlobUnknown(digest) => Self::new(Kind::BlobUnknown).detailed(json!({"digest": digest})),
+            Error::BlobInUse(digest) => Self::new(Kind::BlobInUse)
+                .detailed(json!({"digest": digest}))
+                .with(header::ALLOW, "GET, HEAD"),
+            Error::ReferencesMissing(digests) => digests
+                .iter()
+                .take(MAX_NAMED)
+                .fold(Self::new(Kind::ReferencesMissing), |f, digest| f.detailed(json!({"digest": digest}))),
+            Error::ManifestInvalid(why) => Self::about(Kind::ManifestInvalid, why),
+            Error::DigestMismatch(actual) => {
+                Self::new(Kind::DigestMismatch).detailed(json!({"actual": actual}))
+            }
+            Error::UploadUnknown => Self::new(Kind::UploadUnknown),
+            Error::WrongOffset { .. } => Self::new(Kind::ChunkInvalid),
+            Error::LengthMismatch => Self::new(Kind::LengthMismatch),
+            Error::LayerTooLarge { limit } => Self::about(Kind::LayerTooLarge, limit),
+            Error::Source(SourceError::TimedOut) => Self::new(Kind::BodyTimedOut),
+            Error::Source(SourceError::Disconnected) => Self::new(Kind::BodyCut),
+            Error::Busy => Self::later(Kind::UploadBusy),
+            Error::TooManyUploads => Self::later(Kind::TooManyUploads),
+            Error::Unavailable(_) => Self::later(Kind::Unavailable),
+            Error::NoSpace => Self::new(Kind::NoSpace),
+            Error::Damaged(_) => Self::new(Kind::Damaged),
+            Error::Store(_) | Error::Bug(_) => Self::new(Kind::Internal),
+        };
+        Self { cause: Some(error), ..failure }
+    }
+}
+
+impl Failure {
+    /// Seconds after which most of these are over.
+    fn later(kind: Kind) -> Self {
+        Self::new(kind).with(header::RETRY_AFTER, "5")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[test]
+    fn the_table_of_errors_is_the_reviewed_one() {
+        let mut table = String::new();
+        for &kind in Kind::ALL {
+            let (status, code, message) = kind.row();
+            table.push_str(&format!("{kind:?} {} {code} {message}\n", status.as_u16()));
+        }
+        assert_eq!(
+            table,
+            include_str!("errors.golden.txt"),
+            "review the change, then update errors.golden.txt"
+        );
+    }
+
+    #[test]
+    fn no_kind_is_a_success_and_every_code_is_upper_case() {
+        for &kind in Kind::ALL {
+            let (status, code, _) = kind.row();
+            assert!(status.is_client_error() || status.is_server_error(), "{kind:?}");
+            assert!(code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{kind:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_an_entry_for_each_missing_blob_up_to_a_limit() {
+        let digest = |n: u32| format!("sha256:{n:064x}").parse().expect("a digest");
+        let reply = Failure::from(Error::ReferencesMissing((0..200).map(digest).collect())).into_reply();
+        assert_eq!(reply.status(), StatusCode::BAD_REQUEST);
+        let bytes = reply.into_response().into_body().collect().await.expect("a body").to_bytes();
+        let body: Value = serde_json::from_slice(&bytes).expect("JSON");
+        let errors = body["errors"].as_array().expect("a list");
+        assert_eq!(errors.len(), MAX_NAMED);
+        assert_eq!(errors[1]["code"], "MANIFEST_BLOB_UNKNOWN");
+        assert_eq!(errors[1]["detail"]["digest"], digest(1).to_string());
+    }
+
+    #[tokio::test]
+    async fn a_cause_is_not_shown_and_a_fact_is() {
+        let cases = [
+            (Failure::from(Error::Bug("the secret")), "internal error; the registry's log says more"),
+            (Failure::about(Kind::ManifestTooLarge, 7), "a manifest can have at most 7 bytes"),
+            (Failure::from(Error::ManifestInvalid("why".into())), "manifest invalid: why"),
+        ];
+        for (failure, message) in cases {
+            let bytes =
+                failure.into_reply().into_response().into_body().collect().await.expect("a body").to_bytes();
+            let body: Value = serde_json::from_slice(&bytes).expect("JSON");
+            assert_eq!(body["errors"][0]["message"], message);
+            assert!(!String::from_utf8_lossy(&bytes).contains("secret"));
+        }
+    }
+
+    #[test]
+    fn who_is_not_signed_in_is_told_how() {
+        let response = Failure::from(Refusal::Unauthenticated).into_reply().into_response();
+        assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Basic realm=\"Pierhead\"");
+    }
+}

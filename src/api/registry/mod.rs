@@ -1,0 +1,187 @@
+//! The distribution protocol: Docker Registry HTTP API V2 and OCI Distribution 1.1, under `/v2/`.
+//!
+//! Words: a *row* of the route table says what a request is; a *call* is a request that was parsed
+//! and allowed; a *reply* is what a handler gives; a *failure* is what it could not do.
+//!
+//! P1: every answer carries `Docker-Distribution-Api-Version`.
+//! P2: a handler runs only with a permit for its row's action on its path's repository.
+//! P3: an answer to a HEAD has headers only, a refusal's too.
+//! P4: what is not a 2xx was not done, and left everything stored as it was.
+//!
+//! Holds no rule: those are in `services`. Must not touch a store. Start at `route` (the table) and
+//! `path`; then a handler, such as `manifests`; errors are in `errors`, one table.
+
+mod base;
+mod blobs;
+mod catalog;
+mod conditions;
+mod errors;
+mod incoming;
+mod location;
+mod manifests;
+mod paging;
+mod path;
+mod query;
+mod range;
+mod referrers;
+mod reply;
+mod route;
+mod stream;
+mod tags;
+mod uploads;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, Version};
+use pierhead_storage_format::Digest;
+
+use self::errors::{Failure, Kind};
+use self::location::Origin;
+use self::path::{Path, Shape};
+use self::query::Query;
+use self::reply::Reply;
+use self::route::Row;
+use super::body::{self, Body};
+use super::metrics::Route;
+use crate::server::PeerFacts;
+use crate::services::access::{Access, Action, Actor, Credentials, Permit, Resource};
+use crate::services::images::Images;
+use crate::services::names::RepositoryName;
+use crate::services::uploads::Uploads;
+
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+/// What can be set.
+#[derive(Clone)]
+pub struct Settings {
+    /// Bytes of a manifest at most; it is held in memory.
+    pub manifest_limit: usize,
+    /// Whether manifests, tags and blobs can be deleted through this protocol.
+    pub deletes: bool,
+    /// Whether an address is a proxy whose forwarding headers are believed.
+    pub is_trusted_proxy: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+}
+
+/// The surface. Clones share everything.
+#[derive(Clone)]
+pub struct Registry {
+    access: Access,
+    images: Images,
+    uploads: Uploads,
+    settings: Settings,
+}
+
+/// A request that was parsed and allowed.
+struct Call<'a> {
+    actor: Actor,
+    /// For the row's action on `name`.
+    permit: Permit,
+    /// The repository as the client wrote it, so that answers name it alike; empty if there is none.
+    name: &'a str,
+    /// What the path ends with: reference, digest or session.
+    tail: &'a str,
+    query: Query,
+    headers: &'a HeaderMap,
+    origin: Origin,
+    is_tls: bool,
+    request_id: &'a str,
+}
+
+impl Registry {
+    /// On these services.
+    pub fn new(access: Access, images: Images, uploads: Uploads, settings: Settings) -> Self {
+        Self { access, images, uploads, settings }
+    }
+
+    /// Answers a request whose path is `/v2` or below.
+    pub async fn handle(&self, request: Request<Body>, facts: &PeerFacts) -> Response<Body> {
+        let (head, mut body) = request.into_parts();
+        let path = query::decoded_path(head.uri.path());
+        let path = path.as_deref().and_then(Path::parse);
+        let row = path.and_then(|path| self.row(&head.method, path.shape));
+        let outcome = match (path, row) {
+            (Some(path), Some(row)) => self.serve(row, path, &head, &mut body, facts).await,
+            (Some(path), None) => Err(self.method_unknown(path.shape)),
+            (None, _) => Err(Failure::new(Kind::PathUnknown)),
+        };
+        let name = row.map_or("unknown", |row| row.name);
+        let reply = outcome.unwrap_or_else(|failure| {
+            failure.log(name, &facts.request_id);
+            failure.into_reply()
+        });
+        let mut response = reply.into_response();
+        response.extensions_mut().insert(Route { surface: "registry", route: name });
+        finish(&head, body, &mut response).await;
+        response
+    }
+
+    async fn serve(
+        &self,
+        row: &Row,
+        path: Path<'_>,
+        head: &Parts,
+        body: &mut Body,
+        facts: &PeerFacts,
+    ) -> Result<Reply, Failure> {
+        let resource = match path.shape {
+            Shape::Base | Shape::Catalog => Resource::Registry,
+            _ => Resource::Repository(repository(path.name)?),
+        };
+        let actor = self.access.authenticate(&credentials(&head.headers))?;
+        let permit = self.access.authorise(&actor, row.action, resource)?;
+        let call = Call {
+            actor,
+            permit,
+            name: path.name,
+            tail: path.tail,
+            query: Query::parse(head.uri.query().unwrap_or_default()),
+            headers: &head.headers,
+            origin: Origin::of(&head.headers, facts.peer.ip(), |ip| (self.settings.is_trusted_proxy)(ip)),
+            is_tls: facts.tls,
+            request_id: &facts.request_id,
+        };
+        (row.handler)(self, call, body).await
+    }
+
+    fn row(&self, method: &Method, shape: Shape) -> Option<&'static Row> {
+        route::find(method, shape).filter(|row| self.is_on(row))
+    }
+
+    fn is_on(&self, row: &Row) -> bool {
+        self.settings.deletes || row.action != Action::DeleteVersion
+    }
+
+    fn method_unknown(&self, shape: Shape) -> Failure {
+        let allow = route::allow(shape, |row| self.is_on(row));
+        Failure::new(Kind::MethodUnknown).with(header::ALLOW, allow)
+    }
+}
+
+/// What every answer has in common, and an end for a body that nobody read.
+async fn finish(head: &Parts, request_body: Body, response: &mut Response<Body>) {
+    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    if head.method == Method::HEAD {
+        *response.body_mut() = body::empty();
+    }
+    let is_read = incoming::drain(&head.headers, request_body).await;
+    if !is_read && head.version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+fn credentials(headers: &HeaderMap) -> Credentials {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    Credentials { authorization: authorization.map(str::to_owned) }
+}
+
+fn repository(name: &str) -> Result<RepositoryName, Failure> {
+    name.parse().map_err(|_| Failure::new(Kind::NameInvalid))
+}
+
+fn digest(text: &str) -> Result<Digest, Failure> {
+    text.parse().map_err(|error| Failure::about(Kind::DigestInvalid, error))
+}

@@ -1,0 +1,127 @@
+//! What can be asked, as clap sees it. The words here are the manual: keep examples in them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "pierhead",
+    version,
+    about = "A container-image registry appliance",
+    after_help = "Examples:\n  pierhead serve --lab                 a registry on 127.0.0.1:5000, open, in two minutes\n  \
+                  pierhead config sample               every setting with its default\n  \
+                  pierhead config check --config FILE  is the file right?\n\n\
+                  Exit codes: 0 done, 1 not done or something found, 2 wrong usage."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve images until stopped (SIGTERM or SIGINT; a second one stops at once)
+    Serve(ServeArguments),
+    /// Check or show settings
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Check that metadata and blobs agree (the server must not be running)
+    #[command(after_help = "Example:\n  pierhead fsck --data /var/lib/pierhead --deep\n\n\
+                            Exit codes: 0 nothing found, 1 something is wrong, 2 wrong usage.")]
+    Fsck(FsckArguments),
+    /// Write the metadata as zstd-compressed JSON lines (the server must not be running)
+    #[command(after_help = "Example:\n  pierhead export-metadata --output metadata.jsonl.zst")]
+    ExportMetadata(ExportArguments),
+    /// Read exported metadata into a data directory that has none
+    #[command(after_help = "Example:\n  pierhead import-metadata --data /srv/new --input metadata.jsonl.zst")]
+    ImportMetadata(ImportArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  pierhead serve --lab\n  \
+                        pierhead serve --lab --data /srv/images --listen 127.0.0.1:5001\n  \
+                        pierhead serve --lab --listen 0.0.0.0:5000 --lab-open-to-network\n\n\
+                        SIGHUP reads the certificate again.")]
+pub struct ServeArguments {
+    /// Settings file [default: /etc/pierhead/pierhead.toml, if it is there; none with --lab]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory, made if there is none [default: as set; ./pierhead-data with --lab]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address to listen on; may be given several times [default: as set; port 5000 of loopback with --lab]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<SocketAddr>,
+    /// Try it out: plain HTTP, anybody who reaches it may push and pull, a push makes its organisation
+    #[arg(long)]
+    pub lab: bool,
+    /// Let --lab listen on addresses that others can reach
+    #[arg(long, requires = "lab")]
+    pub lab_open_to_network: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the settings are right, and where they are not
+    Check {
+        /// Settings file [default: /etc/pierhead/pierhead.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Answer {"ok": ..., "problem": ...}
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a settings file with every key, its meaning and its default
+    Sample,
+}
+
+/// Which data directory an offline command works on.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Data directory [default: storage.data of the settings]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Settings file [default: /etc/pierhead/pierhead.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct FsckArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// Read and hash every blob, too
+    #[arg(long)]
+    pub deep: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// File to write, which must not exist; "-" for stdout
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    /// Print {"rows": N} to stderr when done
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// File to read; "-" for stdin
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub input: PathBuf,
+    /// Print {"rows": N} when done
+    #[arg(long)]
+    pub json: bool,
+}

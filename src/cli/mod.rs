@@ -1,0 +1,133 @@
+//! The command line: the second edge. Reads arguments and settings, calls one function of
+//! `wiring`, renders what comes back. The only room that writes to stdout, and to stderr beside
+//! the log.
+//!
+//! L1: exit code 0 means that what was asked for was done; 1 that it was not, or that there are
+//! findings; 2 that the question was wrong. L2: what a program may read has `--json`.
+//! Must not hold a rule or open a store. Look next: `arguments`, `lab` (what `--lab` prints).
+
+mod arguments;
+mod lab;
+mod logs;
+mod offline;
+mod serve;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::{self, ConfigError, Settings, Sources};
+use crate::wiring::StartError;
+use arguments::{Arguments, Command, ConfigCommand};
+
+/// Why a command ends with another code than 0.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The question was wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The settings are.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It could not be done.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The output could not be written, or the input not read.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// It was done, and found what must not be; said already.
+    #[error("there are findings")]
+    Findings,
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Start(StartError::NoIdentity) => 2,
+            Self::Config(_) | Self::Start(_) | Self::Io { .. } | Self::Findings => 1,
+        }
+    }
+}
+
+/// Runs the command that `arguments` (the program's name first) ask for.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are errors of this kind too, with code 0 and to stdout.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !matches!(failure, Failure::Findings) {
+                // Nothing can be done about a stderr that is gone.
+                let _ = writeln!(io::stderr(), "pierhead: {failure}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(arguments) => serve::serve(arguments),
+        Command::Config { command: ConfigCommand::Sample } => say(config::SAMPLE),
+        Command::Config { command: ConfigCommand::Check { config, json } } => check(config.as_deref(), json),
+        Command::Fsck(arguments) => offline::fsck(&arguments),
+        Command::ExportMetadata(arguments) => offline::export(&arguments),
+        Command::ImportMetadata(arguments) => offline::import(&arguments),
+    }
+}
+
+fn check(file: Option<&Path>, json: bool) -> Result<(), Failure> {
+    let result = settings(Settings::default(), file);
+    if json {
+        let problem = result.as_ref().err().map(ToString::to_string);
+        say(&format!("{}\n", serde_json::json!({"ok": problem.is_none(), "problem": problem})))?;
+        return result.map(drop).map_err(|_| Failure::Findings);
+    }
+    result?;
+    say("the settings are right\n")
+}
+
+/// The settings from `file` (or the default one, if it is there) and the environment.
+fn settings(defaults: Settings, file: Option<&Path>) -> Result<Settings, Failure> {
+    let default = Path::new(config::DEFAULT_FILE);
+    let path: Option<PathBuf> = file.or(default.exists().then_some(default)).map(Path::to_owned);
+    load(defaults, path.as_deref())
+}
+
+/// The settings from `path`, if given, and the environment.
+fn load(defaults: Settings, path: Option<&Path>) -> Result<Settings, Failure> {
+    let text = path.map(config::read).transpose()?;
+    let file = path.zip(text.as_deref());
+    Ok(config::load(&Sources { defaults, file, environment: &environment() })?)
+}
+
+fn environment() -> Vec<(String, String)> {
+    let lossy = |text: OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
+}
+
+/// Writes to stdout. A reader that has gone (`| head`) is no failure.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Io { what: "cannot write to stdout".to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}

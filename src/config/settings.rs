@@ -1,0 +1,281 @@
+//! The keys, their types and their defaults. What each means is in `sample.toml`, which is what
+//! people read; the documentation here says what the code must know.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cidr, Period, Size};
+
+/// All settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Sockets and their limits.
+    pub server: ServerSettings,
+    /// The certificate.
+    pub tls: TlsSettings,
+    /// The data directory.
+    pub storage: StorageSettings,
+    /// The registry protocol.
+    pub registry: RegistrySettings,
+    /// The listener for monitoring.
+    pub metrics: MetricsSettings,
+    /// Logs.
+    pub log: LogSettings,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Addresses to listen on; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Whether HTTP/2 is offered beside HTTP/1.1.
+    pub http2: bool,
+    /// Connections at once, over all listeners; at least 1.
+    pub max_connections: u32,
+    /// From the first byte of a request's head (or the accept) to its last.
+    pub header_timeout: Period,
+    /// How long a request body may bring no byte.
+    pub body_idle_timeout: Period,
+    /// How long a client may take no byte of what waits for it.
+    pub write_idle_timeout: Period,
+    /// How long a connection may wait for its next request.
+    pub keep_alive: Period,
+    /// How long requests under way may take to finish at a stop.
+    pub stop_timeout: Period,
+    /// Proxies whose forwarding headers are believed.
+    pub trusted_proxies: Vec<Cidr>,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: vec![
+                (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 443).into(),
+                (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 443).into(),
+            ],
+            http2: false,
+            max_connections: 4096,
+            header_timeout: Period::from_secs(10),
+            body_idle_timeout: Period::from_secs(60),
+            write_idle_timeout: Period::from_secs(60),
+            keep_alive: Period::from_secs(75),
+            stop_timeout: Period::from_secs(30),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// `[tls]`. Empty paths mean plain HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsSettings {
+    /// PEM: the certificate and what is between it and the root.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+}
+
+impl TlsSettings {
+    /// Certificate and key, if they are set.
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        let set = |path: &Path| !path.as_os_str().is_empty();
+        (set(&self.certificate) && set(&self.key)).then_some((&self.certificate, &self.key))
+    }
+}
+
+/// `[storage]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageSettings {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Bytes of the file that is given up when the disk is full.
+    pub ballast: Size,
+    /// Free bytes below which uploads are refused.
+    pub reserve: Size,
+    /// Memory for the metadata index: a hint, the engine takes up to 2.5 times as much.
+    pub index_cache: Size,
+    /// Journal bytes between snapshots of the metadata.
+    pub snapshot_after: Size,
+}
+
+impl Default for StorageSettings {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("/var/lib/pierhead"),
+            ballast: Size::from_mib(64),
+            reserve: Size::from_mib(1024),
+            index_cache: Size::from_mib(64),
+            snapshot_after: Size::from_mib(256),
+        }
+    }
+}
+
+/// `[registry]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistrySettings {
+    /// The largest manifest taken, in memory while it is.
+    pub max_manifest: Size,
+    /// The largest blob taken.
+    pub max_layer: Size,
+    /// Upload sessions open at once.
+    pub max_sessions: u32,
+    /// How long an upload nobody goes on with is kept.
+    pub session_idle: Period,
+    /// Whether a push makes the organisation it names.
+    pub create_organisations: bool,
+    /// Whether the registry protocol's deletes are allowed.
+    pub delete: bool,
+}
+
+impl Default for RegistrySettings {
+    fn default() -> Self {
+        Self {
+            max_manifest: Size::from_mib(4),
+            max_layer: Size::from_mib(10 * 1024),
+            max_sessions: 10_000,
+            session_idle: Period::from_secs(86_400),
+            create_organisations: false,
+            delete: true,
+        }
+    }
+}
+
+/// `[metrics]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsSettings {
+    /// Where `/metrics` is served; nowhere if unset.
+    #[serde(with = "unset_when_empty")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// Lines for people or for machines.
+    pub format: LogFormat,
+    /// The least that is logged.
+    pub level: Level,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// What needs an operator.
+    Error,
+    /// What may need one.
+    Warn,
+    /// What happens rarely.
+    #[default]
+    Info,
+    /// Every request.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Level {
+    /// As it is spelt in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// A value that does not fit with the others, or with sense.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// Its section.
+    pub section: &'static str,
+    /// Its key.
+    pub key: &'static str,
+    /// What is wrong.
+    pub message: &'static str,
+}
+
+impl Settings {
+    /// Defaults of `--lab`: loopback, plain, data in the working directory, open.
+    pub fn lab() -> Self {
+        let mut lab = Self::default();
+        lab.server.listen = vec![
+            (IpAddr::V4(Ipv4Addr::LOCALHOST), 5000).into(),
+            (IpAddr::V6(Ipv6Addr::LOCALHOST), 5000).into(),
+        ];
+        lab.storage.data = PathBuf::from("pierhead-data");
+        lab.registry.create_organisations = true;
+        lab
+    }
+
+    /// The first value that cannot work; types are checked by then.
+    pub fn misfit(&self) -> Option<Misfit> {
+        let server = &self.server;
+        let never = "must be more than nothing";
+        let tls = &self.tls;
+        let (certificate, key) = (tls.certificate.as_os_str(), tls.key.as_os_str());
+        let rows = [
+            (server.listen.is_empty(), "server", "listen", "must name an address"),
+            (server.max_connections == 0, "server", "max_connections", never),
+            (server.header_timeout.as_ms() == 0, "server", "header_timeout", never),
+            (server.body_idle_timeout.as_ms() == 0, "server", "body_idle_timeout", never),
+            (server.write_idle_timeout.as_ms() == 0, "server", "write_idle_timeout", never),
+            (server.keep_alive.as_ms() == 0, "server", "keep_alive", never),
+            (!certificate.is_empty() && key.is_empty(), "tls", "key", "must be set with tls.certificate"),
+            (certificate.is_empty() && !key.is_empty(), "tls", "certificate", "must be set with tls.key"),
+            (self.storage.data.as_os_str().is_empty(), "storage", "data", "must name a directory"),
+            (self.registry.max_manifest.bytes() == 0, "registry", "max_manifest", never),
+            (self.registry.max_manifest > MAX_MANIFEST, "registry", "max_manifest", "must be 64MiB at most"),
+            (self.registry.session_idle.as_ms() == 0, "registry", "session_idle", never),
+        ];
+        let wrong = rows.into_iter().find(|(wrong, ..)| *wrong);
+        wrong.map(|(_, section, key, message)| Misfit { section, key, message })
+    }
+}
+
+/// Manifests are held in memory whole.
+const MAX_MANIFEST: Size = Size::from_mib(64);
+
+/// `""` in the file is `None` here, so that every key can stand in the sample.
+mod unset_when_empty {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => serializer.collect_str(value),
+            None => serializer.serialize_str(""),
+        }
+    }
+
+    pub fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
+    }
+}

@@ -1,0 +1,118 @@
+//! Listening and accepting. When the process is out of descriptors, waiting is all that helps;
+//! when it has as many connections as it may, the others wait in the kernel's queue.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::Instant;
+
+use super::noise::Noise;
+use super::stop::Phase;
+use super::{Shared, connection, spawn};
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Something listens there already.
+    #[error("{0} is taken by another process")]
+    Taken(SocketAddr),
+    /// The address is not to be had: not on this host, or a port that needs a capability.
+    #[error("cannot listen on {address}: {source}")]
+    Refused {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Connections the kernel keeps for us while we are busy.
+const BACKLOG: u32 = 1024;
+
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    listen(address).map_err(|source| match source.kind() {
+        ErrorKind::AddrInUse => BindError::Taken(address),
+        _ => BindError::Refused { address, source },
+    })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if address.is_ipv6() {
+        // An address means itself: [::] beside 0.0.0.0 would otherwise be "in use".
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until the stop begins; the socket is closed then.
+pub async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.stop.reached(Phase::Finishing) => return,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                backoff = Backoff::default();
+                admit(socket, peer, &shared).await;
+            }
+            Err(error) => backoff.wait(&error).await,
+        }
+    }
+}
+
+async fn admit(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+    static FULL: Noise = Noise::new();
+    let permit = match Arc::clone(&shared.permits).try_acquire_owned() {
+        Ok(permit) => permit,
+        Err(_) => {
+            if let Some(suppressed) = FULL.speak(Instant::now()) {
+                let limit = shared.options.settings.max_connections;
+                tracing::warn!(limit, suppressed, "server.max_connections are open: new ones wait");
+            }
+            tokio::select! {
+                permit = Arc::clone(&shared.permits).acquire_owned() => match permit {
+                    Ok(permit) => permit,
+                    Err(_) => return,
+                },
+                () = shared.stop.reached(Phase::Finishing) => return,
+            }
+        }
+    };
+    spawn(connection::serve(socket, peer, Arc::clone(shared), permit));
+}
+
+/// Doubling waits between failing accepts.
+struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(Duration::from_millis(10))
+    }
+}
+
+impl Backoff {
+    async fn wait(&mut self, error: &io::Error) {
+        static FAILING: Noise = Noise::new();
+        // These are about the one connection that went away while it waited.
+        if matches!(
+            error.kind(),
+            ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
+        ) {
+            return;
+        }
+        if let Some(suppressed) = FAILING.speak(Instant::now()) {
+            tracing::error!(%error, suppressed, "cannot accept connections");
+        }
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(Duration::from_secs(1));
+    }
+}

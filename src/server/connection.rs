@@ -1,0 +1,162 @@
+//! One connection from accept to close.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::server::TlsStream;
+
+use super::Shared;
+use super::exchange::exchange;
+use super::io::{Guarded, IoLimits, Pulse};
+use super::stop::Phase;
+use crate::api::body::BoxError;
+use crate::api::metrics::Metrics;
+
+/// Bytes of a request's head. hyper reads bodies through the same buffer.
+const MAX_HEAD: usize = 128 * 1024;
+/// Header lines of a request.
+const MAX_HEADERS: usize = 100;
+/// HTTP/2 requests at once on one connection.
+const MAX_STREAMS: u32 = 64;
+/// What an HTTP/2 client may send ahead, a stream and a connection: smaller windows cost speed.
+const WINDOW: u32 = 16 * 1024 * 1024;
+/// The largest HTTP/2 frame taken: the default of 16 KiB costs twice the CPU.
+const FRAME: u32 = 1024 * 1024;
+
+/// What the requests of one connection share.
+pub struct Connection {
+    pub shared: Arc<Shared>,
+    pub pulse: Arc<Pulse>,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub tls: bool,
+    /// Held by every request's task too, so that work whose client left still counts (E4).
+    pub permit: Arc<OwnedSemaphorePermit>,
+    /// HTTP/2 streams that are reset no longer count for the protocol, but their tasks run on.
+    pub tasks: Arc<Semaphore>,
+}
+
+/// Serves `socket` until it ends.
+pub async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>, permit: OwnedSemaphorePermit) {
+    let _counted = Counted::new(shared.options.metrics.clone());
+    if let Err(error) = Box::pin(serve_socket(socket, peer, shared, permit)).await {
+        tracing::debug!(%peer, error = %chain(&*error), "connection ended");
+    }
+}
+
+async fn serve_socket(
+    socket: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    permit: OwnedSemaphorePermit,
+) -> Result<(), BoxError> {
+    socket.set_nodelay(true)?;
+    let local = socket.local_addr()?;
+    let settings = &shared.options.settings;
+    let limits = IoLimits {
+        head: settings.header_timeout.duration(),
+        keep_alive: settings.keep_alive.duration(),
+        write_idle: settings.write_idle_timeout.duration(),
+    };
+    let pulse = Arc::new(Pulse::new());
+    let socket = Guarded::new(socket, Arc::clone(&pulse), limits);
+    let tasks = Arc::new(Semaphore::new(MAX_STREAMS as usize));
+    let tls = shared.options.tls.clone();
+    let builder = builder(settings.http2);
+    let connection =
+        Connection { shared, pulse, peer, local, tls: tls.is_some(), permit: Arc::new(permit), tasks };
+    let Some(tls) = tls else {
+        let builder = if connection.shared.options.settings.http2 { builder } else { builder.http1_only() };
+        return drive(builder, socket, connection).await;
+    };
+    let handshake = tokio::time::timeout(limits.head, tls.acceptor().accept(socket));
+    let stream = tokio::select! {
+        stream = handshake => stream??,
+        () = connection.shared.stop.reached(Phase::Finishing) => return Ok(()),
+    };
+    connection.pulse.handshake_done();
+    let builder = if is_h2(&stream) { builder.http2_only() } else { builder.http1_only() };
+    drive(builder, stream, connection).await
+}
+
+fn is_h2(stream: &TlsStream<Guarded<TcpStream>>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(b"h2")
+}
+
+fn builder(http2: bool) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    // The clocks of heads and idle connections are in `io`, for every protocol the same.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD);
+    // hyper's own default; setting it would move every head to the heap.
+    debug_assert_eq!(MAX_HEADERS, 100);
+    if http2 {
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_frame_size(FRAME)
+            .max_header_list_size(MAX_HEAD as u32)
+            .max_send_buf_size(FRAME as usize);
+    }
+    builder
+}
+
+/// Runs the protocol; at the stop, lets it finish what it has, and cuts it when that is asked.
+async fn drive<S>(builder: Builder<TokioExecutor>, stream: S, connection: Connection) -> Result<(), BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stop = connection.shared.stop.clone();
+    let pulse = Arc::clone(&connection.pulse);
+    let connection = Arc::new(connection);
+    let service = service_fn(move |request| exchange(request, Arc::clone(&connection)));
+    let mut protocol = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        ended = protocol.as_mut() => return ended,
+        () = stop.reached(Phase::Finishing) => {}
+    }
+    Pin::as_mut(&mut protocol).graceful_shutdown();
+    if pulse.is_unused() {
+        return Ok(());
+    }
+    tokio::select! {
+        ended = protocol => ended,
+        () = stop.reached(Phase::Cut) => Ok(()),
+    }
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// An open connection in the metrics.
+struct Counted(Metrics);
+
+impl Counted {
+    fn new(metrics: Metrics) -> Self {
+        metrics.connection(1);
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connection(-1);
+    }
+}

@@ -1,0 +1,145 @@
+//! The edge: sockets, TLS, limits, one task a connection, a clean stop. It knows no route: what
+//! is asked goes to the [`App`] it was given, with who asks ([`PeerFacts`]).
+//!
+//! E1: a client that is slow is never cut while it makes progress; one that makes none is, each
+//! way (`io` for heads, idle connections and writes, `request_body` for bodies). E2: what a
+//! client can make the server keep is bounded: connections, head bytes, streams, windows. E3: a
+//! panic in the app ends that request with 500, nothing else. E4: an app's work runs to its end
+//! though the client leaves, and keeps its connection's permit until then. E5: no header value
+//! and no query string is logged.
+//!
+//! Look next: `accept`, `connection`, `exchange` (one request), `stop`, `tls`.
+
+mod accept;
+mod connection;
+pub mod descriptors;
+mod exchange;
+mod io;
+mod noise;
+mod request_body;
+mod signals;
+mod stop;
+mod tls;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::{Request, Response};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::api::body::Body;
+use crate::api::metrics::Metrics;
+use crate::config::ServerSettings;
+use crate::seams::Random;
+
+pub use accept::BindError;
+pub use request_body::BodyStalled;
+pub use signals::signals;
+pub use stop::{Phase, Stop};
+pub use tls::{Tls, TlsError};
+
+/// Answers requests.
+pub trait App: Send + Sync + 'static {
+    /// The answer to one request. The future runs on a task of its own, to its end.
+    fn call(
+        &self,
+        request: Request<Body>,
+        facts: PeerFacts,
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+}
+
+/// Who asks, and over what.
+#[derive(Clone, Debug)]
+pub struct PeerFacts {
+    /// The other end of the connection; a proxy, perhaps.
+    pub peer: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+    /// Whether the connection is under TLS.
+    pub tls: bool,
+    /// 32 lower-case hex digits, in `X-Request-Id` of the answer and in every log line about it.
+    pub request_id: String,
+}
+
+/// What a [`Server`] is made of.
+pub struct Options {
+    /// Where to listen. (`settings.listen` is not looked at: a server for monitoring has its own.)
+    pub listen: Vec<SocketAddr>,
+    /// Limits and timeouts.
+    pub settings: ServerSettings,
+    /// The certificate; plain HTTP without.
+    pub tls: Option<Arc<Tls>>,
+    /// Counts connections, requests and bytes.
+    pub metrics: Metrics,
+    /// Makes request ids.
+    pub random: Arc<dyn Random>,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every request was finished.
+    Finished,
+    /// This many connections were cut, at the end of the time to stop or by a second signal.
+    Cut(usize),
+}
+
+/// Sockets that listen.
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    options: Options,
+}
+
+impl Server {
+    /// Listens on every address; must be called on the runtime.
+    pub fn bind(options: Options) -> Result<Self, BindError> {
+        let listeners =
+            options.listen.iter().map(|address| accept::bind(*address)).collect::<Result<_, _>>()?;
+        Ok(Self { listeners, options })
+    }
+
+    /// The addresses as bound (port 0 is a real port here).
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Serves until `stop` and what follows it: no more accepting, idle connections closed,
+    /// requests under way finished or, after `stop_timeout` or at [`Phase::Cut`], cut.
+    pub async fn run(self, app: Arc<dyn App>, stop: Stop) -> Ended {
+        let most = self.options.settings.max_connections as usize;
+        let permits = Arc::new(Semaphore::new(most));
+        let patience = self.options.settings.stop_timeout.duration();
+        let shared = Arc::new(Shared { options: self.options, app, stop: stop.clone(), permits });
+        for listener in self.listeners {
+            spawn(accept::accept_all(listener, Arc::clone(&shared)));
+        }
+        stop.reached(Phase::Finishing).await;
+        let all_back = shared.permits.acquire_many(u32::try_from(most).unwrap_or(u32::MAX));
+        let finished = tokio::select! {
+            _ = all_back => true,
+            () = tokio::time::sleep(patience) => false,
+            () = stop.reached(Phase::Cut) => false,
+        };
+        stop.cut();
+        if finished { Ended::Finished } else { Ended::Cut(most - shared.permits.available_permits()) }
+    }
+}
+
+/// What every connection of one server shares.
+struct Shared {
+    options: Options,
+    app: Arc<dyn App>,
+    stop: Stop,
+    permits: Arc<Semaphore>,
+}
+
+fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the server's tasks hold permits, which the stop waits for"
+    )]
+    tokio::spawn(work)
+}

@@ -1,0 +1,154 @@
+//! A request body that ends with an error when it brings no byte for too long. The clock runs
+//! only while somebody waits for the body: a slow disk is not the client's fault.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::io::Pulse;
+use crate::api::body::BoxError;
+use crate::api::metrics::Metrics;
+
+/// The body brought no byte for the time allowed; it is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request body brought no byte for {0:?}")]
+pub struct BodyStalled(pub Duration);
+
+/// A body with an idle timeout.
+pub struct Watched<B: Body<Data = Bytes> + Unpin> {
+    inner: B,
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+    ended: bool,
+    received: Arc<AtomicU64>,
+    metrics: Metrics,
+    pulse: Arc<Pulse>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Watched<B> {
+    /// Watches `inner`; what arrives is added to `received` and `metrics`, and `pulse` is told
+    /// if something was left unread.
+    pub fn new(
+        inner: B,
+        idle: Duration,
+        received: Arc<AtomicU64>,
+        metrics: Metrics,
+        pulse: Arc<Pulse>,
+    ) -> Self {
+        Self { inner, idle, timer: None, waiting: false, ended: false, received, metrics, pulse }
+    }
+
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = Instant::now() + self.idle;
+        let fresh = !std::mem::replace(&mut self.waiting, true);
+        match &mut self.timer {
+            Some(timer) if fresh => timer.as_mut().reset(deadline),
+            Some(_) => {}
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
+        }
+        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+    }
+}
+
+impl<B> Body for Watched<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
+            ready!(this.poll_stalled(cx));
+            return Poll::Ready(Some(Err(Box::new(BodyStalled(this.idle)))));
+        };
+        this.waiting = false;
+        match &frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.received.fetch_add(bytes, Ordering::Relaxed);
+                this.metrics.received(bytes);
+            }
+            Some(Err(_)) => {}
+            None => this.ended = true,
+        }
+        Poll::Ready(frame.map(|result| result.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Drop for Watched<B> {
+    fn drop(&mut self) {
+        if !self.ended && !self.inner.is_end_stream() {
+            self.pulse.left_unread();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+    use std::collections::VecDeque;
+
+    /// Brings a byte after each pause, then nothing any more.
+    struct Dripping {
+        pauses: VecDeque<Duration>,
+        timer: Option<Pin<Box<Sleep>>>,
+    }
+
+    impl Body for Dripping {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            let Some(pause) = self.pauses.front().copied() else { return Poll::Pending };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+            ready!(timer.as_mut().poll(cx));
+            self.timer = None;
+            self.pauses.pop_front();
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_drips_is_read_on_and_one_that_stops_is_an_error() {
+        let idle = Duration::from_millis(400);
+        let dripping = Dripping { pauses: vec![idle / 4; 6].into(), timer: None };
+        let received = Arc::new(AtomicU64::new(0));
+        let pulse = Arc::new(Pulse::new());
+        let metrics = Metrics::new(|_| ());
+        let mut body = Watched::new(dripping, idle, Arc::clone(&received), metrics, Arc::clone(&pulse));
+        let begun = Instant::now();
+        for _ in 0..6 {
+            assert!(body.frame().await.unwrap().is_ok(), "each pause is shorter than the timeout");
+        }
+        assert!(begun.elapsed() > idle, "the whole takes longer than the timeout");
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&BodyStalled(idle)));
+        assert_eq!(received.load(Ordering::Relaxed), 6);
+        drop(body);
+        assert!(pulse.is_left_unread());
+    }
+}

@@ -1,0 +1,137 @@
+//! Proves that metadata and blobs agree: recounts from the manifests and the files, and names every
+//! invariant of `FORMAT.md` that does not hold. Reads only; changes nothing.
+//!
+//! Words: a *finding* is one breach of one invariant, named by its id (`R4`, `B1`); the rows come
+//! from a [`Rows`], the blob files from a [`Blobs`], so that this room knows no store.
+//!
+//! Rules that always hold:
+//! - K1: one sickness is named by one id: a check that would only repeat another's finding is silent.
+//! - K2: memory does not grow with the store beyond 8 bytes a repository, the names of organisations
+//!   and the rows a [`Rows`] chooses to hold; references are recounted [`TALLY`] digests at a time.
+//! - K3: findings are all counted, and the first [`MAX_FINDINGS`] of each id are kept.
+//!
+//! Start at [`check`]; the list of invariants is [`report::INVARIANTS`].
+
+mod blobs;
+mod names;
+mod references;
+mod report;
+mod repositories;
+mod rows;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+
+use pierhead_storage_format::Digest;
+
+pub use report::{Counts, Finding, INVARIANTS, Invariant, MAX_FINDINGS, Report, Severity};
+pub use rows::{OutOfOrder, Packed, Rows};
+
+/// Digests whose references are recounted in one pass; about 100 bytes each.
+pub const TALLY: usize = 1 << 18;
+
+/// The largest manifest that is read, in bytes.
+pub const MAX_MANIFEST: u64 = 64 << 20;
+
+/// The store could not be read; what was found until then is not a report.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} cannot be read")]
+pub struct Unreadable {
+    /// Which part of the store, with the path if there is one.
+    pub what: String,
+    /// Why.
+    #[source]
+    pub source: Box<dyn Error + Send + Sync>,
+}
+
+/// A file below `blobs/`.
+#[derive(Clone, Copy, Debug)]
+pub struct BlobFile<'a> {
+    /// Its path below the data directory, with `/` between parts.
+    pub path: &'a str,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What reading a blob's content gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content<T> {
+    /// The content, or what it hashes to.
+    Good(T),
+    /// There is no file.
+    Missing,
+    /// The bytes are not those of the digest, or the disk cannot read them.
+    Damaged,
+}
+
+/// The blob files of a store that nobody else changes meanwhile.
+pub trait Blobs {
+    /// Gives every file below `blobs/`, in any order.
+    fn files(&self, visit: &mut dyn FnMut(BlobFile<'_>) -> Result<(), Unreadable>) -> Result<(), Unreadable>;
+    /// Bytes of the blob's file; `None` if there is none.
+    fn size(&self, digest: &Digest) -> Result<Option<u64>, Unreadable>;
+    /// The whole of a small blob, checked against its digest.
+    fn read(&self, digest: &Digest) -> Result<Content<Vec<u8>>, Unreadable>;
+    /// Hashes the whole blob, in bounded memory.
+    fn verify(&self, digest: &Digest) -> Result<Content<()>, Unreadable>;
+    /// Whether an intent file below `uploads/` names the blob: start-up will clear it.
+    fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable>;
+}
+
+/// How thorough to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Hash every blob (B3), not only the manifests.
+    pub deep: bool,
+}
+
+/// What is being checked, for whoever watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Every row decodes; names and numbers.
+    Rows,
+    /// Tags, manifests, referrers and counters, a repository at a time.
+    Repositories,
+    /// Blob rows against what refers to them and against the files.
+    Blobs,
+    /// Files against blob rows.
+    Files,
+}
+
+/// Everything the passes share.
+struct Check<'a> {
+    rows: &'a dyn Rows,
+    blobs: &'a dyn Blobs,
+    options: Options,
+    /// [`TALLY`], or less in tests.
+    tally: usize,
+    progress: &'a mut dyn FnMut(Stage, u64),
+    report: Report,
+}
+
+/// Checks every R and B invariant. `progress` is told the stage and how many things of it are done.
+pub fn check(
+    rows: &dyn Rows,
+    blobs: &dyn Blobs,
+    options: Options,
+    progress: &mut dyn FnMut(Stage, u64),
+) -> Result<Report, Unreadable> {
+    Check { rows, blobs, options, tally: TALLY, progress, report: Report::default() }.run()
+}
+
+impl Check<'_> {
+    /// Where a row does not decode (R12), what it said is unknown, and nothing that needs all rows
+    /// would mean anything: only the blobs that still have rows are looked at (K1).
+    fn run(mut self) -> Result<Report, Unreadable> {
+        if self.every_row_decodes()? {
+            self.names()?;
+            self.repositories()?;
+            self.blob_rows()?;
+            self.files_have_rows()?;
+        }
+        self.blob_files()?;
+        Ok(self.report)
+    }
+}

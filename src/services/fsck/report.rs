@@ -1,0 +1,135 @@
+//! What was found, and the list of what is looked for.
+
+use std::collections::BTreeMap;
+
+/// Findings of one id that are kept; more are only counted.
+pub const MAX_FINDINGS: u64 = 1000;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Start-up will clear it by itself.
+    Note,
+    /// Space is wasted; nothing is lost or wrong for a client.
+    Warning,
+    /// A client may get less or other than what was stored.
+    Error,
+}
+
+/// One breach of one invariant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The invariant's number in `FORMAT.md`.
+    pub id: &'static str,
+    /// How bad.
+    pub severity: Severity,
+    /// What is wrong with which repository, tag or digest.
+    pub what: String,
+    /// What to do.
+    pub advice: &'static str,
+}
+
+/// How much was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows of all tables.
+    pub rows: u64,
+    /// Repositories.
+    pub repositories: u64,
+    /// Manifests whose bytes were read; one that is in two repositories counts twice.
+    pub manifests: u64,
+    /// Blob rows.
+    pub blobs: u64,
+    /// Bytes of those blobs.
+    pub bytes: u64,
+    /// Files below `blobs/`.
+    pub files: u64,
+    /// Blobs that were hashed.
+    pub hashed: u64,
+}
+
+/// The outcome of a check.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The first [`MAX_FINDINGS`] of each id, in the order they were found.
+    pub findings: Vec<Finding>,
+    /// How many there were of each id.
+    pub by_id: BTreeMap<&'static str, u64>,
+    /// How much was looked at.
+    pub counts: Counts,
+    worst: Option<Severity>,
+}
+
+impl Report {
+    /// Adds a finding, also one of another room (journal, snapshots, index).
+    pub fn add(&mut self, finding: Finding) {
+        let count = self.by_id.entry(finding.id).or_default();
+        *count += 1;
+        self.worst = self.worst.max(Some(finding.severity));
+        if *count <= MAX_FINDINGS {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Adds a finding of an invariant of this room.
+    pub(super) fn find(&mut self, invariant: &Invariant, what: String) {
+        self.add(Finding { id: invariant.id, severity: invariant.severity, what, advice: invariant.advice });
+    }
+
+    /// Whether nothing is wrong; what start-up clears by itself is not.
+    pub fn is_clean(&self) -> bool {
+        self.worst.is_none_or(|worst| worst == Severity::Note)
+    }
+}
+
+/// Something that always holds in a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invariant {
+    /// Its number in `FORMAT.md`.
+    pub id: &'static str,
+    /// How bad a breach is.
+    pub severity: Severity,
+    /// What holds, word for word as in `FORMAT.md`.
+    pub holds: &'static str,
+    /// What to do about a breach.
+    pub advice: &'static str,
+}
+
+const PUSH_AGAIN: &str = "push the image again from a machine that has it, or delete the tag";
+const DEFECT: &str = "no content is lost; keep a copy of the data directory and report this as a defect";
+const RESTORE: &str =
+    "keep a copy of the data directory, restore the newest backup, and report this as a defect";
+const EXTRA: &str = "the file only takes space; move it away once no backup needs it";
+const WAIT: &str = "nothing: the next start removes it";
+const HEAL: &str = "push an image that contains it again: a push replaces damaged bytes; check the disk";
+
+macro_rules! invariants {
+    ($($name:ident, $id:literal, $severity:ident, $advice:ident, $holds:literal;)*) => {
+        $(pub(super) const $name: Invariant =
+            Invariant { id: $id, severity: Severity::$severity, holds: $holds, advice: $advice };)*
+        /// Everything that is checked, in the order of `FORMAT.md`. (`BN` is a breach of B2 that
+        /// start-up clears, and has the number B2 too.)
+        pub const INVARIANTS: &[Invariant] = &[$($name),*];
+    };
+}
+
+invariants! {
+    R1, "R1", Error, PUSH_AGAIN, "Every tag names a manifest row of its repository.";
+    R2, "R2", Error, DEFECT, "`manifest-tag` rows mirror `tag` rows.";
+    R3, "R3", Error, PUSH_AGAIN, "Config and layers of every image manifest, but non-distributable layers, are `repository-blob` rows of its repository.";
+    R4, "R4", Error, DEFECT, "`repository-blob.references` is the number of image manifests of that repository that name the blob.";
+    R5, "R5", Error, DEFECT, "`blob.references` is the number of `repository-blob` rows and `manifest` rows of that digest.";
+    R6, "R6", Error, DEFECT, "`blob-repository` rows mirror `repository-blob` rows.";
+    R7, "R7", Error, DEFECT, "`referrer` rows mirror the subjects of `manifest` rows.";
+    R8, "R8", Error, DEFECT, "The counters of a repository (`tags`, `manifests`, `blobs`, `bytes`) equal a recount.";
+    R9, "R9", Error, RESTORE, "The counter `repository` is above the number of every repository.";
+    R10, "R10", Error, DEFECT, "The first component of every repository's name is an `organisation` row.";
+    R11, "R11", Error, RESTORE, "Rows below a repository's number belong to exactly one `repository` row.";
+    R12, "R12", Error, RESTORE, "Every key parses and every record decodes.";
+    R13, "R13", Error, PUSH_AGAIN, "Every `manifest` row and `repository-blob` row has a `blob` row of the same size.";
+    R14, "R14", Error, PUSH_AGAIN, "A `manifest` row of kind image or index agrees with its bytes: they parse, and name its subject.";
+    B1, "B1", Error, HEAL, "Every `blob` row has a file of its size.";
+    B2, "B2", Warning, EXTRA, "Every file below `blobs/` has a `blob` row.";
+    BN, "B2", Note, WAIT, "Every file below `blobs/` has a `blob` row.";
+    B3, "B3", Error, HEAL, "The bytes of every blob hash to its digest.";
+}

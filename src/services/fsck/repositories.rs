@@ -1,0 +1,285 @@
+//! One repository after another: tags (R1, R2), manifests (R3, R4, R7, R14), blobs (R6, R13) and
+//! counters (R8).
+
+use pierhead_storage_format::Digest;
+use pierhead_storage_format::keys::{
+    BlobKey, BlobRepositoryKey, ManifestKey, ManifestTagKey, ReferrerKey, RepositoryBlobKey,
+    RepositoryCountersKey, RepositoryKey, TagKey,
+};
+use pierhead_storage_format::records::{ManifestRecord, RepositoryCounters};
+
+use super::references::{References, references};
+use super::report::{B3, R1, R2, R3, R4, R6, R7, R8, R13, R14};
+use super::rows::{each, get};
+use super::tally::Tally;
+use super::{Check, Content, MAX_MANIFEST, Stage, Unreadable};
+
+/// The repository under check, and what was counted in it so far.
+struct Repository<'a> {
+    name: &'a str,
+    id: u64,
+    counted: RepositoryCounters,
+    /// Whether every manifest's references are known, so that a recount of them means something.
+    readable: bool,
+}
+
+impl Check<'_> {
+    pub(super) fn repositories(&mut self) -> Result<(), Unreadable> {
+        let rows = self.rows;
+        each::<RepositoryKey>(rows, &[], |key, record| {
+            self.report.counts.repositories += 1;
+            (self.progress)(Stage::Repositories, self.report.counts.repositories);
+            let counted = RepositoryCounters::default();
+            self.repository(&mut Repository { name: &key.name, id: record.id, counted, readable: true })
+        })
+    }
+
+    fn repository(&mut self, at: &mut Repository<'_>) -> Result<(), Unreadable> {
+        self.tags(at)?;
+        self.manifest_tags(at)?;
+        self.repository_blobs(at)?;
+        let mut tally = self.tally_of_repository(at.id, None)?;
+        self.manifests(at, &mut tally)?;
+        self.referrers(at)?;
+        self.repository_references(at, tally)?;
+        self.counters(at)
+    }
+
+    fn tags(&mut self, at: &mut Repository<'_>) -> Result<(), Unreadable> {
+        let rows = self.rows;
+        each::<TagKey>(rows, &TagKey::prefix(at.id), |key, record| {
+            at.counted.tags += 1;
+            let (name, tag, digest) = (at.name, key.tag, record.digest);
+            if get(rows, &ManifestKey { repository: at.id, digest })?.is_none() {
+                self.report.find(&R1, format!("tag {name}:{tag} names {digest}, which has no manifest row"));
+            }
+            let mirror = ManifestTagKey { repository: at.id, digest, tag };
+            if get(rows, &mirror)?.is_none() {
+                self.report.find(&R2, format!("tag {name}:{} has no row under {digest}", mirror.tag));
+            }
+            Ok(())
+        })
+    }
+
+    fn manifest_tags(&mut self, at: &Repository<'_>) -> Result<(), Unreadable> {
+        let rows = self.rows;
+        each::<ManifestTagKey>(rows, &at.id.to_be_bytes(), |key, _| {
+            let tag = get(rows, &TagKey { repository: at.id, tag: key.tag.clone() })?;
+            if tag.is_none_or(|tag| tag.digest != key.digest) {
+                let what = format!(
+                    "{}: a row under {} for tag {}, which does not name it",
+                    at.name, key.digest, key.tag
+                );
+                self.report.find(&R2, what);
+            }
+            Ok(())
+        })
+    }
+
+    fn repository_blobs(&mut self, at: &mut Repository<'_>) -> Result<(), Unreadable> {
+        let rows = self.rows;
+        each::<RepositoryBlobKey>(rows, &RepositoryBlobKey::prefix(at.id), |key, record| {
+            at.counted.blobs += 1;
+            at.counted.bytes = at.counted.bytes.saturating_add(record.size);
+            let mirror = BlobRepositoryKey { digest: key.digest, name: at.name.to_owned() };
+            if get(rows, &mirror)?.is_none() {
+                self.report.find(&R6, format!("blob {} of {} has no row by digest", key.digest, at.name));
+            }
+            self.stored_with_size("blob", at.name, &key.digest, record.size)
+        })
+    }
+
+    fn stored_with_size(
+        &mut self,
+        kind: &str,
+        name: &str,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<(), Unreadable> {
+        let stored = get(self.rows, &BlobKey { digest: *digest })?.map(|blob| blob.size);
+        if stored != Some(size) {
+            let stored =
+                stored.map_or("has no blob row".to_owned(), |s| format!("has a blob row of {s} bytes"));
+            self.report.find(&R13, format!("{kind} {digest} of {name}, {size} bytes, {stored}"));
+        }
+        Ok(())
+    }
+
+    fn manifests(&mut self, at: &mut Repository<'_>, tally: &mut Tally) -> Result<(), Unreadable> {
+        let rows = self.rows;
+        each::<ManifestKey>(rows, &ManifestKey::prefix(at.id), |key, record| {
+            at.counted.manifests += 1;
+            let digest = key.digest;
+            if get(rows, &RepositoryBlobKey { repository: at.id, digest })?.is_none() {
+                at.counted.bytes = at.counted.bytes.saturating_add(record.size);
+            }
+            self.stored_with_size("manifest", at.name, &digest, record.size)?;
+            self.referrer_row(at, &digest, &record)?;
+            match self.manifest_references(at.name, &digest, &record)? {
+                Some(references) => {
+                    references.blobs.iter().for_each(|blob| tally.bump(blob));
+                    self.references_are_linked(at, &digest, &references)
+                }
+                None => {
+                    at.readable = false;
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    fn referrer_row(
+        &mut self,
+        at: &Repository<'_>,
+        digest: &Digest,
+        record: &ManifestRecord,
+    ) -> Result<(), Unreadable> {
+        let Some(subject) = record.subject else { return Ok(()) };
+        let row = get(self.rows, &ReferrerKey { repository: at.id, subject, digest: *digest })?;
+        if row.is_none_or(|row| row.artifact_type != record.artifact_type) {
+            let what = format!(
+                "manifest {digest} of {} has no matching row among the referrers of {subject}",
+                at.name
+            );
+            self.report.find(&R7, what);
+        }
+        Ok(())
+    }
+
+    /// `None` if the bytes cannot be had or are no such manifest, which is reported here unless
+    /// another check does.
+    fn manifest_references(
+        &mut self,
+        name: &str,
+        digest: &Digest,
+        record: &ManifestRecord,
+    ) -> Result<Option<References>, Unreadable> {
+        let Some(bytes) = self.manifest_bytes(digest, record.size)? else { return Ok(None) };
+        self.report.counts.manifests += 1;
+        let found = references(record.kind, &bytes);
+        let agrees = found.as_ref().is_some_and(|found| found.subject == record.subject);
+        if !agrees {
+            self.report.find(&R14, format!("manifest {digest} of {name} is not what its row says"));
+        }
+        Ok(found)
+    }
+
+    /// A file that is missing is B1's; in a deep check a damaged one is found with the blobs.
+    fn manifest_bytes(&mut self, digest: &Digest, size: u64) -> Result<Option<Vec<u8>>, Unreadable> {
+        if size > MAX_MANIFEST {
+            self.report.find(&R14, format!("manifest {digest} of {size} bytes is too large to be one"));
+            return Ok(None);
+        }
+        match self.blobs.read(digest)? {
+            Content::Good(bytes) => Ok(Some(bytes)),
+            Content::Missing => Ok(None),
+            Content::Damaged => {
+                if !self.options.deep && self.file_has_its_size(digest)? {
+                    self.report.find(&B3, format!("manifest {digest} is damaged"));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Otherwise B1 says so.
+    fn file_has_its_size(&self, digest: &Digest) -> Result<bool, Unreadable> {
+        let row = get(self.rows, &BlobKey { digest: *digest })?;
+        Ok(row.is_some() && self.blobs.size(digest)? == row.map(|row| row.size))
+    }
+
+    fn references_are_linked(
+        &mut self,
+        at: &Repository<'_>,
+        digest: &Digest,
+        references: &References,
+    ) -> Result<(), Unreadable> {
+        for blob in &references.blobs {
+            if get(self.rows, &RepositoryBlobKey { repository: at.id, digest: *blob })?.is_none() {
+                let what =
+                    format!("manifest {digest} of {} names {blob}, which the repository lacks", at.name);
+                self.report.find(&R3, what);
+            }
+        }
+        Ok(())
+    }
+
+    fn referrers(&mut self, at: &Repository<'_>) -> Result<(), Unreadable> {
+        let rows = self.rows;
+        each::<ReferrerKey>(rows, &at.id.to_be_bytes(), |key, _| {
+            let manifest = get(rows, &ManifestKey { repository: at.id, digest: key.digest })?;
+            if manifest.is_none_or(|manifest| manifest.subject != Some(key.subject)) {
+                let what = format!(
+                    "{}: {} is listed among the referrers of {}, which it does not name",
+                    at.name, key.digest, key.subject
+                );
+                self.report.find(&R7, what);
+            }
+            Ok(())
+        })
+    }
+
+    /// R4, for a bounded number of blobs at a time, the first of which are counted already; silent
+    /// where manifests cannot be read.
+    fn repository_references(&mut self, at: &Repository<'_>, mut tally: Tally) -> Result<(), Unreadable> {
+        if !at.readable {
+            return Ok(());
+        }
+        loop {
+            for count in tally.wrong() {
+                let what = format!(
+                    "blob {} of {}: {} manifests name it, its row says {}",
+                    count.digest, at.name, count.counted, count.recorded
+                );
+                self.report.find(&R4, what);
+            }
+            if tally.len() < self.tally {
+                return Ok(());
+            }
+            tally = self.tally_of_repository(at.id, tally.last())?;
+            self.count_references(at.id, &mut tally)?;
+        }
+    }
+
+    fn tally_of_repository(&self, id: u64, after: Option<Digest>) -> Result<Tally, Unreadable> {
+        let mut tally = Tally::default();
+        each::<RepositoryBlobKey>(self.rows, &RepositoryBlobKey::prefix(id), |key, record| {
+            if tally.len() < self.tally && after.is_none_or(|after| after < key.digest) {
+                tally.push(key.digest, record.references);
+            }
+            Ok(())
+        })?;
+        Ok(tally)
+    }
+
+    fn count_references(&self, id: u64, tally: &mut Tally) -> Result<(), Unreadable> {
+        each::<ManifestKey>(self.rows, &ManifestKey::prefix(id), |key, record| {
+            if let Content::Good(bytes) = self.blobs.read(&key.digest)? {
+                let found = references(record.kind, &bytes).unwrap_or_default();
+                found.blobs.iter().for_each(|blob| tally.bump(blob));
+            }
+            Ok(())
+        })
+    }
+
+    /// R8. A repository without a row of counters counts as empty.
+    fn counters(&mut self, at: &mut Repository<'_>) -> Result<(), Unreadable> {
+        let recorded = get(self.rows, &RepositoryCountersKey { repository: at.id })?.unwrap_or_default();
+        at.counted.pushed_at = recorded.pushed_at;
+        if at.counted != recorded {
+            let what = format!(
+                "{}: the counters say {}, a recount says {}",
+                at.name,
+                shown(&recorded),
+                shown(&at.counted)
+            );
+            self.report.find(&R8, what);
+        }
+        Ok(())
+    }
+}
+
+fn shown(counters: &RepositoryCounters) -> String {
+    let RepositoryCounters { tags, manifests, blobs, bytes, pushed_at: _ } = counters;
+    format!("{tags} tags, {manifests} manifests, {blobs} blobs, {bytes} bytes")
+}

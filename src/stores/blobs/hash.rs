@@ -1,0 +1,51 @@
+//! The digest of bytes as they come, for either algorithm.
+
+use pierhead_storage_format::{Algorithm, Digest};
+use sha2::{Digest as _, Sha256, Sha512};
+
+/// A digest under way.
+#[derive(Clone)]
+pub(super) enum Hasher {
+    Sha256(Sha256),
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    pub(super) fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
+            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
+        }
+    }
+
+    pub(super) fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Sha256(_) => Algorithm::Sha256,
+            Self::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hash) => hash.update(bytes),
+            Self::Sha512(hash) => hash.update(bytes),
+        }
+    }
+
+    /// The digest of what came so far; more may follow.
+    #[expect(clippy::expect_used, reason = "the arrays have the algorithms' lengths")]
+    pub(super) fn digest(&self) -> Digest {
+        let digest = match self {
+            Self::Sha256(hash) => Digest::new(Algorithm::Sha256, &hash.clone().finalize()),
+            Self::Sha512(hash) => Digest::new(Algorithm::Sha512, &hash.clone().finalize()),
+        };
+        digest.expect("a finished hash has its algorithm's length")
+    }
+}
+
+/// The digest of `bytes`.
+pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::new(algorithm);
+    hasher.update(bytes);
+    hasher.digest()
+}

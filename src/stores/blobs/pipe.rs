@@ -1,0 +1,283 @@
+//! How an upload's bytes get to the disk while more are received: the caller copies frames into a
+//! block, a writer writes blocks, a hasher hashes what was written. Each of the two is a job on a
+//! blocking thread that runs until it finds nothing to do, so an upload at rest pins no thread; and a
+//! writer takes the block being filled when no full one waits, so no accepted byte stays in memory
+//! though its request has gone. While the disk is busy, frames gather into blocks of 1 MiB.
+//!
+//! Written before hashed: when a write fails, the hash stands at the last byte known written, and the
+//! upload goes on from there. Whoever takes the file out of its slot ends the upload and owns its
+//! folder. Locks in the order file or hash, then state; none is held across an await.
+//!
+//! Writing past the page cache has its place in `write_blocks` (blocks are aligned; the last one of
+//! a request would wait for `settle`).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use pierhead_storage_format::Algorithm;
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+
+use super::error::{BlobError, io};
+use super::hash::Hasher;
+use super::lock;
+use super::pool::{Block, Pool};
+use crate::stores::disk::DiskFile;
+
+/// Blocks an upload may hold at once: filling, writing, hashing, and two that wait.
+pub(super) const BLOCKS: usize = 5;
+/// Up to this length a block is hashed by the writer: waking another thread costs as much.
+const HASHED_IN_PLACE: usize = 64 << 10;
+
+/// The file's slot; empty once the upload has ended.
+pub(super) type Slot = Option<Box<dyn DiskFile>>;
+
+/// The way from the caller to the disk.
+pub(super) struct Pipe {
+    file: Mutex<Slot>,
+    hash: Mutex<Hasher>,
+    state: Mutex<State>,
+    moved: Notify,
+    pool: Arc<Pool>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Bytes taken from the caller; goes back when a write fails.
+    accepted: u64,
+    /// Bytes written.
+    written: u64,
+    /// Bytes written and hashed.
+    kept: u64,
+    filling: Option<Block>,
+    to_write: VecDeque<Block>,
+    to_hash: VecDeque<Block>,
+    /// Blocks held, those in the workers' hands too.
+    blocks: usize,
+    writing: bool,
+    hashing: bool,
+    /// Disk space was asked for ahead of the bytes.
+    allocated: bool,
+    /// A failed write nobody has been told of.
+    failed: Option<BlobError>,
+    ended: bool,
+}
+
+impl Pipe {
+    pub(super) fn new(file: Box<dyn DiskFile>, algorithm: Algorithm, pool: Arc<Pool>) -> Arc<Self> {
+        Arc::new(Self {
+            file: Mutex::new(Some(file)),
+            hash: Mutex::new(Hasher::new(algorithm)),
+            state: Mutex::default(),
+            moved: Notify::new(),
+            pool,
+        })
+    }
+
+    /// Bytes taken from the caller and not known to have failed.
+    pub(super) fn accepted(&self) -> u64 {
+        lock(&self.state).accepted
+    }
+
+    /// Takes all of `bytes`, waiting for room. Dropped half-way, it has taken a prefix of them.
+    pub(super) async fn accept(self: &Arc<Self>, mut bytes: Bytes) -> Result<(), BlobError> {
+        loop {
+            let moved = self.moved.notified();
+            self.take_some(&mut bytes)?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            moved.await;
+        }
+    }
+
+    fn take_some(self: &Arc<Self>, bytes: &mut Bytes) -> Result<(), BlobError> {
+        let mut state = lock(&self.state);
+        state.check()?;
+        while !bytes.is_empty() && (state.filling.is_some() || state.blocks < BLOCKS) {
+            let mut block = match state.filling.take() {
+                Some(block) => block,
+                None => {
+                    state.blocks += 1;
+                    self.pool.block()
+                }
+            };
+            state.accepted += block.take_from(bytes) as u64;
+            if block.is_full() {
+                state.to_write.push_back(block);
+            } else {
+                state.filling = Some(block);
+            }
+        }
+        if !state.writing && (state.filling.is_some() || !state.to_write.is_empty()) {
+            state.writing = true;
+            let pipe = Arc::clone(self);
+            spawn_blocking(move || pipe.write_blocks());
+        }
+        Ok(())
+    }
+
+    /// Waits until everything accepted is written and hashed, or has failed.
+    pub(super) async fn settle(&self) -> Result<u64, BlobError> {
+        loop {
+            let moved = self.moved.notified();
+            {
+                let mut state = lock(&self.state);
+                if state.kept == state.accepted || state.ended {
+                    state.check()?;
+                    return Ok(state.kept);
+                }
+            }
+            moved.await;
+        }
+    }
+
+    fn write_blocks(self: Arc<Self>) {
+        let _unwinding = EndOnPanic(&self);
+        let mut slot = lock(&self.file);
+        let Some(file) = slot.as_mut() else { return self.end() };
+        while let Some((block, at)) = self.next_to_write() {
+            match file.write_at(block.as_ref(), at) {
+                Ok(()) => self.pass_to_hasher(block),
+                Err(error) => {
+                    // Best effort: publishing and the next write cut or cover what is left over.
+                    let _ = file.set_len(at);
+                    drop(block);
+                    return self.go_back(at, io("writing an upload")(error));
+                }
+            }
+        }
+    }
+
+    fn next_to_write(&self) -> Option<(Block, u64)> {
+        let mut state = lock(&self.state);
+        let next = state.to_write.pop_front().or_else(|| state.filling.take());
+        state.writing = next.is_some();
+        next.map(|block| (block, state.written))
+    }
+
+    fn pass_to_hasher(self: &Arc<Self>, block: Block) {
+        let mut state = lock(&self.state);
+        let len = block.as_ref().len();
+        state.written += len as u64;
+        state.to_hash.push_back(block);
+        if state.hashing {
+            return;
+        }
+        state.hashing = true;
+        drop(state);
+        let pipe = Arc::clone(self);
+        if len <= HASHED_IN_PLACE {
+            pipe.hash_blocks();
+        } else {
+            spawn_blocking(move || pipe.hash_blocks());
+        }
+    }
+
+    fn hash_blocks(self: Arc<Self>) {
+        let _unwinding = EndOnPanic(&self);
+        let mut hash = lock(&self.hash);
+        while let Some(block) = self.next_to_hash() {
+            hash.update(block.as_ref());
+            let len = block.as_ref().len() as u64;
+            drop(block);
+            let mut state = lock(&self.state);
+            state.kept += len;
+            state.blocks -= 1;
+            drop(state);
+            self.moved.notify_waiters();
+        }
+    }
+
+    fn next_to_hash(&self) -> Option<Block> {
+        let mut state = lock(&self.state);
+        let next = state.to_hash.pop_front();
+        state.hashing = next.is_some();
+        next
+    }
+
+    /// A write at `at` failed: what was accepted after it is dropped.
+    fn go_back(&self, at: u64, error: BlobError) {
+        let mut state = lock(&self.state);
+        let dropped = 1 + state.to_write.len() + usize::from(state.filling.is_some());
+        state.to_write.clear();
+        state.filling = None;
+        state.blocks -= dropped;
+        state.accepted = at;
+        state.writing = false;
+        state.failed = Some(error);
+        drop(state);
+        self.moved.notify_waiters();
+    }
+
+    /// Takes disk space for the first `len` bytes of the file. Blocks.
+    pub(super) fn allocate(&self, len: u64) -> Result<(), BlobError> {
+        let mut slot = lock(&self.file);
+        let file = slot.as_mut().ok_or(BlobError::Lost)?;
+        let written = {
+            let mut state = lock(&self.state);
+            state.allocated = true;
+            state.written
+        };
+        file.allocate(len).map_err(|error| {
+            let _ = file.set_len(written); // gives back what a full disk did grant
+            io("allocating space for an upload")(error)
+        })
+    }
+
+    /// The file's slot; while it is held, nothing is written. Blocks while a writer runs.
+    pub(super) fn slot(&self) -> MutexGuard<'_, Slot> {
+        lock(&self.file)
+    }
+
+    /// Length and hash of the settled upload, and whether space was allocated ahead; to be asked
+    /// with the slot held.
+    pub(super) fn settled(&self) -> Result<(u64, Hasher, bool), BlobError> {
+        let hash = lock(&self.hash);
+        let mut state = lock(&self.state);
+        state.check()?;
+        if state.kept != state.accepted {
+            let source = std::io::Error::from(std::io::ErrorKind::ResourceBusy);
+            return Err(BlobError::Io { what: "publishing an upload that is still written to", source });
+        }
+        Ok((state.kept, hash.clone(), state.allocated))
+    }
+
+    /// Nothing more is accepted.
+    pub(super) fn end(&self) {
+        let mut state = lock(&self.state);
+        let blocks = std::mem::take(&mut state.to_write);
+        let filling = state.filling.take();
+        state.ended = true;
+        state.accepted = state.kept;
+        drop(state);
+        drop((blocks, filling));
+        self.moved.notify_waiters();
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        lock(&self.state).ended
+    }
+}
+
+impl State {
+    /// Tells of a failure, once.
+    fn check(&mut self) -> Result<(), BlobError> {
+        if self.ended {
+            return Err(BlobError::Lost);
+        }
+        self.failed.take().map_or(Ok(()), Err)
+    }
+}
+
+/// A worker that panicked would leave callers waiting for ever.
+struct EndOnPanic<'a>(&'a Pipe);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end();
+        }
+    }
+}

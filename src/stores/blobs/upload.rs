@@ -1,0 +1,111 @@
+//! One upload: bytes appended in order, then published under their digest, or discarded.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pierhead_storage_format::{Algorithm, Digest};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+
+use super::Store;
+use super::error::{BlobError, blocking};
+use super::pipe::Pipe;
+use super::publish::{self, Published};
+use crate::seams::tasks;
+use crate::stores::disk::DiskFile;
+
+/// An upload under way. Every future here may be dropped: what was accepted is still written, and
+/// what began to be published is published. Dropping the upload itself discards it.
+pub struct Upload {
+    store: Arc<Store>,
+    id: String,
+    pipe: Arc<Pipe>,
+}
+
+impl Upload {
+    pub(super) fn new(store: Arc<Store>, id: String, file: Box<dyn DiskFile>, algorithm: Algorithm) -> Self {
+        let pipe = Pipe::new(file, algorithm, Arc::clone(&store.pool));
+        Self { store, id, pipe }
+    }
+
+    /// 32 hex digits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Bytes accepted so far, which is where the next append goes. It goes back only when a write
+    /// fails, and then the next append or settle fails too, so nothing is ever put in a wrong place.
+    /// After [`settle`](Self::settle) or [`resume`](Self::resume) all of them are written.
+    pub fn offset(&self) -> u64 {
+        self.pipe.accepted()
+    }
+
+    /// Whether the upload was published or given up: nothing can be done with it any more.
+    pub fn is_over(&self) -> bool {
+        self.pipe.ended()
+    }
+
+    /// Takes disk space for an upload that will be `len` bytes in all, so that a full disk shows
+    /// before the transfer. A hint: less or more may come.
+    pub async fn allocate(&mut self, len: u64) -> Result<(), BlobError> {
+        let pipe = Arc::clone(&self.pipe);
+        blocking(move || pipe.allocate(len)).await
+    }
+
+    /// Adds `bytes`: returns when they are accepted, waiting while 5 MiB are on their way to the disk.
+    /// An error is of an earlier write: none of `bytes` was taken after it, and the upload goes on at
+    /// [`offset`](Self::offset) when the cause is gone.
+    pub async fn append(&mut self, bytes: Bytes) -> Result<(), BlobError> {
+        self.pipe.accept(bytes).await
+    }
+
+    /// Waits until all that was appended is hashed and written (not yet durable); returns the offset.
+    pub async fn settle(&mut self) -> Result<u64, BlobError> {
+        self.pipe.settle().await
+    }
+
+    /// What a request that goes on with the upload calls first: settles what an earlier one, perhaps
+    /// dropped, had appended, forgets a write error nobody waited for, and returns the offset.
+    pub async fn resume(&mut self) -> Result<u64, BlobError> {
+        match self.pipe.settle().await {
+            Err(BlobError::NoSpace | BlobError::Io { .. }) => self.pipe.settle().await,
+            settled => settled,
+        }
+    }
+
+    /// Makes the upload the blob `digest`, durably; the steps are in `publish`. The upload is over
+    /// after success and after a failed sync ([`is_over`](Self::is_over)); after any other error
+    /// (digest mismatch, full disk) it is as it was.
+    pub async fn publish(&mut self, digest: &Digest) -> Result<Published, BlobError> {
+        self.pipe.settle().await?;
+        let (store, pipe, id, digest) =
+            (Arc::clone(&self.store), Arc::clone(&self.pipe), self.id.clone(), *digest);
+        blocking(move || publish::upload(&store, &id, &pipe, &digest)).await
+    }
+
+    /// Ends the upload and removes its bytes.
+    pub async fn discard(self) {
+        let (store, pipe, id) = (Arc::clone(&self.store), Arc::clone(&self.pipe), self.id.clone());
+        // A panic in there has been logged; the next start clears the folder.
+        let _ = tasks::blocking(move || discard(&store, &id, &pipe)).await;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.pipe.ended() || Handle::try_current().is_err() {
+            return; // nothing to remove, or the process is stopping and the next start will
+        }
+        let (store, pipe, id) =
+            (Arc::clone(&self.store), Arc::clone(&self.pipe), std::mem::take(&mut self.id));
+        spawn_blocking(move || discard(&store, &id, &pipe));
+    }
+}
+
+/// Removes the upload unless a publish got hold of its file first: that one then sees to the folder.
+fn discard(store: &Store, id: &str, pipe: &Pipe) {
+    pipe.end();
+    if pipe.slot().take().is_some() {
+        store.drop_upload(id);
+    }
+}

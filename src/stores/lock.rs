@@ -1,0 +1,104 @@
+//! One process at a time owns a data directory. The kernel drops the lock with the process, so a
+//! `LOCK` file left behind means nothing; the number in it is for the message only.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use pierhead_storage_format::paths;
+use rustix::fs::{FlockOperation, flock};
+
+/// Why the data directory is not ours.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("the data directory {} is in use by process {process}", data.display())]
+    InUse {
+        /// The data directory.
+        data: PathBuf,
+        /// The process, as it wrote itself down.
+        process: String,
+    },
+    /// It cannot be made, or its lock file cannot be written.
+    #[error("cannot lock the data directory {}: {source}", data.display())]
+    Io {
+        /// The data directory.
+        data: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// There is none, and it was not to be made.
+    #[error("there is no data directory {}", .0.display())]
+    Missing(PathBuf),
+}
+
+/// The lock, held until dropped.
+#[derive(Debug)]
+pub struct DataLock {
+    _file: File,
+}
+
+impl DataLock {
+    /// Makes the data directory if there is none (for its owner and group only), and locks it.
+    pub fn create(data: &Path) -> Result<Self, LockError> {
+        let made = DirBuilder::new().recursive(true).mode(0o750).create(data);
+        made.map_err(|source| LockError::Io { data: data.to_owned(), source })?;
+        Self::take(data)
+    }
+
+    /// Locks a data directory that must be there.
+    pub fn existing(data: &Path) -> Result<Self, LockError> {
+        if data.is_dir() { Self::take(data) } else { Err(LockError::Missing(data.to_owned())) }
+    }
+
+    fn take(data: &Path) -> Result<Self, LockError> {
+        let failed = |source| LockError::Io { data: data.to_owned(), source };
+        let path = data.join(paths::LOCK);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640)
+            .open(path)
+            .map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(LockError::InUse { data: data.to_owned(), process: holder(&mut file) });
+            }
+            Err(error) => return Err(failed(error.into())),
+        }
+        // A full disk must not keep the appliance from starting for want of a number in a message.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(Self { _file: file })
+    }
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.take(32).read_to_string(&mut text);
+    let digits = text.trim();
+    let sound = read.is_ok() && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if sound { digits.to_owned() } else { "(unknown)".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_to_come_is_told_who_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("a/b");
+        assert!(matches!(DataLock::existing(&data), Err(LockError::Missing(_))));
+        let held = DataLock::create(&data).unwrap();
+        let Err(error) = DataLock::existing(&data) else { panic!("locked twice") };
+        let words = format!("is in use by process {}", std::process::id());
+        assert!(error.to_string().ends_with(&words), "{error}");
+        drop(held);
+        DataLock::existing(&data).unwrap();
+    }
+}

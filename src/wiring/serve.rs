@@ -1,0 +1,235 @@
+//! Running the appliance. What is opened first is closed last: store, services, sockets; then the
+//! sockets finish, the jobs end, and the metadata is closed.
+
+use std::future::{Future, ready};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::{Request, Response, StatusCode};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::StartError;
+use super::store::{self, Store};
+use crate::api::body::{self, Body};
+use crate::api::health::Health;
+use crate::api::metrics::{Metrics, Monitoring, Route};
+use crate::api::registry::{self, Registry};
+use crate::config::Settings;
+use crate::jobs::Jobs;
+use crate::seams::{OsRandom, SystemClock, tasks};
+use crate::server::{self, App, Ended, PeerFacts, Phase, Server, Stop, Tls};
+use crate::services::access::{Access, Rules};
+use crate::services::images::{Images, PushRules, Shelves};
+use crate::services::uploads::{Limits, Uploads};
+
+/// How often the ballast is looked after.
+const BALLAST_EVERY: Duration = Duration::from_secs(2);
+/// How often idle upload sessions are looked for.
+const SESSIONS_EVERY: Duration = Duration::from_secs(30);
+
+/// What `serve` listens on.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// Addresses, as bound.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether they speak TLS.
+    pub tls: bool,
+    /// Addresses of the listener for monitoring.
+    pub metrics: Vec<SocketAddr>,
+}
+
+/// Runs the appliance until it is stopped. `listening` is called once, when requests are taken.
+pub async fn serve(
+    settings: Settings,
+    lab: bool,
+    listening: impl FnOnce(&Listening),
+) -> Result<(), StartError> {
+    if !lab {
+        return Err(StartError::NoIdentity);
+    }
+    let stop = Stop::default();
+    let tls = open_tls(&settings)?;
+    // Taken before anything listens: a signal from here on is a stop, not a death.
+    let reload_tls = tls.clone();
+    let signals =
+        server::signals(stop.clone(), move || reload(reload_tls.as_deref())).map_err(StartError::Host)?;
+    let storage = settings.storage.clone();
+    let store = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
+    let (images, uploads) = services(&settings, &store);
+    let jobs = jobs(&store, &uploads);
+    let registry = Registry::new(Access::new(Rules::Lab), images, uploads, registry_settings(&settings));
+    let app = Arc::new(Appliance { health: health(&stop, &store), registry });
+
+    let ended = run(&settings, app, Edge { tls, signals, stop }, listening).await;
+    jobs.stop().await;
+    let closed = tasks::blocking(move || store.close()).await;
+    if closed.is_err() {
+        tracing::error!("closing the store ended in a panic; the next start recovers");
+    }
+    match ended? {
+        Ended::Finished => tracing::info!("stopped: every request was finished"),
+        Ended::Cut(connections) => tracing::warn!(connections, "stopped: what was under way was cut"),
+    }
+    Ok(())
+}
+
+/// What the sockets need beside the app.
+struct Edge<S> {
+    tls: Option<Arc<Tls>>,
+    signals: S,
+    stop: Stop,
+}
+
+async fn run<S: Future<Output = ()> + Send + 'static>(
+    settings: &Settings,
+    app: Arc<Appliance>,
+    edge: Edge<S>,
+    listening: impl FnOnce(&Listening),
+) -> Result<Ended, StartError> {
+    let metrics = Metrics::new(|_registry| ());
+    let listen = settings.server.listen.clone();
+    let server = Server::bind(options(settings, listen, edge.tls.clone(), &metrics))?;
+    let monitoring = match settings.metrics.listen {
+        Some(address) => Some(Server::bind(options(settings, vec![address], None, &metrics))?),
+        None => None,
+    };
+    let monitoring_addresses = monitoring.as_ref().map(Server::addresses).unwrap_or_default();
+    let now =
+        Listening { addresses: server.addresses(), tls: edge.tls.is_some(), metrics: monitoring_addresses };
+
+    let mut beside = JoinSet::new();
+    beside.spawn(edge.signals);
+    // Monitoring goes on while the rest stops: it says so, then ends with `beside`.
+    let monitoring_stop = Stop::default();
+    if let Some(monitoring) = monitoring {
+        let monitor = Arc::new(Monitoring::new(metrics.clone(), app.health.clone()));
+        let stop = monitoring_stop.clone();
+        beside.spawn(async move {
+            let _ = monitoring.run(monitor, stop).await;
+        });
+    }
+    listening(&now);
+    tracing::info!(addresses = ?now.addresses, tls = now.tls, metrics = ?now.metrics, "serving");
+    let ended = server.run(app, edge.stop).await;
+    monitoring_stop.cut();
+    Ok(ended)
+}
+
+fn services(settings: &Settings, store: &Store) -> (Images, Uploads) {
+    let shelves = Arc::new(Shelves {
+        meta: store.meta.clone(),
+        blobs: store.blobs.clone(),
+        clock: Arc::new(SystemClock),
+        reserve: Arc::clone(&store.reserve),
+        rules: PushRules { create_organisations: settings.registry.create_organisations },
+    });
+    let limits = Limits {
+        layer: settings.registry.max_layer.bytes(),
+        sessions: settings.registry.max_sessions as usize,
+        idle_ms: settings.registry.session_idle.as_ms(),
+    };
+    (Images::new(Arc::clone(&shelves)), Uploads::new(shelves, limits))
+}
+
+fn registry_settings(settings: &Settings) -> registry::Settings {
+    let proxies = settings.server.trusted_proxies.clone();
+    registry::Settings {
+        manifest_limit: usize::try_from(settings.registry.max_manifest.bytes()).unwrap_or(usize::MAX),
+        deletes: settings.registry.delete,
+        is_trusted_proxy: Arc::new(move |address| proxies.iter().any(|range| range.contains(address))),
+    }
+}
+
+fn jobs(store: &Store, uploads: &Uploads) -> Jobs {
+    let mut jobs = Jobs::new();
+    let reserve = Arc::clone(&store.reserve);
+    jobs.every(BALLAST_EVERY, move || {
+        let reserve = Arc::clone(&reserve);
+        async move {
+            let restored = tasks::blocking(move || reserve.restore()).await;
+            if let Ok(Err(error)) = restored {
+                tracing::warn!(%error, "the space to keep back cannot be taken");
+            }
+        }
+    });
+    let uploads = uploads.clone();
+    jobs.every(SESSIONS_EVERY, move || {
+        let uploads = uploads.clone();
+        async move {
+            let ended = uploads.expire().await;
+            if ended > 0 {
+                tracing::info!(ended, open = uploads.open_sessions(), "ended idle upload sessions");
+            }
+        }
+    });
+    jobs
+}
+
+fn open_tls(settings: &Settings) -> Result<Option<Arc<Tls>>, StartError> {
+    let Some((certificate, key)) = settings.tls.files() else { return Ok(None) };
+    Ok(Some(Arc::new(Tls::open(certificate, key, settings.server.http2)?)))
+}
+
+fn options(
+    settings: &Settings,
+    listen: Vec<SocketAddr>,
+    tls: Option<Arc<Tls>>,
+    metrics: &Metrics,
+) -> server::Options {
+    let settings = settings.server.clone();
+    server::Options { listen, settings, tls, metrics: metrics.clone(), random: Arc::new(OsRandom) }
+}
+
+/// What SIGHUP does: the certificate is read again, the other settings need a restart.
+fn reload(tls: Option<&Tls>) {
+    match tls.map(Tls::reload) {
+        None => tracing::info!("SIGHUP: there is no certificate to read again; settings need a restart"),
+        Some(Ok(())) => {
+            tracing::info!("SIGHUP: new connections use the new certificate; settings need a restart");
+        }
+        Some(Err(error)) => tracing::error!(%error, "SIGHUP: the certificate in use stays"),
+    }
+}
+
+fn health(stop: &Stop, store: &Store) -> Health {
+    let stop = stop.clone();
+    let serving = move || match stop.phase() {
+        Phase::Running => Ok(()),
+        Phase::Finishing | Phase::Cut => Err("stopping".to_owned()),
+    };
+    let _ = store;
+    Health::new(vec![("server", Box::new(serving))])
+}
+
+fn services_panicked(panicked: tasks::Panicked) -> StartError {
+    StartError::Service(panicked.into())
+}
+
+/// The surfaces, by path.
+struct Appliance {
+    health: Health,
+    registry: Registry,
+}
+
+impl App for Appliance {
+    fn call(
+        &self,
+        request: Request<Body>,
+        facts: PeerFacts,
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        if let Some(mut response) = self.health.answer(&request) {
+            response.extensions_mut().insert(Route { surface: "health", route: "health" });
+            return Box::pin(ready(response));
+        }
+        let path = request.uri().path();
+        if path == "/v2" || path.starts_with("/v2/") {
+            let registry = self.registry.clone();
+            return Box::pin(async move { registry.handle(request, &facts).await });
+        }
+        let nothing = json!({"errors": [{"code": "NOT_FOUND", "message": "there is nothing here"}]});
+        Box::pin(ready(body::json(StatusCode::NOT_FOUND, &nothing)))
+    }
+}
