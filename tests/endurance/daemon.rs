@@ -137,10 +137,10 @@ fn spawn(mut command: Command) -> (Child, Log) {
     (child, log)
 }
 
-/// The address in a log line of the form `{"fields":{"listening":"127.0.0.1:5000",…},…}`.
+/// The address in the lab's "listening on http://127.0.0.1:5000".
 fn listening(line: &str) -> Option<SocketAddr> {
-    let record: serde_json::Value = serde_json::from_str(line).ok()?;
-    let address = record["fields"]["listening"].as_str().or(record["listening"].as_str())?;
+    let (_, url) = line.split_once("listening on ")?;
+    let address = url.trim().trim_start_matches("http://");
     address.parse::<SocketAddr>().ok().filter(SocketAddr::is_ipv4)
 }
 
