@@ -56,7 +56,7 @@ fn failing_writes_lose_nothing_acknowledged_and_do_not_end_the_server() {
     }
     let folder = tempfile::Builder::new().prefix("pierhead-faults-").tempdir().expect("a scratch folder");
     let data = folder.path().join("data");
-    let mut load = Load::new(2, sizes::seed(), Habits { everything: true, stops_at_failure: false });
+    let mut load = Load::new(2, sizes::seed(), Habits { full_is_unknown: true, ..Habits::usual() });
     let last = steps(&data, folder.path(), &mut load);
     for (kind, calls) in KINDS {
         let count = calls.split(',').filter_map(|call| last.get(call)).copied().max().unwrap_or(0);
@@ -90,7 +90,7 @@ fn steps(data: &Path, scratch: &Path, load: &mut Load) -> BTreeMap<String, usize
     let trace = scratch.join("trace");
     let calls: Vec<&str> = KINDS.iter().map(|(_, calls)| *calls).collect();
     let words = strace(&["-o", &trace.to_string_lossy(), "-e", &format!("trace={}", calls.join(","))]);
-    let server = Launch::on(data).under(&words).start();
+    let server = launch(data).under(&words).start();
     load.script(server.http(), STEPS);
     server.stop();
     check(data, load);
@@ -109,6 +109,11 @@ fn steps(data: &Path, scratch: &Path, load: &mut Load) -> BTreeMap<String, usize
     most
 }
 
+/// Segments and snapshots come often, so that faults meet them.
+fn launch(data: &Path) -> Launch {
+    Launch::on(data).set("STORAGE_SNAPSHOT_AFTER", "64KiB")
+}
+
 /// The tracer beside the server, so that the child is the server itself.
 fn strace(words: &[&str]) -> Vec<String> {
     let program: PathBuf = find("strace").expect("strace is required above");
@@ -121,7 +126,7 @@ fn strace(words: &[&str]) -> Vec<String> {
 fn run(data: &Path, load: &mut Load, inject: &str, tally: &mut Tally) {
     let calls = inject.split(':').next().expect("calls come first");
     let words = ["-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", &format!("inject={inject}")];
-    match Launch::on(data).under(&strace(&words)).try_start() {
+    match launch(data).under(&strace(&words)).try_start() {
         Err(refusal) => {
             let said = refusal.status.code().is_some() && !refusal.log.contains("panicked at");
             assert!(said, "{inject}: the start ended with {}\n{}", refusal.status, refusal.log);
@@ -160,7 +165,7 @@ fn end(server: Daemon, number: usize, inject: &str) {
 /// The store without faults.
 fn check(data: &Path, load: &mut Load) {
     verdict::sound(data);
-    let server = Launch::on(data).start();
+    let server = launch(data).start();
     load.writers[0].stored.insert(support::sha256(PROBE));
     verdict::kept(server.http(), Some(data), &mut load.writers, &load.common);
     load.script(server.http(), 2);

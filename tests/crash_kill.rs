@@ -34,8 +34,9 @@ fn acknowledged_changes_survive_sigkill_at_random_moments() {
 fn one_store(seed: u64, rounds: usize, rng: &mut Rng) -> u64 {
     let folder = tempfile::Builder::new().prefix("pierhead-kill-").tempdir().expect("a scratch folder");
     let data = folder.path().join("data");
-    let launch = Launch::on(&data);
-    let mut load = Load::new(5, seed, Habits { everything: !peer(), stops_at_failure: false });
+    // Small, so that segments and snapshots come and go under load.
+    let launch = Launch::on(&data).set("STORAGE_SNAPSHOT_AFTER", "96KiB");
+    let mut load = Load::new(5, seed, Habits::usual());
     let mut server = launch.start();
     for round in 0..rounds {
         let changes = 20 + rng.below(200) as u64;

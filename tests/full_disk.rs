@@ -43,7 +43,7 @@ fn fill_and_recover(filesystem: Filesystem) {
         .set("STORAGE_RESERVE", "10MiB")
         .set("STORAGE_INDEX_CACHE", "8MiB");
     let server = launch.start();
-    let mut load = Load::new(2, sizes::seed(), Habits { everything: true, stops_at_failure: false });
+    let mut load = Load::new(2, sizes::seed(), Habits::usual());
     load.script(server.http(), 60);
     let repository = server_repository(&server);
     let images = some_images(&repository, 12);

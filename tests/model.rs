@@ -21,6 +21,9 @@ use support::{Response, Rng, sha256};
 
 const REPOSITORIES: [&str; 5] = ["library/solo", "acme/web", "acme/web/nested", "acme/api", "b/c"];
 const TYPES: [&str; 3] = ["application/vnd.example.signature", "application/vnd.example.sbom", "text/plain"];
+/// A repository with more than these is thinned out.
+const MANIFESTS: usize = 50;
+const BLOBS: usize = 80;
 const SHOWN: usize = 25;
 
 /// A manifest as pushed.
@@ -79,7 +82,12 @@ impl Run {
 
     fn step(&mut self) {
         let name = REPOSITORIES[self.rng.below(REPOSITORIES.len())];
-        match self.rng.below(1000) {
+        let choice = match self.shelves.get(name) {
+            Some(shelf) if shelf.manifests.len() > MANIFESTS => 650,
+            Some(shelf) if shelf.blobs.len() > BLOBS && self.rng.below(2) == 0 => 710,
+            _ => self.rng.below(1000),
+        };
+        match choice {
             0..180 => self.push_blob(name),
             180..200 => self.push_wrong_digest(name),
             200..380 => self.push_image(name),

@@ -12,12 +12,13 @@ pub enum Outcome {
     Acknowledged,
     /// 4xx: it did not happen. With the answer, for messages.
     Refused(String),
+    /// 507: the disk is full. It did not happen, unless the disk also fails to take it back.
+    Full(String),
     /// 5xx: it may have happened.
     Failed(String),
     /// No answer: it may have happened.
     Unanswered(io::Error),
-    /// 507, or no answer or a 5xx to a request before the one that makes the change: it did not
-    /// happen.
+    /// No answer or a 5xx to a request before the one that makes the change: it did not happen.
     NotSent(String),
 }
 
@@ -158,7 +159,7 @@ fn outcome(response: Response, wanted: &[u16]) -> Outcome {
     match response.status {
         status if wanted.contains(&status) => Outcome::Acknowledged,
         400..500 => Outcome::Refused(response.to_string()),
-        507 => Outcome::NotSent(response.to_string()),
+        507 => Outcome::Full(response.to_string()),
         500.. => Outcome::Failed(response.to_string()),
         _ => panic!("an answer the workload does not know: {response}"),
     }

@@ -62,7 +62,7 @@ impl Common {
         let done = match outcome {
             Outcome::Acknowledged => Some(self.now()),
             Outcome::Failed(_) | Outcome::Unanswered(_) => None,
-            Outcome::Refused(_) | Outcome::NotSent(_) => return,
+            Outcome::Refused(_) | Outcome::Full(_) | Outcome::NotSent(_) => return,
         };
         self.events().push(Event { touch, sent, done });
     }

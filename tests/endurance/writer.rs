@@ -15,6 +15,10 @@ const TOO_MANY_STATES: usize = 64;
 /// Changes of a shelf whose digests the next check looks for, beyond those it must have.
 const LOOKED_FOR: usize = 60;
 
+/// A shelf with more than these is thinned out, so that a check stays short.
+const MANIFESTS: usize = 30;
+const BLOBS: usize = 60;
+
 /// What the workload may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Habits {
@@ -22,6 +26,16 @@ pub struct Habits {
     pub everything: bool,
     /// After a 5xx the writer waits for the end of the round.
     pub stops_at_failure: bool,
+    /// Whether "the disk is full" may be said of a change that happened: where the disk fails to
+    /// take back what it refused to keep.
+    pub full_is_unknown: bool,
+}
+
+impl Habits {
+    /// All the workload can do, on a disk that tells the truth.
+    pub fn usual() -> Self {
+        Self { everything: !super::daemon::peer(), stops_at_failure: false, full_is_unknown: false }
+    }
 }
 
 /// Why a writer's turn ended.
@@ -82,7 +96,12 @@ impl Writer {
             return self.step_common(http, common);
         }
         let state = self.shelves[shelf].ledger.any().clone();
-        let choice = if self.habits.everything { self.rng.below(100) } else { self.rng.below(60) };
+        let choice = match &state {
+            _ if !self.habits.everything => self.rng.below(60),
+            full if full.manifests.len() > MANIFESTS => 80,
+            full if full.blobs.len() > BLOBS && self.rng.below(2) == 0 => 90,
+            _ => self.rng.below(100),
+        };
         match choice {
             0..22 => self.push_content(http, shelf, Content::random),
             22..28 => self.push_content(http, shelf, Content::common),
@@ -187,6 +206,7 @@ impl Writer {
             }
             Touch::Untag(reference) | Touch::Delete(reference) => place.delete(&format!("manifests/{reference}")),
         };
+        let outcome = self.understood(outcome);
         self.write_diary(common.name(), &format!("{touch:?}"), &outcome);
         if let Touch::Put { digest, .. } = &touch {
             if matches!(outcome, Outcome::Refused(_)) {
@@ -269,6 +289,7 @@ impl Writer {
 
     /// Enters an answer into the ledger; an answer that cannot be right fails the test.
     fn enter(&mut self, shelf: usize, change: Change, outcome: Outcome) -> Turn {
+        let outcome = self.understood(outcome);
         let name = self.shelves[shelf].name.clone();
         self.write_diary(&name, &format!("{change:?}"), &outcome);
         if let Change::Link(digest) | Change::Put { digest, .. } = &change {
@@ -289,7 +310,7 @@ impl Writer {
                 shelf.ledger.unknown(&change);
                 Ok(())
             }
-            Outcome::NotSent(_) => Ok(()),
+            Outcome::NotSent(_) | Outcome::Full(_) => Ok(()),
         };
         if let Err(contradiction) = entered {
             panic!("{name}: {contradiction}\n{}", self.diary_text());
@@ -300,6 +321,13 @@ impl Writer {
         self.turn(outcome)
     }
 
+    fn understood(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Full(why) if self.habits.full_is_unknown => Outcome::Failed(why),
+            other => other,
+        }
+    }
+
     fn turn(&mut self, outcome: Outcome) -> Turn {
         match outcome {
             Outcome::Acknowledged => {
@@ -307,8 +335,8 @@ impl Writer {
                 Turn::Done
             }
             Outcome::Refused(_) => Turn::Done,
-            Outcome::Failed(why) | Outcome::NotSent(why) if self.habits.stops_at_failure => Turn::Over(why),
-            Outcome::Failed(_) | Outcome::NotSent(_) => Turn::Done,
+            Outcome::Full(why) | Outcome::Failed(why) | Outcome::NotSent(why) if self.habits.stops_at_failure => Turn::Over(why),
+            Outcome::Full(_) | Outcome::Failed(_) | Outcome::NotSent(_) => Turn::Done,
             Outcome::Unanswered(error) => Turn::Over(error.to_string()),
         }
     }
