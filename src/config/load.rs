@@ -11,7 +11,8 @@ use super::settings::{Misfit, Settings};
 
 /// Variables that start like a setting but belong to the tests and benchmarks of this repository;
 /// the product does not read them.
-const NOT_OURS: [&str; 3] = ["PIERHEAD_FULL", "PIERHEAD_TEST_", "PIERHEAD_BENCH_"];
+const NOT_OURS: [&str; 5] =
+    ["PIERHEAD_FULL", "PIERHEAD_CONFORMANCE", "PIERHEAD_TEST_", "PIERHEAD_BENCH_", "PIERHEAD_REQUIRE_"];
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +176,8 @@ fn explain(misfit: &Misfit, sources: &Sources<'_>) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Level, SAMPLE};
+    use crate::config::SAMPLE;
+    use crate::config::settings::Level;
     use proptest::prelude::proptest;
 
     fn load_file(text: &str, environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {

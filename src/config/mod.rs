@@ -16,7 +16,7 @@ mod units;
 
 pub use cidr::Cidr;
 pub use load::{ConfigError, Sources, load, read};
-pub use settings::{Level, LogFormat, LogSettings, ServerSettings, Settings, StorageSettings};
+pub use settings::{LogFormat, LogSettings, ServerSettings, Settings, StorageSettings};
 pub use units::{Period, Size};
 
 /// The sample file: every key with what it means and its default.

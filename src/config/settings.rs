@@ -129,6 +129,8 @@ pub struct RegistrySettings {
     pub session_idle: Period,
     /// Whether a push makes the organisation it names.
     pub create_organisations: bool,
+    /// Whether a manifest is taken though its config or layers are absent.
+    pub sparse_manifests: bool,
     /// Whether the registry protocol's deletes are allowed.
     pub delete: bool,
 }
@@ -141,6 +143,7 @@ impl Default for RegistrySettings {
             max_sessions: 10_000,
             session_idle: Period::from_secs(86_400),
             create_organisations: false,
+            sparse_manifests: false,
             delete: true,
         }
     }

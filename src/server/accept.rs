@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
 
@@ -30,9 +31,21 @@ pub enum BindError {
     },
 }
 
+impl BindError {
+    /// Whether the address would be there on any host with IPv6.
+    pub fn is_for_want_of_ipv6(&self) -> bool {
+        let Self::Refused { address, source } = self else { return false };
+        let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].map(|errno| Some(errno.raw_os_error()));
+        address.is_ipv6()
+            && (address.ip().is_loopback() || address.ip().is_unspecified())
+            && missing.contains(&source.raw_os_error())
+    }
+}
+
 /// Connections the kernel keeps for us while we are busy.
 const BACKLOG: u32 = 1024;
 
+/// Listens on `address`.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     listen(address).map_err(|source| match source.kind() {
         ErrorKind::AddrInUse => BindError::Taken(address),

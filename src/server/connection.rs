@@ -32,10 +32,15 @@ const FRAME: u32 = 1024 * 1024;
 
 /// What the requests of one connection share.
 pub struct Connection {
+    /// What all connections of the server share.
     pub shared: Arc<Shared>,
+    /// What the socket is told.
     pub pulse: Arc<Pulse>,
+    /// The other end.
     pub peer: SocketAddr,
+    /// Our end.
     pub local: SocketAddr,
+    /// Whether it is under TLS.
     pub tls: bool,
     /// Held by every request's task too, so that work whose client left still counts (E4).
     pub permit: Arc<OwnedSemaphorePermit>,

@@ -112,7 +112,7 @@ impl Exchange {
             let whole_at = inner.size_hint().exact();
             // The body of an answer to HEAD is only measured.
             self.whole = self.method == Method::HEAD || inner.is_end_stream();
-            Answer { inner, exchange: self, whole_at }
+            Answer { inner, exchange: self, whole_at, offered: false }
         })
     }
 }
@@ -152,6 +152,23 @@ pub struct Answer {
     inner: Body,
     exchange: Exchange,
     whole_at: Option<u64>,
+    /// The last piece given is not known to be taken.
+    offered: bool,
+}
+
+impl Answer {
+    fn offer(&mut self, given: bool) {
+        if self.offered != given {
+            self.offered = given;
+            self.exchange.connection.pulse.offer(given);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.offer(false);
+    }
 }
 
 impl HttpBody for Answer {
@@ -163,9 +180,11 @@ impl HttpBody for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        this.offer(false);
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
+                this.offer(true);
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 this.exchange.sent += bytes;
                 this.exchange.connection.shared.options.metrics.sent(bytes);

@@ -28,6 +28,9 @@ pub struct Pulse {
     served: AtomicBool,
     multiplexed: AtomicBool,
     unread: AtomicBool,
+    /// Answers that gave a piece which is not yet taken, and when one last was given or taken.
+    offering: AtomicU32,
+    moved: AtomicU64,
 }
 
 impl Pulse {
@@ -41,6 +44,8 @@ impl Pulse {
             served: AtomicBool::new(false),
             multiplexed: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            offering: AtomicU32::new(0),
+            moved: AtomicU64::new(0),
         }
     }
 
@@ -83,6 +88,23 @@ impl Pulse {
         self.unread.load(Ordering::Acquire)
     }
 
+    /// An answer gave a piece (`true`), or that piece was taken or given up (`false`).
+    pub fn offer(&self, given: bool) {
+        self.moved.store(self.now(), Ordering::Release);
+        if given {
+            self.offering.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.offering.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The client took bytes; what is left of an answer may be on its way without its request.
+    fn wrote(&self) {
+        if self.in_flight.load(Ordering::Acquire) == 0 {
+            self.idle_since.store(self.now(), Ordering::Release);
+        }
+    }
+
     fn arrived(&self) {
         if self.in_flight.load(Ordering::Acquire) == 0 && self.head_since.load(Ordering::Acquire) == 0 {
             self.head_since.store(self.now() + 1, Ordering::Release);
@@ -93,7 +115,13 @@ impl Pulse {
     fn patience(&self, limits: &IoLimits) -> (Instant, Verdict) {
         let at = |ms: u64, wait: Duration| self.start + Duration::from_millis(ms) + wait;
         if self.in_flight.load(Ordering::Acquire) > 0 {
-            return (Instant::now() + limits.keep_alive, Verdict::Fine);
+            // HTTP/2 has windows of its own: a client can leave them shut over a willing socket.
+            let shut = self.multiplexed.load(Ordering::Acquire) && self.offering.load(Ordering::Acquire) > 0;
+            return if shut {
+                (at(self.moved.load(Ordering::Acquire), limits.write_idle), Verdict::Slow)
+            } else {
+                (Instant::now() + limits.keep_alive.min(limits.write_idle), Verdict::Fine)
+            };
         }
         let head = self.head_since.load(Ordering::Acquire);
         let idle = self.idle_since.load(Ordering::Acquire);
@@ -149,7 +177,12 @@ impl<S> Guarded<S> {
     /// an error for a head that takes too long.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let (deadline, verdict) = self.pulse.patience(&self.limits);
+            // While a write waits, its own clock rules.
+            let (deadline, verdict) = if self.write_waits {
+                (Instant::now() + self.limits.write_idle, Verdict::Fine)
+            } else {
+                self.pulse.patience(&self.limits)
+            };
             if deadline < self.read_timer.deadline() {
                 self.read_timer.as_mut().reset(deadline);
             }
@@ -160,7 +193,7 @@ impl<S> Guarded<S> {
             }
             return Poll::Ready(match verdict {
                 Verdict::Idle | Verdict::Fine => Ok(()),
-                Verdict::Slow => Err(io::Error::new(ErrorKind::TimedOut, "no whole request head in time")),
+                Verdict::Slow => Err(io::Error::new(ErrorKind::TimedOut, "the client is too slow")),
             });
         }
     }
@@ -180,6 +213,7 @@ impl<S> Guarded<S> {
     fn written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.write_waits = false;
+            self.pulse.wrote();
             return result;
         }
         Poll::Ready(Err(ready!(self.poll_taken(cx))))
@@ -264,7 +298,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     const LONG: Duration = Duration::from_secs(60);
-    const SHORT: Duration = Duration::from_millis(150);
+    const SHORT: Duration = Duration::from_millis(400);
     const LIMITS: IoLimits = IoLimits { head: LONG, keep_alive: LONG, write_idle: LONG };
 
     fn guarded(limits: IoLimits) -> (Guarded<DuplexStream>, DuplexStream, Arc<Pulse>) {
@@ -297,6 +331,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_client_that_leaves_its_window_shut_is_cut() {
+        let (mut socket, _client, pulse) = guarded(IoLimits { write_idle: SHORT, ..LIMITS });
+        pulse.begin(true);
+        pulse.offer(true);
+        pulse.offer(false);
+        let mut byte = [0];
+        let while_taken = tokio::time::timeout(SHORT * 3, socket.read(&mut byte)).await;
+        assert!(while_taken.is_err(), "nothing waits to be taken");
+        pulse.offer(true);
+        let error = socket.read(&mut byte).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_an_answer_may_take_longer_than_an_idle_connection() {
+        let (mut socket, mut client, pulse) = guarded(IoLimits { keep_alive: SHORT, ..LIMITS });
+        pulse.begin(false);
+        pulse.end();
+        let slow = async {
+            for _ in 0..6 {
+                tokio::time::sleep(SHORT / 4).await;
+                client.read_exact(&mut [0; 16]).await.unwrap();
+            }
+        };
+        let (mut read, mut write) = tokio::io::split(&mut socket);
+        let answer = async {
+            write.write_all(&[7; 96]).await.unwrap();
+            Instant::now()
+        };
+        let idle = async {
+            assert_eq!(read.read(&mut [0]).await.unwrap(), 0);
+            Instant::now()
+        };
+        let (written, ended, ()) = tokio::join!(answer, idle, slow);
+        assert!(written < ended, "the connection counts as idle from the last byte on");
+    }
+
+    #[tokio::test]
     async fn a_second_head_is_cut_though_the_first_came_in_time() {
         let (mut socket, mut client, pulse) = guarded(IoLimits { head: SHORT, ..LIMITS });
         pulse.begin(false);
@@ -310,12 +382,12 @@ mod tests {
     async fn a_client_that_takes_nothing_is_cut_and_a_slow_one_is_not() {
         let (mut socket, mut client, _) = guarded(IoLimits { write_idle: SHORT, ..LIMITS });
         let slow = async {
-            for _ in 0..4 {
-                tokio::time::sleep(SHORT / 2).await;
+            for _ in 0..6 {
+                tokio::time::sleep(SHORT / 4).await;
                 client.read_exact(&mut [0; 16]).await.unwrap();
             }
         };
-        let (written, ()) = tokio::join!(socket.write_all(&[7; 64]), slow);
+        let (written, ()) = tokio::join!(socket.write_all(&[7; 96]), slow);
         written.unwrap();
         let error = socket.write_all(&[7; 64]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);

@@ -19,6 +19,8 @@ mod noise;
 mod request_body;
 mod signals;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::future::Future;
@@ -94,11 +96,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on every address; must be called on the runtime.
+    /// Listens on every address; must be called on the runtime. Where the host has no IPv6, its
+    /// loopback and "any" addresses are passed over if there is another one.
     pub fn bind(options: Options) -> Result<Self, BindError> {
-        let listeners =
-            options.listen.iter().map(|address| accept::bind(*address)).collect::<Result<_, _>>()?;
-        Ok(Self { listeners, options })
+        let mut listeners = Vec::new();
+        let mut passed_over = None;
+        for address in &options.listen {
+            match accept::bind(*address) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if error.is_for_want_of_ipv6() => {
+                    tracing::warn!(%address, "this host has no IPv6: not listening there");
+                    passed_over = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match passed_over.filter(|_| listeners.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(Self { listeners, options }),
+        }
     }
 
     /// The addresses as bound (port 0 is a real port here).

@@ -112,7 +112,12 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
         });
     }
     listening(&now);
-    tracing::info!(addresses = ?now.addresses, tls = now.tls, metrics = ?now.metrics, "serving");
+    for address in &now.addresses {
+        tracing::info!(listening = %address, tls = now.tls, "serving");
+    }
+    for address in &now.metrics {
+        tracing::info!(monitoring = %address, "serving metrics");
+    }
     let ended = server.run(app, edge.stop).await;
     monitoring_stop.cut();
     Ok(ended)
@@ -124,7 +129,10 @@ fn services(settings: &Settings, store: &Store) -> (Images, Uploads) {
         blobs: store.blobs.clone(),
         clock: Arc::new(SystemClock),
         reserve: Arc::clone(&store.reserve),
-        rules: PushRules { create_organisations: settings.registry.create_organisations },
+        rules: PushRules {
+            create_organisations: settings.registry.create_organisations,
+            sparse_manifests: settings.registry.sparse_manifests,
+        },
     });
     let limits = Limits {
         layer: settings.registry.max_layer.bytes(),

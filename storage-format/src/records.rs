@@ -142,9 +142,12 @@ pub enum ReferenceRole {
     Foreign,
     /// A manifest of an index: present or not.
     Child,
+    /// A config or layer that was absent when the manifest was pushed, where the settings allow
+    /// that; not kept.
+    Absent,
 }
 
-/// Something a manifest names. Named twice, the strongest role counts: blob, child, foreign.
+/// Something a manifest names. Named twice, the strongest role counts: blob, then foreign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferenceRecord {
     /// Its role.

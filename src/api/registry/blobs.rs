@@ -13,6 +13,7 @@ use super::errors::{Failure, Kind};
 use super::range::{self, Wanted};
 use super::reply::Reply;
 use super::{Call, Registry, conditions, digest, stream};
+use crate::api::body::Body;
 use crate::services::images::Reading;
 
 /// Length and address.
@@ -32,27 +33,22 @@ pub async fn get(registry: &Registry, call: Call<'_>) -> Result<Reply, Failure> 
     if conditions::is_known(call.headers, &digest) {
         return Ok(lasting(conditions::not_modified(&digest)));
     }
-    let (status, range) = match wanted(call.headers, &digest, size) {
-        Wanted::Whole => (StatusCode::OK, 0..size),
-        Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+    match wanted(call.headers, &digest, size) {
+        Wanted::Whole => {
+            let body = bytes(registry, &call, digest, 0..size).await?;
+            Ok(described(StatusCode::OK, &digest, size).containing(body))
+        }
+        Wanted::Part(range) => {
+            let place = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+            let reply = described(StatusCode::PARTIAL_CONTENT, &digest, range.end - range.start);
+            Ok(reply
+                .with(header::CONTENT_RANGE, &place)
+                .containing(bytes(registry, &call, digest, range).await?))
+        }
         Wanted::Unsatisfiable => {
-            let all = format!("bytes */{size}");
-            return Err(Failure::new(Kind::RangeUnsatisfiable).with(header::CONTENT_RANGE, all));
+            Err(Failure::new(Kind::RangeUnsatisfiable).with(header::CONTENT_RANGE, format!("bytes */{size}")))
         }
-    };
-    let reading = if call.is_tls { Reading::Buffered } else { Reading::Mapped };
-    let reader = registry.images.read_blob(&call.permit, &digest, range.clone(), reading).await?;
-    let state = (reader, call.request_id.to_owned());
-    let body = stream::unfold(range.end - range.start, state, move |(mut reader, request_id)| async move {
-        let bytes = reader.next().await?;
-        if let Err(error) = &bytes {
-            let error: &(dyn std::error::Error + 'static) = error;
-            tracing::error!(request_id, %digest, error, "a download broke off");
-        }
-        Some((bytes, (reader, request_id)))
-    });
-    let reply = described(status, &digest, range.end - range.start).containing(body);
-    Ok(if status == StatusCode::PARTIAL_CONTENT { placed(reply, &range, size) } else { reply })
+    }
 }
 
 /// 202: the blob is not in the repository any more.
@@ -67,6 +63,28 @@ fn wanted(headers: &HeaderMap, digest: &Digest, size: u64) -> Wanted {
     header.and_then(|value| value.to_str().ok()).map_or(Wanted::Whole, |value| range::wanted(value, size))
 }
 
+/// A body that reads the range while it is sent. TLS has to copy bytes anyway, so that it gets them
+/// from buffers; a plain socket takes them from the map.
+async fn bytes(
+    registry: &Registry,
+    call: &Call<'_>,
+    digest: Digest,
+    range: Range<u64>,
+) -> Result<Body, Failure> {
+    let reading = if call.is_tls { Reading::Buffered } else { Reading::Mapped };
+    let length = range.end - range.start;
+    let reader = registry.images.read_blob(&call.permit, &digest, range, reading).await?;
+    let state = (reader, call.request_id.to_owned());
+    Ok(stream::unfold(length, state, move |(mut reader, request_id)| async move {
+        let bytes = reader.next().await?;
+        if let Err(error) = &bytes {
+            let error: &(dyn std::error::Error + 'static) = error;
+            tracing::error!(request_id, %digest, error, "a download broke off");
+        }
+        Some((bytes, (reader, request_id)))
+    }))
+}
+
 fn described(status: StatusCode, digest: &Digest, length: u64) -> Reply {
     lasting(Reply::new(status))
         .digest(digest)
@@ -78,8 +96,4 @@ fn described(status: StatusCode, digest: &Digest, length: u64) -> Reply {
 
 fn lasting(reply: Reply) -> Reply {
     reply.with(header::CACHE_CONTROL, "private, max-age=31536000, immutable")
-}
-
-fn placed(reply: Reply, range: &Range<u64>, size: u64) -> Reply {
-    reply.with(header::CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1))
 }

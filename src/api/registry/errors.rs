@@ -78,7 +78,10 @@ kinds! {
 
 /// A request that was not done.
 #[derive(Debug)]
-pub struct Failure {
+pub struct Failure(Box<Facts>);
+
+#[derive(Debug)]
+struct Facts {
     kind: Kind,
     fact: String,
     details: Vec<Value>,
@@ -89,34 +92,36 @@ pub struct Failure {
 impl Failure {
     /// Of this kind, whose message needs no fact.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, fact: String::new(), details: Vec::new(), headers: Vec::new(), cause: None }
+        Self::about(kind, "")
     }
 
     /// Of this kind, with the fact its message has a place for.
     pub fn about(kind: Kind, fact: impl ToString) -> Self {
-        Self { fact: fact.to_string(), ..Self::new(kind) }
+        let fact = fact.to_string();
+        Self(Box::new(Facts { kind, fact, details: Vec::new(), headers: Vec::new(), cause: None }))
     }
 
     /// With a header more.
     pub fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        self.0.headers.push((name, value.into()));
         self
     }
 
     fn detailed(mut self, detail: Value) -> Self {
-        self.details.push(detail);
+        self.0.details.push(detail);
         self
     }
 
     /// What went wrong.
+    #[cfg(test)]
     pub const fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// Tells the log, with the cause: our faults as errors, the client's for debugging.
     pub fn log(&self, route: &str, request_id: &str) {
-        let (status, code, _) = self.kind.row();
-        let cause = self.cause.as_ref().map(chain).unwrap_or_default();
+        let (status, code, _) = self.0.kind.row();
+        let cause = self.0.cause.as_ref().map(chain).unwrap_or_default();
         if status.is_server_error() {
             tracing::error!(request_id, route, status = status.as_u16(), code, cause, "request failed");
         } else {
@@ -126,9 +131,10 @@ impl Failure {
 
     /// The answer: the protocol's JSON, an entry for each detail.
     pub fn into_reply(self) -> Reply {
-        let (status, code, message) = self.kind.row();
-        let message = message.replacen("{}", &self.fact, 1);
+        let (status, code, message) = self.0.kind.row();
+        let message = message.replacen("{}", &self.0.fact, 1);
         let mut entries: Vec<Value> = self
+            .0
             .details
             .into_iter()
             .map(|d| json!({"code": code, "message": message, "detail": d}))
@@ -137,7 +143,7 @@ impl Failure {
             entries.push(json!({"code": code, "message": message}));
         }
         let mut reply = Reply::json(status, &json!({ "errors": entries }));
-        for (name, value) in self.headers {
+        for (name, value) in self.0.headers {
             reply = reply.with(name, &value);
         }
         reply
@@ -168,7 +174,7 @@ impl From<Refusal> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let failure = match &error {
+        let mut failure = match &error {
             Error::Refused(refusal) => Self::from(*refusal),
             Error::RepositoryUnknown(name) => {
                 Self::new(Kind::RepositoryUnknown).detailed(json!({"name": name.as_str()}))
@@ -202,7 +208,8 @@ impl From<Error> for Failure {
             Error::Damaged(_) => Self::new(Kind::Damaged),
             Error::Store(_) | Error::Bug(_) => Self::new(Kind::Internal),
         };
-        Self { cause: Some(error), ..failure }
+        failure.0.cause = Some(error);
+        failure
     }
 }
 

@@ -87,7 +87,9 @@ mod tests {
     const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
-    fn origin(lines: &[(&'static str, &str)], peer: IpAddr) -> String {
+    type Lines<'a> = &'a [(&'static str, &'a str)];
+
+    fn origin(lines: Lines<'_>, peer: IpAddr) -> String {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).expect("a header"));
@@ -98,7 +100,7 @@ mod tests {
     #[test]
     fn a_trusted_proxy_names_the_host_and_everybody_else_does_not() {
         let x_both = [("x-forwarded-host", "reg.example:8443"), ("x-forwarded-proto", "https")];
-        let cases: [(&str, &[(&'static str, &str)], IpAddr, &str); 14] = [
+        let cases: [(&str, Lines<'_>, IpAddr, &str); 14] = [
             ("nothing said", &[("host", "other.example")], PROXY, "/v2/"),
             ("host and scheme", &x_both, PROXY, "https://reg.example:8443/v2/"),
             ("not a proxy", &x_both, CLIENT, "/v2/"),

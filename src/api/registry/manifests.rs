@@ -42,7 +42,7 @@ pub async fn put(registry: &Registry, call: Call<'_>, body: &mut Body) -> Result
     let reference = reference(call.tail)?;
     let tags = further_tags(&call)?;
     let media_type = media_type(&call)?;
-    let bytes = incoming::whole(body, call.headers, registry.settings.manifest_limit).await?;
+    let bytes = incoming::whole(body, registry.settings.manifest_limit).await?;
     let put = PutManifest { reference, tags, media_type, bytes };
     let stored = registry.images.put_manifest(call.permit, put).await?;
     let mut reply = Reply::new(StatusCode::CREATED)

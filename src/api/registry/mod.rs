@@ -6,7 +6,9 @@
 //! P1: every answer carries `Docker-Distribution-Api-Version`.
 //! P2: a handler runs only with a permit for its row's action on its path's repository.
 //! P3: an answer to a HEAD has headers only, a refusal's too.
-//! P4: what is not a 2xx was not done, and left everything stored as it was.
+//! P4: a browser runs nothing it is answered: types and bytes are what anybody pushed, and the console
+//! may share the host.
+//! P5: what is not a 2xx was not done, and left everything stored as it was.
 //!
 //! Holds no rule: those are in `services`. Must not touch a store. Start at `route` (the table) and
 //! `path`; then a handler, such as `manifests`; errors are in `errors`, one table.
@@ -43,7 +45,7 @@ use self::location::Origin;
 use self::path::{Path, Shape};
 use self::query::Query;
 use self::reply::Reply;
-use self::route::Row;
+use self::route::{BodyLimit, Row};
 use super::body::{self, Body};
 use super::metrics::Route;
 use crate::server::PeerFacts;
@@ -127,12 +129,13 @@ impl Registry {
         body: &mut Body,
         facts: &PeerFacts,
     ) -> Result<Reply, Failure> {
-        let resource = match path.shape {
-            Shape::Base | Shape::Catalog => Resource::Registry,
-            _ => Resource::Repository(repository(path.name)?),
-        };
-        let actor = self.access.authenticate(&credentials(&head.headers))?;
-        let permit = self.access.authorise(&actor, row.action, resource)?;
+        let (actor, permit) = admitted(self.access, row, path, &head.headers)?;
+        let limit = self.settings.manifest_limit;
+        if row.body == BodyLimit::Manifest
+            && incoming::declared(&head.headers).is_some_and(|length| length > limit as u64)
+        {
+            return Err(Failure::about(Kind::ManifestTooLarge, limit));
+        }
         let call = Call {
             actor,
             permit,
@@ -161,9 +164,28 @@ impl Registry {
     }
 }
 
+/// Who asks, and the permit for what is asked.
+fn admitted(
+    access: Access,
+    row: &Row,
+    path: Path<'_>,
+    headers: &HeaderMap,
+) -> Result<(Actor, Permit), Failure> {
+    let resource = match path.shape {
+        Shape::Base | Shape::Catalog => Resource::Registry,
+        _ => Resource::Repository(repository(path.name)?),
+    };
+    let actor = access.authenticate(&credentials(headers))?;
+    let permit = access.authorise(&actor, row.action, resource)?;
+    Ok((actor, permit))
+}
+
 /// What every answer has in common, and an end for a body that nobody read.
 async fn finish(head: &Parts, request_body: Body, response: &mut Response<Body>) {
-    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    let headers = response.headers_mut();
+    headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
     if head.method == Method::HEAD {
         *response.body_mut() = body::empty();
     }
@@ -184,4 +206,53 @@ fn repository(name: &str) -> Result<RepositoryName, Failure> {
 
 fn digest(text: &str) -> Result<Digest, Failure> {
     text.parse().map_err(|error| Failure::about(Kind::DigestInvalid, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::access::Rules;
+
+    const NAME: &str = "acme/web";
+
+    fn path_of(shape: Shape) -> Path<'static> {
+        let name = if matches!(shape, Shape::Base | Shape::Catalog) { "" } else { NAME };
+        Path { shape, name, tail: "" }
+    }
+
+    #[test]
+    fn without_rights_no_route_lets_anybody_in() {
+        let closed = Access::new(Rules::Closed);
+        for row in route::ROUTES {
+            let refused = admitted(closed, row, path_of(row.shape), &HeaderMap::new());
+            assert_eq!(refused.err().map(|f| f.kind()), Some(Kind::Unauthenticated), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn a_permit_is_for_the_action_of_the_row_on_the_repository_of_the_path() {
+        let lab = Access::new(Rules::Lab);
+        for row in route::ROUTES {
+            let path = path_of(row.shape);
+            let (_, permit) = admitted(lab, row, path, &HeaderMap::new()).expect("a lab is open");
+            if path.name.is_empty() {
+                assert!(permit.covers_registry(row.action), "{}", row.name);
+            } else {
+                let name = permit.repository(row.action).map(RepositoryName::as_str);
+                assert_eq!(name, Some(NAME), "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_is_refused_before_anybody_is_asked_who_he_is() {
+        let closed = Access::new(Rules::Closed);
+        for row in route::ROUTES.iter().filter(|row| !path_of(row.shape).name.is_empty()) {
+            for name in ["", "Acme/web", "a//b", "acme/web-", "manage/x", "a/\u{fffd}"] {
+                let path = Path { name, ..path_of(row.shape) };
+                let refused = admitted(closed, row, path, &HeaderMap::new());
+                assert_eq!(refused.err().map(|f| f.kind()), Some(Kind::NameInvalid), "{} {name:?}", row.name);
+            }
+        }
+    }
 }

@@ -54,15 +54,13 @@ async fn page(
     let (mut entries, mut bytes) = (Vec::new(), 0);
     loop {
         let batch = registry.images.referrers(&call.permit, subject, filter, last.as_ref(), BATCH).await?;
-        let none = batch.items.is_empty();
         for referrer in batch.items {
             last = Some(referrer.digest);
             let entry = descriptor(referrer);
             bytes += entry.to_string().len();
             entries.push(entry);
         }
-        // A whole batch deleted while it was read leaves nothing to go on from.
-        if !batch.more || none {
+        if !batch.more {
             return Ok((entries, None));
         }
         if entries.len() >= PAGE || bytes >= BYTES {

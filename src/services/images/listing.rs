@@ -72,13 +72,22 @@ impl Images {
         let Some(repository) = self.shelves.repository(permitted(permit, Action::Pull)?)? else {
             return Ok(Page { items: Vec::new(), more: false });
         };
-        let found = self.referrer_keys(repository, subject, artifact_type, after, limit + 1)?;
-        let mut items = Vec::new();
-        let more = found.len() > limit;
-        for digest in found.into_iter().take(limit) {
-            items.extend(self.describe(repository, digest).await?);
+        let mut after = after.copied();
+        // A batch whose manifests were all deleted since is not the end of the list.
+        loop {
+            let mut found =
+                self.referrer_keys(repository, subject, artifact_type, after.as_ref(), limit + 1)?;
+            let more = found.len() > limit;
+            found.truncate(limit);
+            after = found.last().copied();
+            let mut items = Vec::new();
+            for digest in found {
+                items.extend(self.describe(repository, digest).await?);
+            }
+            if !(more && items.is_empty()) {
+                return Ok(Page { items, more });
+            }
         }
-        Ok(Page { items, more })
     }
 
     fn referrer_keys(

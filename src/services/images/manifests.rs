@@ -86,8 +86,8 @@ impl Images {
     }
 
     /// Stores a manifest and tags it. Accepted only if its config and layers are in the
-    /// repository (design: non-distributable layers, children of an index and the subject may be
-    /// absent).
+    /// repository; non-distributable layers, children of an index and the subject may be absent.
+    /// Where the settings allow sparse images, so may the rest.
     pub async fn put_manifest(&self, permit: Permit, put: PutManifest) -> Result<Stored, Error> {
         let name = permitted(&permit, Action::Push)?.clone();
         let document = document::read(put.media_type.as_ref(), &put.bytes)?;
@@ -162,6 +162,9 @@ impl Shelves {
     /// looks again.
     fn admit(&self, name: &RepositoryName, document: &Document, size: u64) -> Result<(), Error> {
         self.reserve.admits(size).map_err(|_| Error::NoSpace)?;
+        if self.rules.sparse_manifests {
+            return Ok(());
+        }
         let repository = self.repository(name)?;
         let mut missing = Vec::new();
         for (digest, _) in document.references.iter().filter(|(_, role)| **role == ReferenceRole::Blob) {
@@ -192,11 +195,11 @@ impl Shelves {
             Err(error) => return Err(self.failed(error).await),
         };
         let now = self.clock.now_ms();
-        let create = self.rules.create_organisations;
+        let rules = self.rules;
         self.meta
             .commit(move |tx| {
-                let mut rows = Rows::existing_or_new(tx, name, create, now)?;
-                rows.put_manifest(&digest, size, &document)?;
+                let mut rows = Rows::existing_or_new(tx, name, rules.create_organisations, now)?;
+                rows.put_manifest(&digest, size, &document, rules.sparse_manifests)?;
                 for tag in &tags {
                     rows.tag(tag, &digest)?;
                 }

@@ -4,7 +4,8 @@
 //! from the metadata index and the blob store; a change is one transaction, and is answered when
 //! it is durable. From its first durable step a change runs to its end though the client leaves.
 //!
-//! I1: a manifest's config and layers are linked to its repository as long as it is there.
+//! I1: a manifest's config and layers are linked to its repository as long as it is there, but
+//!     those that were absent when it was pushed, where the settings allow that.
 //! I2: a tag names a manifest that is there.
 //! I3: a blob is in a repository by upload or mount; knowing a digest never gives its bytes.
 //!
@@ -39,6 +40,8 @@ use crate::stores::space::Reserve;
 pub struct PushRules {
     /// Whether a push makes the organisation it goes to.
     pub create_organisations: bool,
+    /// Whether a manifest is taken though its config or layers are absent.
+    pub sparse_manifests: bool,
 }
 
 /// The stores and seams that images and uploads work on.

@@ -112,23 +112,28 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         self.release(digest)
     }
 
-    /// Puts a manifest, whose bytes are durable: checks that what it names is here, and keeps it.
-    pub fn put_manifest(&mut self, digest: &Digest, size: u64, document: &Document) -> Result<(), Error> {
-        let before = self.manifest(digest)?;
-        if before.is_none() {
-            if self.blob(digest)?.is_none() {
-                self.counters.bytes += size;
+    /// Puts a manifest, whose bytes are durable: checks that what it names is here (or notes that
+    /// it is not, if `sparse`), and keeps it.
+    pub fn put_manifest(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+        document: &Document,
+        sparse: bool,
+    ) -> Result<(), Error> {
+        match self.manifest(digest)? {
+            // The same bytes may name other things under another media type, and more of what they
+            // name may be here now: forget, then name anew.
+            Some(before) => self.forget_names(digest, before.subject)?,
+            None => {
+                if self.blob(digest)?.is_none() {
+                    self.counters.bytes += size;
+                }
+                self.counters.manifests += 1;
+                self.keep(digest, size)?;
             }
-            self.counters.manifests += 1;
-            self.keep(digest, size)?;
         }
-        // The same bytes under another media type may name other things: forget, then name anew.
-        if before.as_ref().is_some_and(|b| b.media_type != document.media_type) {
-            self.forget_names(digest, before.as_ref().and_then(|b| b.subject))?;
-        }
-        if before.is_none_or(|b| b.media_type != document.media_type) {
-            self.name_all(digest, document)?;
-        }
+        self.name_all(digest, document, sparse)?;
         self.counters.pushed_at = self.now;
         let record = ManifestRecord {
             media_type: document.media_type.clone(),
@@ -194,19 +199,17 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         }
     }
 
-    fn name_all(&mut self, digest: &Digest, document: &Document) -> Result<(), Error> {
+    fn name_all(&mut self, digest: &Digest, document: &Document, sparse: bool) -> Result<(), Error> {
         let mut missing = Vec::new();
         for (named, &role) in &document.references {
-            if role == ReferenceRole::Blob {
-                match self.blob(named)? {
-                    Some(blob) => self.set_references(named, blob.references + 1)?,
-                    None => missing.push(*named),
-                }
+            let role = if role == ReferenceRole::Blob { self.name_blob(named)? } else { role };
+            if role == ReferenceRole::Absent {
+                missing.push(*named);
             }
             let key = ManifestReferenceKey { repository: self.id, manifest: *digest, digest: *named };
             self.tx.put(&key, &ReferenceRecord { role })?;
         }
-        if !missing.is_empty() {
+        if !missing.is_empty() && !sparse {
             return Err(Error::ReferencesMissing(missing));
         }
         if let Some(subject) = document.subject {
@@ -214,6 +217,13 @@ impl<'a, 'tx> Rows<'a, 'tx> {
             self.tx.put(&key, &ReferrerRecord { artifact_type: document.artifact_type.clone() })?;
         }
         Ok(())
+    }
+
+    /// Counts a reference to a config or layer, if it is here.
+    fn name_blob(&mut self, digest: &Digest) -> Result<ReferenceRole, Error> {
+        let Some(blob) = self.blob(digest)? else { return Ok(ReferenceRole::Absent) };
+        self.set_references(digest, blob.references + 1)?;
+        Ok(ReferenceRole::Blob)
     }
 
     fn forget_names(&mut self, digest: &Digest, subject: Option<Digest>) -> Result<(), Error> {

@@ -109,6 +109,7 @@ fn references() -> Vec<Sample> {
         sample(None, &key(0x50), &ReferenceRecord { role: ReferenceRole::Blob }),
         sample(Some("foreign"), &key(0x51), &ReferenceRecord { role: ReferenceRole::Foreign }),
         sample(Some("child"), &key(0x52), &ReferenceRecord { role: ReferenceRole::Child }),
+        sample(Some("absent"), &key(0x53), &ReferenceRecord { role: ReferenceRole::Absent }),
     ]
 }
 

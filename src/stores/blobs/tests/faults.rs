@@ -124,9 +124,10 @@ async fn an_upload_survives_a_fault_at_every_step_or_leaves_nothing_and_works_wh
     for algorithm in Algorithm::ALL {
         let digest = hash::of(algorithm, &bytes);
         for (errno, for_good) in [(EIO, false), (EIO, true), (ENOSPC, false), (ENOSPC, true)] {
+            let sick = Sick::new();
             for step in 0.. {
                 let case = format!("{algorithm:?}, errno {errno} at step {step}, for good: {for_good}");
-                let sick = Sick::new();
+                sick.blobs.remove(&digest).await.expect("starts without the blob");
                 let at = sick.fail_after(step, for_good, errno);
                 let ended = upload(&sick, &bytes, &digest, errno, &case).await;
                 let reached = sick.faults.steps() > at;
@@ -154,9 +155,10 @@ async fn a_small_blob_is_absent_or_whole_after_a_fault_at_every_step() {
     let bytes = noise(2, 1500);
     let digest = sha256(&bytes);
     for (errno, for_good) in [(EIO, false), (EIO, true), (ENOSPC, false), (ENOSPC, true)] {
+        let sick = Sick::new();
         for step in 0.. {
             let case = format!("errno {errno} at step {step}, for good: {for_good}");
-            let sick = Sick::new();
+            sick.blobs.remove(&digest).await.expect("starts without the blob");
             let at = sick.fail_after(step, for_good, errno);
             let published = sick.blobs.publish_bytes(&digest, bytes.clone()).await;
             let reached = sick.faults.steps() > at;

@@ -3,9 +3,18 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 
 use super::super::{BlobError, pool::BLOCK};
 use super::{Algorithm, Bytes, Reading, Scratch, hash, noise, paths, pull, push, sha256};
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::task::yield_now().await;
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_of_any_length_reads_back_and_leaves_nothing_behind() {
@@ -161,6 +170,23 @@ async fn bytes_are_published_only_under_their_own_digest() {
 }
 
 #[tokio::test]
+async fn a_publish_runs_to_its_end_though_its_future_is_dropped() {
+    let store = Scratch::new();
+    let bytes = noise(10, BLOCK + 1);
+    let digest = sha256(&bytes);
+    let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+    upload.append(bytes.clone()).await.expect("appends");
+    upload.settle().await.expect("settles");
+    {
+        let mut publish = pin!(upload.publish(&digest));
+        let polled = publish.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending(), "the disk work is on another thread");
+    }
+    until("the publish ends", || upload.is_over()).await;
+    assert_eq!(store.blobs.read_whole(&digest, bytes.len() as u64).await.expect("reads"), bytes);
+}
+
+#[tokio::test]
 async fn discarded_and_dropped_uploads_leave_no_folder() {
     let store = Scratch::new();
     let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
@@ -170,11 +196,7 @@ async fn discarded_and_dropped_uploads_leave_no_folder() {
     let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
     upload.append(noise(6, 2 * BLOCK)).await.expect("appends");
     drop(upload);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while store.uploads() > 0 {
-        assert!(std::time::Instant::now() < deadline, "the dropped upload's folder stays");
-        tokio::task::yield_now().await;
-    }
+    until("the dropped upload's folder goes", || store.uploads() == 0).await;
 }
 
 #[tokio::test]
