@@ -10,6 +10,13 @@
 //! every step of the script, about 20 min:
 //! `PIERHEAD_FULL=1 cargo test --test crash_faults -- --nocapture`. Needs strace; without it the
 //! test says so and does nothing, unless `PIERHEAD_REQUIRE_CLIENTS=1`.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking and say why"
+)]
 
 mod endurance;
 mod support;

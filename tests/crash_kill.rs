@@ -7,6 +7,13 @@
 //! `PIERHEAD_FULL=1 cargo test --test crash_kill -- --nocapture`
 //! (`PIERHEAD_ROUNDS=n`, `PIERHEAD_TEST_SEED=n`). `PIERHEAD_TEST_PEER=docker-registry` runs pushes
 //! and tag moves against Debian's registry instead.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking and say why"
+)]
 
 mod endurance;
 mod support;

@@ -6,6 +6,13 @@
 //! `PIERHEAD_FULL=1 cargo test --test crash_power -- --nocapture`
 //! (`PIERHEAD_ROUNDS=n`, `PIERHEAD_TEST_SEED=n`). `PIERHEAD_TEST_PEER=docker-registry` runs the
 //! pushes against Debian's registry instead. Needs root, ext4, loop devices and python3.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking and say why"
+)]
 
 mod endurance;
 mod support;
@@ -76,7 +83,8 @@ fn one_store(seed: u64, rounds: usize, rng: &mut Rng) -> u64 {
         .set("STORAGE_RESERVE", "16MiB")
         .set("STORAGE_BALLAST", "8MiB")
         .set("STORAGE_SNAPSHOT_AFTER", "96KiB");
-    let mut load = Load::new(5, seed, Habits { stops_at_failure: true, full_is_unknown: true, ..Habits::usual() });
+    let mut load =
+        Load::new(5, seed, Habits { stops_at_failure: true, full_is_unknown: true, ..Habits::usual() });
     for round in 0..rounds {
         let server = launch.start();
         if round > 0 {

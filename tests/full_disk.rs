@@ -4,6 +4,13 @@
 //!
 //! CI size and full size are the same: about 20 s. Needs root, ext4 and loop devices.
 //! `cargo test --test full_disk -- --nocapture`
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking and say why"
+)]
 
 mod endurance;
 mod support;
@@ -113,7 +120,9 @@ fn refused(response: Response) {
 /// In every way, and with more bytes than there is space (`free`).
 fn uploads_are_refused(repository: &Repository, rng: &mut Rng, free: u64) {
     let bytes = rng.bytes(CHUNK);
-    refused(repository.request("POST", &format!("blobs/uploads/?digest={}", sha256(&bytes))).body(bytes).send());
+    refused(
+        repository.request("POST", &format!("blobs/uploads/?digest={}", sha256(&bytes))).body(bytes).send(),
+    );
     let session = repository.request("POST", "blobs/uploads/").send();
     if session.status == 202 {
         // Whether at the beginning or in the middle: it ends in the error.

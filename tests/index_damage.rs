@@ -6,6 +6,13 @@
 //! CI size: about 30 cases, 60 s. Full size: a flipped byte at 300 places of the index and at 150 of
 //! the journal, about 8 min:
 //! `PIERHEAD_FULL=1 cargo test --test index_damage -- --nocapture`
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking and say why"
+)]
 
 mod endurance;
 mod support;
@@ -33,18 +40,46 @@ type Damage = fn(&Path);
 /// Each is done to `meta/index` of a copy.
 const DAMAGES: [(&str, Damage, Log); 13] = [
     ("the folder is gone", |index| fs::remove_dir_all(index).expect("it is there"), Log::Rebuilt),
-    ("the folder is empty", |index| each_file(index, "", |file| fs::remove_file(file).expect("it is there")), Log::Rebuilt),
+    (
+        "the folder is empty",
+        |index| each_file(index, "", |file| fs::remove_file(file).expect("it is there")),
+        Log::Rebuilt,
+    ),
     ("the log is gone", |index| fs::remove_file(index.join("db")).expect("it is there"), Log::Rebuilt),
     ("the log is empty", |index| cut(&index.join("db"), 0), Log::Rebuilt),
     ("the log is half", |index| cut(&index.join("db"), length(&index.join("db")) / 2), Log::Any),
-    ("the log lacks 4 KiB", |index| cut(&index.join("db"), length(&index.join("db")).saturating_sub(4096)), Log::Any),
+    (
+        "the log lacks 4 KiB",
+        |index| cut(&index.join("db"), length(&index.join("db")).saturating_sub(4096)),
+        Log::Any,
+    ),
     ("the log's first 4 KiB are zero", |index| overwrite(&index.join("db"), 0, &[0; 4096]), Log::Any),
-    ("the log is noise", |index| fs::write(index.join("db"), Rng::seeded(1).bytes(300_000)).expect("it can be written"), Log::Rebuilt),
+    (
+        "the log is noise",
+        |index| fs::write(index.join("db"), Rng::seeded(1).bytes(300_000)).expect("it can be written"),
+        Log::Rebuilt,
+    ),
     ("the settings are gone", |index| fs::remove_file(index.join("conf")).expect("it is there"), Log::Any),
-    ("the settings are noise", |index| fs::write(index.join("conf"), Rng::seeded(2).bytes(70)).expect("it can be written"), Log::Any),
-    ("engine snapshots are gone", |index| each_file(index, "snap", |file| fs::remove_file(file).expect("it is there")), Log::Any),
-    ("engine snapshots are flipped", |index| each_file(index, "snap", |file| flip(file, length(file) / 2)), Log::Any),
-    ("engine snapshots are cut", |index| each_file(index, "snap", |file| cut(file, length(file) / 2)), Log::Any),
+    (
+        "the settings are noise",
+        |index| fs::write(index.join("conf"), Rng::seeded(2).bytes(70)).expect("it can be written"),
+        Log::Any,
+    ),
+    (
+        "engine snapshots are gone",
+        |index| each_file(index, "snap", |file| fs::remove_file(file).expect("it is there")),
+        Log::Any,
+    ),
+    (
+        "engine snapshots are flipped",
+        |index| each_file(index, "snap", |file| flip(file, length(file) / 2)),
+        Log::Any,
+    ),
+    (
+        "engine snapshots are cut",
+        |index| each_file(index, "snap", |file| cut(file, length(file) / 2)),
+        Log::Any,
+    ),
 ];
 
 #[test]
@@ -166,11 +201,19 @@ fn a_torn_journal_tail_is_cut_at_the_last_whole_change_set() {
         for shortened in [true, false] {
             let copy = sample.copy();
             let file = copy.path(&segment);
-            if shortened { cut(&file, left) } else { overwrite(&file, left, &vec![0; usize::try_from(end - left).expect("short")]) }
+            if shortened {
+                cut(&file, left)
+            } else {
+                overwrite(&file, left, &vec![0; usize::try_from(end - left).expect("short")])
+            }
             // What the index applied would say that this end was once durable.
             fs::remove_dir_all(copy.path(INDEX)).expect("it is there");
             let tags = tags_after_start(&mut sample, &copy, &image, Some("torn journal tail"));
-            assert_eq!(tags, ["before"], "the torn change set is gone as a whole, at {left} of {start} to {end}");
+            assert_eq!(
+                tags,
+                ["before"],
+                "the torn change set is gone as a whole, at {left} of {start} to {end}"
+            );
         }
     }
 }
@@ -287,7 +330,10 @@ fn a_damaged_snapshot_is_stood_in_for_by_the_older_one_and_the_journal() {
     ];
     for (name, damage) in damages {
         for index in [true, false] {
-            sizes::note(&format!("the newest snapshot is {name}, the index is {}", if index { "there" } else { "gone" }));
+            sizes::note(&format!(
+                "the newest snapshot is {name}, the index is {}",
+                if index { "there" } else { "gone" }
+            ));
             let copy = sample.copy();
             damage(&copy.path("meta/snapshot").join(&newest));
             if !index {
@@ -316,13 +362,16 @@ impl Sample {
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
+    let mut found: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("the folder can be read").path()).collect();
     found.sort();
     found
 }
 
 fn each_file(folder: &Path, prefix: &str, act: impl Fn(&Path)) {
-    let named = |path: &PathBuf| path.is_file() && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
+    let named = |path: &PathBuf| {
+        path.is_file() && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+    };
     files(folder).iter().filter(|path| named(path)).for_each(|path| act(path));
 }
 
@@ -364,8 +413,13 @@ fn replace(folder: &Path, by: &Path) {
 
 /// Paths below the data directory, in order.
 fn segments(data: &Path) -> Vec<String> {
-    let name = |path: &PathBuf| format!("meta/journal/{}", path.file_name().expect("a name").to_string_lossy());
-    files(&data.join("meta/journal")).iter().filter(|path| path.extension().is_some_and(|end| end == "log")).map(name).collect()
+    let name =
+        |path: &PathBuf| format!("meta/journal/{}", path.file_name().expect("a name").to_string_lossy());
+    files(&data.join("meta/journal"))
+        .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "log"))
+        .map(name)
+        .collect()
 }
 
 fn last_segment(data: &Path) -> String {

@@ -5,6 +5,13 @@
 //! CI size: 3,000 steps, about 25 s. Full size: 50,000 steps, about 7 min:
 //! `PIERHEAD_FULL=1 cargo test --test model -- --nocapture`
 //! (`PIERHEAD_ROUNDS=steps`, `PIERHEAD_TEST_SEED=n`).
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking and say why"
+)]
 
 mod endurance;
 mod support;
@@ -166,12 +173,11 @@ impl Run {
         let count = 1 + self.rng.below(4);
         let named: Vec<String> = (0..count).map(|_| self.pick(self.blobs(name))).collect();
         let sizes = self.shelves.get(name).map(|shelf| shelf.blobs.clone()).unwrap_or_default();
-        let layer = |digest: &String| {
-            json!({ "mediaType": OCI_LAYER, "digest": digest, "size": sizes.get(digest).copied().unwrap_or(8) })
-        };
+        let layer = |digest: &String| json!({ "mediaType": OCI_LAYER, "digest": digest, "size": sizes.get(digest).copied().unwrap_or(8) });
         let mut layers: Vec<Value> = named.iter().map(layer).collect();
         let config = layers.remove(0);
-        let mut value = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers });
+        let mut value =
+            json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers });
         let artifact_type = (self.rng.below(2) == 0).then(|| TYPES[self.rng.below(TYPES.len())].to_owned());
         if let Some(kind) = &artifact_type {
             value["artifactType"] = json!(kind);
@@ -201,7 +207,8 @@ impl Run {
     }
 
     fn push_index(&mut self, name: &'static str) {
-        let children: Vec<String> = (0..1 + self.rng.below(3)).map(|_| self.pick(self.manifests(name))).collect();
+        let children: Vec<String> =
+            (0..1 + self.rng.below(3)).map(|_| self.pick(self.manifests(name))).collect();
         let child = |digest: &String| json!({ "mediaType": OCI_MANIFEST, "digest": digest, "size": 100 });
         let children: Vec<Value> = children.iter().map(child).collect();
         let mut value = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children });
@@ -211,7 +218,10 @@ impl Run {
             value["artifactType"] = json!(kind);
         }
         let bytes = serde_json::to_vec(&value).expect("a JSON value");
-        self.put(name, Pushed { bytes, media_type: OCI_INDEX, names: BTreeSet::new(), subject, artifact_type });
+        self.put(
+            name,
+            Pushed { bytes, media_type: OCI_INDEX, names: BTreeSet::new(), subject, artifact_type },
+        );
     }
 
     fn retag(&mut self, name: &'static str) {
@@ -302,9 +312,10 @@ impl Run {
         let digest = self.pick(self.blobs(name));
         self.note(format!("{name}: delete blob {digest}"));
         let response = self.place(name).request("DELETE", &format!("blobs/{digest}")).send();
-        let used = self.shelves.get(name).is_some_and(|shelf| {
-            shelf.manifests.values().any(|manifest| manifest.names.contains(&digest))
-        });
+        let used = self
+            .shelves
+            .get(name)
+            .is_some_and(|shelf| shelf.manifests.values().any(|manifest| manifest.names.contains(&digest)));
         if used {
             response.expect(405);
         } else if self.shelves.get_mut(name).is_some_and(|shelf| shelf.blobs.remove(&digest).is_some()) {
@@ -325,7 +336,8 @@ impl Run {
         let reference = if by_tag { self.tag() } else { self.pick(self.manifests(name)) };
         self.note(format!("{name}: read manifest {reference}"));
         let shelf = self.shelves.get(name);
-        let digest = shelf.map(|shelf| shelf.tags.get(&reference).cloned().unwrap_or_else(|| reference.clone()));
+        let digest =
+            shelf.map(|shelf| shelf.tags.get(&reference).cloned().unwrap_or_else(|| reference.clone()));
         let wanted = shelf.zip(digest.clone()).and_then(|(shelf, digest)| shelf.manifests.get(&digest));
         let path = format!("manifests/{reference}");
         let head = self.place(name).request("HEAD", &path).send();
@@ -363,7 +375,8 @@ impl Run {
     fn list_tags(&mut self, name: &'static str) {
         let (count, last) = (1 + self.rng.below(8), self.tag());
         let after = self.rng.below(2) == 0;
-        let query = if after { format!("tags/list?n={count}&last={last}") } else { format!("tags/list?n={count}") };
+        let query =
+            if after { format!("tags/list?n={count}&last={last}") } else { format!("tags/list?n={count}") };
         self.note(format!("{name}: {query}"));
         let response = self.place(name).request("GET", &query).send();
         let Some(shelf) = self.shelves.get(name) else {
@@ -385,17 +398,20 @@ impl Run {
     }
 
     fn list_referrers(&mut self, name: &'static str) {
-        let subjects = self.shelves.get(name).map(|shelf| {
-            shelf.manifests.values().filter_map(|manifest| manifest.subject.clone()).collect()
-        });
+        let subjects = self
+            .shelves
+            .get(name)
+            .map(|shelf| shelf.manifests.values().filter_map(|manifest| manifest.subject.clone()).collect());
         let subject = self.pick(subjects.unwrap_or_default());
         let filter = (self.rng.below(2) == 0).then(|| TYPES[self.rng.below(TYPES.len())]);
         let query = filter.map(|kind| format!("?artifactType={kind}")).unwrap_or_default();
         self.note(format!("{name}: referrers/{subject}{query}"));
-        let response = self.place(name).request("GET", &format!("referrers/{subject}{query}")).send().expect(200);
+        let response =
+            self.place(name).request("GET", &format!("referrers/{subject}{query}")).send().expect(200);
         let manifests = self.shelves.get(name).map(|shelf| shelf.manifests.clone()).unwrap_or_default();
         let fits = |pushed: &Pushed| {
-            pushed.subject.as_ref() == Some(&subject) && filter.is_none_or(|kind| pushed.artifact_type.as_deref() == Some(kind))
+            pushed.subject.as_ref() == Some(&subject)
+                && filter.is_none_or(|kind| pushed.artifact_type.as_deref() == Some(kind))
         };
         let wanted: BTreeSet<String> =
             manifests.into_iter().filter(|(_, pushed)| fits(pushed)).map(|(digest, _)| digest).collect();

@@ -58,7 +58,10 @@ impl Place {
         match self.session(way, bytes) {
             Ok((location, rest)) => {
                 let target = with_query(&location, &format!("digest={digest}"));
-                last(self.http.put(&target).header("Content-Type", "application/octet-stream").body(rest), &[201])
+                last(
+                    self.http.put(&target).header("Content-Type", "application/octet-stream").body(rest),
+                    &[201],
+                )
             }
             Err(outcome) => outcome,
         }
@@ -67,9 +70,8 @@ impl Place {
     /// Everything before the PUT: its location and the bytes left for it.
     fn session<'a>(&self, way: Way, bytes: &'a [u8]) -> Result<(String, &'a [u8]), Outcome> {
         let mut location = early(self.request("POST", "blobs/uploads/"), 202)?.location();
-        let patch = |location: &str| {
-            self.http.patch(location).header("Content-Type", "application/octet-stream")
-        };
+        let patch =
+            |location: &str| self.http.patch(location).header("Content-Type", "application/octet-stream");
         match way {
             Way::One | Way::Two => Ok((location, bytes)),
             Way::Streamed => {
@@ -131,7 +133,9 @@ impl Place {
     pub fn remove(&self, change: &Change) -> Outcome {
         match change {
             Change::Unlink(digest) => self.delete(&format!("blobs/{digest}")),
-            Change::Untag(reference) | Change::Delete(reference) => self.delete(&format!("manifests/{reference}")),
+            Change::Untag(reference) | Change::Delete(reference) => {
+                self.delete(&format!("manifests/{reference}"))
+            }
             Change::Link(_) | Change::Put { .. } => panic!("{change:?} is not a removal"),
         }
     }

@@ -11,7 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A change of the common repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Touch {
-    Put { digest: String, tag: Option<String> },
+    Put {
+        digest: String,
+        tag: Option<String>,
+    },
     Untag(String),
     /// Also untags whatever names the manifest.
     Delete(String),
@@ -107,7 +110,8 @@ impl Common {
 fn restarted(seen: &Seen, now: u64) -> Vec<Event> {
     let event = |touch| Event { touch, sent: 0, done: Some(now) };
     let untagged = seen.manifests.iter().map(|digest| Touch::Put { digest: digest.clone(), tag: None });
-    let tagged = seen.tags.iter().map(|(tag, digest)| Touch::Put { digest: digest.clone(), tag: Some(tag.clone()) });
+    let tagged =
+        seen.tags.iter().map(|(tag, digest)| Touch::Put { digest: digest.clone(), tag: Some(tag.clone()) });
     untagged.chain(tagged).map(event).collect()
 }
 
@@ -134,8 +138,10 @@ fn stands<'a>(makers: impl Iterator<Item = &'a Event>, breakers: &[&Event]) -> b
 }
 
 fn judge_manifest(events: &[Event], wanted: &str, present: bool) -> Result<(), String> {
-    let puts: Vec<&Event> = events.iter().filter(|e| matches!(&e.touch, Touch::Put { digest, .. } if digest == wanted)).collect();
-    let deletes: Vec<&Event> = events.iter().filter(|e| matches!(&e.touch, Touch::Delete(digest) if digest == wanted)).collect();
+    let puts: Vec<&Event> =
+        events.iter().filter(|e| matches!(&e.touch, Touch::Put { digest, .. } if digest == wanted)).collect();
+    let deletes: Vec<&Event> =
+        events.iter().filter(|e| matches!(&e.touch, Touch::Delete(digest) if digest == wanted)).collect();
     let possible = if present {
         stands(puts.iter().copied(), &deletes)
     } else {
@@ -148,7 +154,9 @@ fn judge_manifest(events: &[Event], wanted: &str, present: bool) -> Result<(), S
 fn judge_tag(events: &[Event], tag: &str, value: Option<&String>) -> Result<(), String> {
     let sets = |wanted: Option<&String>| -> Vec<&Event> {
         let fits = |e: &&Event| match &e.touch {
-            Touch::Put { digest, tag: Some(set) } => set == tag && wanted.is_none_or(|wanted| wanted == digest),
+            Touch::Put { digest, tag: Some(set) } => {
+                set == tag && wanted.is_none_or(|wanted| wanted == digest)
+            }
             _ => false,
         };
         events.iter().filter(fits).collect()
@@ -164,10 +172,13 @@ fn judge_tag(events: &[Event], tag: &str, value: Option<&String>) -> Result<(), 
         }
         None => {
             // By an untag, by a delete of a manifest it named, or never set for certain.
-            let named: Vec<&Event> = sets(None).iter().flat_map(|set| match &set.touch {
-                Touch::Put { digest, .. } => deletes(digest),
-                _ => Vec::new(),
-            }).collect();
+            let named: Vec<&Event> = sets(None)
+                .iter()
+                .flat_map(|set| match &set.touch {
+                    Touch::Put { digest, .. } => deletes(digest),
+                    _ => Vec::new(),
+                })
+                .collect();
             let makers: Vec<&Event> = untags.into_iter().chain(named).collect();
             let never = sets(None).iter().all(|set| set.done.is_none());
             (never || stands(makers.into_iter(), &sets(None)), sets(None))
@@ -178,5 +189,7 @@ fn judge_tag(events: &[Event], tag: &str, value: Option<&String>) -> Result<(), 
 
 fn explain(present: bool, makers: &[&Event], breakers: &[&Event]) -> String {
     let what = if present { "present" } else { "absent" };
-    format!("found {what}, which no order of the requests explains\n  set by {makers:#?}\n  against {breakers:#?}")
+    format!(
+        "found {what}, which no order of the requests explains\n  set by {makers:#?}\n  against {breakers:#?}"
+    )
 }

@@ -69,7 +69,9 @@ impl Launch {
 
     /// A server that answers.
     pub fn start(&self) -> Daemon {
-        self.try_start().unwrap_or_else(|refusal| panic!("the server ended at start ({})\n{}", refusal.status, refusal.log))
+        self.try_start().unwrap_or_else(|refusal| {
+            panic!("the server ended at start ({})\n{}", refusal.status, refusal.log)
+        })
     }
 
     /// As [`Launch::start`], or how it ended.
@@ -110,7 +112,8 @@ impl Launch {
     }
 
     fn start_peer(&self) -> Result<Daemon, Refusal> {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+        let free =
+            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
         let settings = self.data.with_extension("yml");
         let text = format!(
             "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
@@ -118,7 +121,8 @@ impl Launch {
             self.data.display()
         );
         std::fs::write(&settings, text).expect("the peer's settings");
-        let mut command = Command::new(clients::find("docker-registry").expect("docker-registry is installed"));
+        let mut command =
+            Command::new(clients::find("docker-registry").expect("docker-registry is installed"));
         let (child, log) = spawn({
             command.arg("serve").arg(settings);
             command
@@ -193,7 +197,8 @@ impl Daemon {
 
     /// Kilobytes of memory in use and the most ever in use.
     pub fn memory(&self) -> (u64, u64) {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process runs");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process runs");
         let field = |name: &str| {
             let line = status.lines().find(|line| line.starts_with(name)).expect("a line of /proc/…/status");
             line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("kilobytes")

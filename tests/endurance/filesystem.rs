@@ -76,7 +76,8 @@ impl Filesystem {
     /// Takes all space but `left` bytes with a file of the test's; what is left may be less.
     pub fn fill(&self, left: u64) -> PathBuf {
         let path = self.root().join("filler");
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path).expect("a filler file");
+        let mut file =
+            std::fs::OpenOptions::new().create(true).append(true).open(&path).expect("a filler file");
         let zeros = vec![0_u8; 64 * 1024];
         loop {
             let free = self.free();

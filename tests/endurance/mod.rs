@@ -15,7 +15,6 @@
 //! `observe` and `verdict` the checker, `daemon` the process, `filesystem` mounts and power cuts.
 
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
-#![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests fail by panicking and say why")]
 
 pub mod calls;
 pub mod common;

@@ -67,8 +67,13 @@ impl State {
             lines.extend(theirs.difference(&mine).map(|item| format!("  {what} only observed: {item}")));
         };
         compare("blob", self.blobs.clone(), other.blobs.clone());
-        compare("manifest", self.manifests.keys().cloned().collect(), other.manifests.keys().cloned().collect());
-        let tags = |state: &Self| state.tags.iter().map(|(tag, digest)| format!("{tag} -> {digest}")).collect();
+        compare(
+            "manifest",
+            self.manifests.keys().cloned().collect(),
+            other.manifests.keys().cloned().collect(),
+        );
+        let tags =
+            |state: &Self| state.tags.iter().map(|(tag, digest)| format!("{tag} -> {digest}")).collect();
         compare("tag", tags(self), tags(other));
         lines.join("\n")
     }

@@ -117,7 +117,11 @@ pub fn state(place: &Place, wanted: &Wanted) -> State {
     let mut state = State::default();
     for tag in tag_names(place) {
         let digest = resolve(place, &tag);
-        assert!(state.tags.insert(tag.clone(), digest).is_none(), "{}: tag {tag} is listed twice", place.name);
+        assert!(
+            state.tags.insert(tag.clone(), digest).is_none(),
+            "{}: tag {tag} is listed twice",
+            place.name
+        );
     }
     let tagged: BTreeSet<String> = state.tags.values().cloned().collect();
     for digest in wanted.manifests.union(&tagged) {

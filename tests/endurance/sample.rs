@@ -92,7 +92,8 @@ impl Copy {
     /// `fsck` must find fault in these words.
     pub fn fsck_must_say(&self, words: &[&str]) {
         let output = super::daemon::fsck(&self.data());
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(1), "fsck finds fault:\n{said}");
         for word in words {
             assert!(said.contains(word), "fsck does not say {word:?}:\n{said}");

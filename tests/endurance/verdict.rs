@@ -62,7 +62,11 @@ fn check_catalog(http: Http, writers: &[Writer]) {
     let listed = observe::catalog(&Place { http, name: String::new() });
     for shelf in writers.iter().flat_map(|writer| &writer.shelves) {
         let filled = !shelf.ledger.any().is_empty();
-        assert!(!filled || listed.contains(&shelf.name), "{} is missing in the catalog {listed:?}", shelf.name);
+        assert!(
+            !filled || listed.contains(&shelf.name),
+            "{} is missing in the catalog {listed:?}",
+            shelf.name
+        );
     }
 }
 

@@ -161,7 +161,14 @@ impl Writer {
         self.put(http, shelf, document, names, tags)
     }
 
-    fn put(&mut self, http: Http, shelf: usize, document: Vec<u8>, names: Vec<String>, tags: Vec<String>) -> Turn {
+    fn put(
+        &mut self,
+        http: Http,
+        shelf: usize,
+        document: Vec<u8>,
+        names: Vec<String>,
+        tags: Vec<String>,
+    ) -> Turn {
         let digest = sha256(&document);
         let outcome = self.place(http, shelf).put_manifest(&document, &tags);
         self.documents.insert(digest.clone(), document);
@@ -204,7 +211,9 @@ impl Writer {
                 let tags: Vec<String> = tag.iter().cloned().collect();
                 place.put_manifest(&self.documents[digest], &tags)
             }
-            Touch::Untag(reference) | Touch::Delete(reference) => place.delete(&format!("manifests/{reference}")),
+            Touch::Untag(reference) | Touch::Delete(reference) => {
+                place.delete(&format!("manifests/{reference}"))
+            }
         };
         let outcome = self.understood(outcome);
         self.write_diary(common.name(), &format!("{touch:?}"), &outcome);
@@ -247,7 +256,8 @@ impl Writer {
     }
 
     fn document(&mut self, names: &[String]) -> Vec<u8> {
-        let layer = |digest: &String| json!({ "mediaType": OCI_LAYER, "digest": digest, "size": self.size(digest) });
+        let layer =
+            |digest: &String| json!({ "mediaType": OCI_LAYER, "digest": digest, "size": self.size(digest) });
         let mut layers: Vec<_> = names.iter().map(layer).collect();
         let config = layers.remove(0);
         let mut manifest = json!({
@@ -335,7 +345,11 @@ impl Writer {
                 Turn::Done
             }
             Outcome::Refused(_) => Turn::Done,
-            Outcome::Full(why) | Outcome::Failed(why) | Outcome::NotSent(why) if self.habits.stops_at_failure => Turn::Over(why),
+            Outcome::Full(why) | Outcome::Failed(why) | Outcome::NotSent(why)
+                if self.habits.stops_at_failure =>
+            {
+                Turn::Over(why)
+            }
             Outcome::Full(_) | Outcome::Failed(_) | Outcome::NotSent(_) => Turn::Done,
             Outcome::Unanswered(error) => Turn::Over(error.to_string()),
         }
