@@ -12,6 +12,7 @@ mod logs;
 mod offline;
 mod serve;
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -73,11 +74,25 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => {
             if !matches!(failure, Failure::Findings) {
                 // Nothing can be done about a stderr that is gone.
-                let _ = writeln!(io::stderr(), "pierhead: {failure}");
+                let _ = writeln!(io::stderr(), "pierhead: {}", chain(&failure));
             }
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// An error with its causes; a cause that only repeats what contains it is left out.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 fn dispatch(command: Command) -> Result<(), Failure> {

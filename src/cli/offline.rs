@@ -4,13 +4,18 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::arguments::{ExportArguments, FsckArguments, ImportArguments, Place};
 use super::{Failure, logs, say, settings};
 use crate::config::Settings;
-use crate::wiring::{self, FsckReport};
+use crate::services::fsck::{Report, Stage};
+use crate::wiring;
+
+/// Between two lines of progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// The data directory meant; starts the log, too.
 fn place(place: &Place) -> Result<PathBuf, Failure> {
@@ -21,30 +26,51 @@ fn place(place: &Place) -> Result<PathBuf, Failure> {
 
 pub fn fsck(arguments: &FsckArguments) -> Result<(), Failure> {
     let data = place(&arguments.place)?;
-    let report = wiring::fsck(&data, arguments.deep)?;
+    let report = wiring::fsck(&data, arguments.deep, &mut progress())?;
     if arguments.json {
-        let text = json!({"ok": report.findings.is_empty(), "report": report});
-        say(&format!("{text}\n"))?;
+        say(&format!("{}\n", json!({"ok": report.is_clean(), "report": report})))?;
     } else {
         say(&render(&report))?;
     }
-    if report.findings.is_empty() { Ok(()) } else { Err(Failure::Findings) }
+    if report.is_clean() { Ok(()) } else { Err(Failure::Findings) }
 }
 
-fn render(report: &FsckReport) -> String {
+/// Tells a person at a terminal how far the check is, now and then.
+fn progress() -> impl FnMut(Stage, u64) {
+    let watched = io::stderr().is_terminal();
+    let mut last = Instant::now();
+    move |stage, done| {
+        if watched && last.elapsed() >= PROGRESS_EVERY {
+            last = Instant::now();
+            // Nobody may be reading any more; the check goes on.
+            let _ = write!(io::stderr(), "\r{:<14}{done:>12}\r", format!("{stage:?}").to_lowercase());
+        }
+    }
+}
+
+fn render(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     for finding in &report.findings {
-        let _ = writeln!(text, "{finding}");
+        let severity = format!("{:?}", finding.severity).to_lowercase();
+        let _ = writeln!(text, "{} {severity}: {}\n    to do: {}", finding.id, finding.what, finding.advice);
     }
-    for (what, count) in &report.checked {
-        let _ = writeln!(text, "checked {count} {what}");
+    for (id, count) in &report.by_id {
+        let _ = writeln!(text, "{id}: {count} in all");
     }
-    let _ = match report.findings.len() {
-        0 => writeln!(text, "nothing is wrong"),
-        1 => writeln!(text, "1 finding"),
-        count => writeln!(text, "{count} findings"),
-    };
+    let counts = &report.counts;
+    let _ = writeln!(
+        text,
+        "checked {} rows, {} repositories, {} manifests, {} blobs of {} bytes, {} files, {} hashed",
+        counts.rows,
+        counts.repositories,
+        counts.manifests,
+        counts.blobs,
+        counts.bytes,
+        counts.files,
+        counts.hashed
+    );
+    text.push_str(if report.is_clean() { "nothing is wrong\n" } else { "something is wrong, see above\n" });
     text
 }
 

@@ -14,10 +14,12 @@ use pierhead_storage_format::store::StoreError;
 use crate::server::{self, TlsError};
 use crate::services;
 use crate::services::access::Refusal;
+use crate::services::maintenance;
 use crate::stores::blobs::BlobError;
 use crate::stores::lock::LockError;
+use crate::stores::meta;
 
-pub use offline::{FsckReport, export, fsck, import};
+pub use offline::{export, fsck, import};
 pub use serve::{Listening, serve};
 
 /// Why a command did not do what was asked.
@@ -32,7 +34,7 @@ pub enum StartError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The folder is no store of ours, or of another version.
-    #[error("{}: {source}", data.display())]
+    #[error("{} cannot be used", data.display())]
     Format {
         /// The data directory.
         data: PathBuf,
@@ -43,8 +45,26 @@ pub enum StartError {
     /// Files of somebody else are where the store would be made.
     #[error("{} is not empty and holds no Pierhead store; give an empty or a new folder", .0.display())]
     Foreign(PathBuf),
+    /// There are blobs or a journal, but no `FORMAT`.
+    #[error("{} has lost its FORMAT file, or was not made by Pierhead; nothing was changed", .0.display())]
+    FormatLost(PathBuf),
+    /// There is none.
+    #[error("{} holds no Pierhead store", .0.display())]
+    NoStore(PathBuf),
+    /// The check could not be done.
+    #[error("the check was not finished")]
+    Check(#[from] maintenance::CheckError),
+    /// The export could not be written.
+    #[error("nothing usable was exported")]
+    Export(#[from] maintenance::ExportError),
+    /// The import was refused or failed.
+    #[error("nothing was imported")]
+    Import(#[from] maintenance::ImportError),
+    /// The metadata cannot be opened.
+    #[error("cannot open the metadata")]
+    Meta(#[from] meta::OpenError),
     /// The blobs cannot be opened.
-    #[error("cannot open the blobs: {0}")]
+    #[error("cannot open the blobs")]
     Blobs(#[from] BlobError),
     /// A service refused or failed.
     #[error(transparent)]
@@ -59,10 +79,10 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The host refuses something every process needs.
-    #[error("cannot start: {0}")]
+    #[error("cannot start")]
     Host(#[source] io::Error),
     /// Reading or writing what was asked for.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Io {
         /// What was being done.
         what: &'static str,
@@ -70,9 +90,6 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// Not in this version.
-    #[error("{0} is not built yet")]
-    NotBuilt(&'static str),
 }
 
 fn io(what: &'static str) -> impl Fn(io::Error) -> StartError {

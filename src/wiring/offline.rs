@@ -1,39 +1,61 @@
-//! Work on a data directory that nobody serves.
+//! Work on a data directory that nobody serves. Whoever can run the command on the host with
+//! rights to the directory is the local administrator.
 
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use serde::Serialize;
+use pierhead_storage_format::paths;
 
-use super::StartError;
+use super::{StartError, store};
+use crate::config::Settings;
+use crate::seams::SystemClock;
+use crate::services::access::{Access, Action, Actor, Permit, Resource, Rules};
+use crate::services::fsck::{Report, Stage};
+use crate::services::maintenance;
+use crate::stores::disk::{Disk, RealDisk};
 use crate::stores::lock::DataLock;
-
-/// What a check of a data directory found.
-#[derive(Debug, Default, Serialize)]
-pub struct FsckReport {
-    /// What is wrong, one sentence each; none in a sound store.
-    pub findings: Vec<String>,
-    /// How many of each kind were looked at.
-    pub checked: Vec<(String, u64)>,
-}
+use crate::stores::meta::CheckOptions;
 
 /// Checks the data directory, which no other process may be using. `deep` reads every byte.
-pub fn fsck(data: &Path, deep: bool) -> Result<FsckReport, StartError> {
-    let _lock = DataLock::existing(data)?;
-    let _ = deep;
-    Err(StartError::NotBuilt("fsck"))
+pub fn fsck(data: &Path, deep: bool, progress: &mut dyn FnMut(Stage, u64)) -> Result<Report, StartError> {
+    let permit = permit()?;
+    let (disk, _lock) = existing(data)?;
+    let metadata = CheckOptions {
+        index_dir: Some(data.join(paths::INDEX)),
+        scratch: data.join(paths::INDEX_CHECKED),
+        cache_bytes: Settings::default().storage.index_cache.bytes(),
+    };
+    Ok(maintenance::check(&permit, &disk, &metadata, deep, progress)?)
 }
 
 /// Writes the metadata, engine-neutral, to `output`; gives the number of rows.
 pub fn export(data: &Path, output: &mut dyn Write) -> Result<u64, StartError> {
-    let _lock = DataLock::existing(data)?;
-    let _ = output;
-    Err(StartError::NotBuilt("export-metadata"))
+    let permit = permit()?;
+    let (disk, _lock) = existing(data)?;
+    Ok(maintenance::export(&permit, disk.as_ref(), &SystemClock, output)?)
 }
 
 /// Puts exported metadata into a data directory that has none; gives the number of rows.
 pub fn import(data: &Path, input: &mut dyn Read) -> Result<u64, StartError> {
+    let permit = permit()?;
     let _lock = DataLock::create(data)?;
-    let _ = input;
-    Err(StartError::NotBuilt("import-metadata"))
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(data));
+    store::prepare(disk.as_ref(), data)?;
+    Ok(maintenance::import(&permit, &disk, input)?)
+}
+
+fn existing(data: &Path) -> Result<(Arc<dyn Disk>, DataLock), StartError> {
+    let lock = DataLock::existing(data)?;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(data));
+    if store::has_format(disk.as_ref(), data)? {
+        Ok((disk, lock))
+    } else {
+        Err(StartError::NoStore(data.to_owned()))
+    }
+}
+
+fn permit() -> Result<Permit, StartError> {
+    let access = Access::new(Rules::Closed);
+    Ok(access.authorise(&Actor::LocalAdministrator, Action::MaintainStore, Resource::Registry)?)
 }

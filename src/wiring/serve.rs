@@ -208,8 +208,12 @@ fn health(stop: &Stop, store: &Store) -> Health {
         Phase::Running => Ok(()),
         Phase::Finishing | Phase::Cut => Err("stopping".to_owned()),
     };
-    let _ = store;
-    Health::new(vec![("server", Box::new(serving))])
+    let meta = store.meta.clone();
+    let metadata = move || {
+        let status = meta.status();
+        status.read_only.map_or(Ok(()), Err)
+    };
+    Health::new(vec![("server", Box::new(serving)), ("metadata", Box::new(metadata))])
 }
 
 fn services_panicked(panicked: tasks::Panicked) -> StartError {

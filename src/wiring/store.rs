@@ -1,26 +1,27 @@
-//! Opening a data directory. Order: lock, `FORMAT` read, reserve, metadata, blobs, what an earlier
-//! run left is cleared, `FORMAT` written if the store is new. `FORMAT` is last, so that a folder
-//! whose making was cut short is made again.
+//! Opening a data directory. Order: lock, `FORMAT` (written before anything of value is, if the
+//! store is new), reserve, metadata, blobs, what an earlier run left is cleared. Steps and what a
+//! stop between them leaves: `FORMAT.md`, "A new store".
 
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use pierhead_storage_format::{paths, store};
+use pierhead_storage_format::{Algorithm, paths, store};
 
 use super::{StartError, io};
 use crate::config::StorageSettings;
-use crate::seams::OsRandom;
+use crate::seams::{OsRandom, SystemClock};
 use crate::services::uploads::clear_leftovers;
 use crate::stores::blobs::{self, Blobs};
 use crate::stores::disk::{Disk, RealDisk};
 use crate::stores::lock::DataLock;
-use crate::stores::meta::Meta;
+use crate::stores::meta::{self, IndexOutcome, Meta};
 use crate::stores::space::Reserve;
 
-/// Names that a store's making may have left before `FORMAT` was written.
+/// What a store's making may have left before `FORMAT` was written.
 const OURS: [&str; 7] =
-    ["FORMAT.new", paths::LOCK, paths::BALLAST, paths::BLOBS, paths::UPLOADS, paths::QUARANTINE, "meta"];
+    [FORMAT_PART, paths::LOCK, paths::BALLAST, paths::BLOBS, paths::UPLOADS, paths::QUARANTINE, "meta"];
+const FORMAT_PART: &str = "FORMAT.tmp";
 
 /// An open data directory. Fields are dropped in this order: the lock is given up last.
 pub struct Store {
@@ -35,55 +36,114 @@ pub struct Store {
 
 impl Store {
     /// Closes the metadata: what was begun is finished. Blocks.
-    pub fn close(self) {}
+    pub fn close(self) {
+        self.meta.close();
+    }
 }
 
 /// Opens, or makes, the store. Blocks.
 pub fn open(settings: &StorageSettings) -> Result<Store, StartError> {
     let lock = DataLock::create(&settings.data)?;
     let disk = Arc::new(RealDisk::new(&settings.data));
-    let is_new = !has_format(disk.as_ref(), &settings.data)?;
+    prepare(disk.as_ref(), &settings.data)?;
     let reserve = Reserve::open(disk.clone(), settings.ballast.bytes(), settings.reserve.bytes());
     let reserve = Arc::new(reserve.map_err(io("cannot keep space back"))?);
-    let meta = Meta::default();
+    let meta = open_meta(settings, disk.clone(), &reserve)?;
     let options = blobs::Options { disk: disk.clone(), random: Arc::new(OsRandom) };
     let (blobs, leftovers) = Blobs::open(options)?;
     clear_leftovers(&meta, &blobs, &leftovers)?;
-    if is_new {
-        write_format(disk.as_ref()).map_err(io("cannot write FORMAT"))?;
-    }
     Ok(Store { meta, blobs, reserve, _lock: lock })
 }
 
-/// Whether there is a store; an error if there is something else.
-pub fn has_format(disk: &dyn Disk, data: &Path) -> Result<bool, StartError> {
-    match disk.open_read(Path::new(paths::FORMAT)) {
-        Ok(file) => {
-            let mut text = Vec::new();
-            file.take(store::MAX_FORMAT_FILE as u64 + 1)
-                .read_to_end(&mut text)
-                .map_err(io("cannot read FORMAT"))?;
-            let check = store::decode(&text);
-            check.map_err(|source| StartError::Format { data: data.to_owned(), source })?;
-            Ok(true)
+fn open_meta(
+    settings: &StorageSettings,
+    disk: Arc<dyn Disk>,
+    reserve: &Arc<Reserve>,
+) -> Result<Meta, StartError> {
+    let reserve = Arc::clone(reserve);
+    let (meta, opened) = Meta::open(meta::Options {
+        disk,
+        index_dir: settings.data.join(paths::INDEX),
+        clock: Arc::new(SystemClock),
+        cache_bytes: settings.index_cache.bytes(),
+        snapshot_after: settings.snapshot_after.bytes(),
+        on_full: Arc::new(move || reserve.release()),
+    })?;
+    report(&opened);
+    Ok(meta)
+}
+
+/// Tells the operator what opening found and did.
+fn report(opened: &meta::Opened) {
+    if let Some(tail) = &opened.torn_tail {
+        tracing::info!(?tail, "cut what was being written to the metadata journal when the last run died");
+    }
+    for snapshot in &opened.damaged_snapshots {
+        tracing::warn!(%snapshot, "a metadata snapshot is damaged; an older one and the journal stand in");
+    }
+    match &opened.index {
+        IndexOutcome::AsFound => {}
+        IndexOutcome::Replayed(sets) => tracing::info!(sets, "brought the metadata index up to the journal"),
+        IndexOutcome::Rebuilt { why, .. } if why.is_empty() => {}
+        IndexOutcome::Rebuilt { why, rows, took_ms } => {
+            tracing::warn!(%why, rows, took_ms, "the index was rebuilt from snapshot and journal");
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let entries = disk.list(Path::new("")).map_err(io("cannot list the data directory"))?;
-            // A filesystem of its own has its own folder; names that start with a dot are nobody's.
-            let foreign =
-                |name: &str| !OURS.contains(&name) && name != "lost+found" && !name.starts_with('.');
-            match entries.iter().find(|entry| foreign(&entry.name)) {
-                Some(_) => Err(StartError::Foreign(data.to_owned())),
-                None => Ok(false),
-            }
-        }
-        Err(error) => Err(io("cannot read FORMAT")(error)),
+        IndexOutcome::InMemory { why } => tracing::error!(%why, "the disk is too full for the index"),
+    }
+    if let Some(why) = &opened.read_only {
+        tracing::error!(%why, "metadata is read-only");
     }
 }
 
+/// Makes sure that there is a store of this format, made if the directory is new.
+pub fn prepare(disk: &dyn Disk, data: &Path) -> Result<(), StartError> {
+    if has_format(disk, data)? {
+        return Ok(());
+    }
+    let entries = disk.list(Path::new("")).map_err(io("cannot list the data directory"))?;
+    // A filesystem of its own has its own folder; names that start with a dot are nobody's.
+    let foreign = |name: &str| !OURS.contains(&name) && name != "lost+found" && !name.starts_with('.');
+    if entries.iter().any(|entry| foreign(&entry.name)) {
+        return Err(StartError::Foreign(data.to_owned()));
+    }
+    if holds_something(disk).map_err(io("cannot list the data directory"))? {
+        return Err(StartError::FormatLost(data.to_owned()));
+    }
+    write_format(disk).map_err(io("cannot write FORMAT"))
+}
+
+/// Whether there is a store; an error if it is not of this format.
+pub fn has_format(disk: &dyn Disk, data: &Path) -> Result<bool, StartError> {
+    let file = match disk.open_read(Path::new(paths::FORMAT)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io("cannot read FORMAT")(error)),
+    };
+    let mut text = Vec::new();
+    file.take(store::MAX_FORMAT_FILE as u64 + 1).read_to_end(&mut text).map_err(io("cannot read FORMAT"))?;
+    let check = store::decode(&text);
+    check.map(|()| true).map_err(|source| StartError::Format { data: data.to_owned(), source })
+}
+
+/// A journal segment or a blob.
+fn holds_something(disk: &dyn Disk) -> std::io::Result<bool> {
+    if disk.list(Path::new(paths::JOURNAL))?.iter().any(|entry| entry.name.ends_with(".log")) {
+        return Ok(true);
+    }
+    for algorithm in Algorithm::ALL {
+        let parent = paths::algorithm_dir(algorithm);
+        for folder in disk.list(&parent)? {
+            if !disk.list(&parent.join(folder.name))?.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// The file's content, then its name, are made durable.
-pub fn write_format(disk: &dyn Disk) -> std::io::Result<()> {
-    let part = Path::new("FORMAT.new");
+fn write_format(disk: &dyn Disk) -> std::io::Result<()> {
+    let part = Path::new(FORMAT_PART);
     disk.remove_file(part)?;
     let mut file = disk.create(part)?;
     file.write_at(store::encode().as_bytes(), 0)?;

@@ -13,10 +13,12 @@
 pub mod codec;
 pub mod digest;
 pub mod dump;
+pub mod journal;
 pub mod keys;
 pub mod paths;
 pub mod records;
 pub mod rows;
+pub mod snapshot;
 pub mod store;
 
 pub use codec::FormatError;

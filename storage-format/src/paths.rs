@@ -25,6 +25,9 @@ pub const INDEX: &str = "meta/index";
 /// Indexes that were found wrong, kept for the operator: `meta/index-set-aside/<UTC ms>`.
 pub const INDEX_SET_ASIDE: &str = "meta/index-set-aside";
 
+/// A copy of the index that `fsck` looks into and removes again; left over, it may be deleted.
+pub const INDEX_CHECKED: &str = "meta/index-checked";
+
 /// `blobs/<algorithm>`.
 pub fn algorithm_dir(algorithm: Algorithm) -> PathBuf {
     PathBuf::from(BLOBS).join(algorithm.name())

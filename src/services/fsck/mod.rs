@@ -13,6 +13,7 @@
 //! Start at [`check`]; the list of invariants is [`report::INVARIANTS`].
 
 mod blobs;
+mod disk;
 mod names;
 mod references;
 mod report;
@@ -26,7 +27,8 @@ use std::error::Error;
 
 use pierhead_storage_format::Digest;
 
-pub use report::{Counts, Finding, INVARIANTS, Invariant, MAX_FINDINGS, Report, Severity};
+pub use disk::DiskBlobs;
+pub use report::{Counts, Finding, INVARIANTS, Invariant, MAX_FINDINGS, METADATA, Report, Severity};
 pub use rows::{OutOfOrder, Packed, Rows};
 
 /// Digests whose references are recounted in one pass; about 100 bytes each.

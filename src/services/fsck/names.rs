@@ -14,13 +14,14 @@ use super::{Check, Stage, Unreadable};
 const REPOSITORY_COUNTER: &str = "repository";
 
 /// Tables whose keys start with a repository's number.
-const BELOW_A_REPOSITORY: [Table; 6] = [
+const BELOW_A_REPOSITORY: [Table; 7] = [
     Table::RepositoryCounters,
     Table::Tag,
     Table::Manifest,
     Table::ManifestTag,
     Table::Referrer,
     Table::RepositoryBlob,
+    Table::ManifestReference,
 ];
 
 impl Check<'_> {

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 /// Findings of one id that are kept; more are only counted.
 pub const MAX_FINDINGS: u64 = 1000;
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Start-up will clear it by itself.
     Note,
@@ -17,7 +20,7 @@ pub enum Severity {
 }
 
 /// One breach of one invariant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The invariant's number in `FORMAT.md`.
     pub id: &'static str,
@@ -30,7 +33,7 @@ pub struct Finding {
 }
 
 /// How much was looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Rows of all tables.
     pub rows: u64,
@@ -49,7 +52,7 @@ pub struct Counts {
 }
 
 /// The outcome of a check.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The first [`MAX_FINDINGS`] of each id, in the order they were found.
     pub findings: Vec<Finding>,
@@ -57,11 +60,12 @@ pub struct Report {
     pub by_id: BTreeMap<&'static str, u64>,
     /// How much was looked at.
     pub counts: Counts,
+    /// The worst severity found.
     worst: Option<Severity>,
 }
 
 impl Report {
-    /// Adds a finding, also one of another room (journal, snapshots, index).
+    /// Adds a finding.
     pub fn add(&mut self, finding: Finding) {
         let count = self.by_id.entry(finding.id).or_default();
         *count += 1;
@@ -74,6 +78,15 @@ impl Report {
     /// Adds a finding of an invariant of this room.
     pub(super) fn find(&mut self, invariant: &Invariant, what: String) {
         self.add(Finding { id: invariant.id, severity: invariant.severity, what, advice: invariant.advice });
+    }
+
+    /// Adds a finding of the metadata's own check by its id (M1 to M8).
+    pub fn add_metadata(&mut self, id: &'static str, what: String) {
+        let (severity, advice) = METADATA
+            .iter()
+            .find(|(known, ..)| *known == id)
+            .map_or((Severity::Error, RESTORE), |(_, severity, advice)| (*severity, *advice));
+        self.add(Finding { id, severity, what, advice });
     }
 
     /// Whether nothing is wrong; what start-up clears by itself is not.
@@ -103,6 +116,23 @@ const EXTRA: &str = "the file only takes space; move it away once no backup need
 const WAIT: &str = "nothing: the next start removes it";
 const HEAL: &str = "push an image that contains it again: a push replaces damaged bytes; check the disk";
 
+const REBUILT: &str = "no content is lost: the next start rebuilds the index; report this as a defect";
+const STANDS_IN: &str = "an older snapshot and the journal stand in; check the disk";
+const CUT: &str = "nothing: it was never acknowledged, and the next start leaves it out";
+const CLEARED: &str = "nothing: the next start removes or rebuilds it";
+
+/// What the metadata's own check finds, by id; stated in `FORMAT.md` too.
+pub const METADATA: &[(&str, Severity, &str)] = &[
+    ("M1", Severity::Error, RESTORE),
+    ("M2", Severity::Note, CUT),
+    ("M3", Severity::Warning, REBUILT),
+    ("M4", Severity::Warning, STANDS_IN),
+    ("M5", Severity::Note, CLEARED),
+    ("M6", Severity::Error, RESTORE),
+    ("M7", Severity::Note, CLEARED),
+    ("M8", Severity::Error, RESTORE),
+];
+
 macro_rules! invariants {
     ($($name:ident, $id:literal, $severity:ident, $advice:ident, $holds:literal;)*) => {
         $(pub(super) const $name: Invariant =
@@ -116,8 +146,8 @@ macro_rules! invariants {
 invariants! {
     R1, "R1", Error, PUSH_AGAIN, "Every tag names a manifest row of its repository.";
     R2, "R2", Error, DEFECT, "`manifest-tag` rows mirror `tag` rows.";
-    R3, "R3", Error, PUSH_AGAIN, "Config and layers of every image manifest, but non-distributable layers, are `repository-blob` rows of its repository.";
-    R4, "R4", Error, DEFECT, "`repository-blob.references` is the number of image manifests of that repository that name the blob.";
+    R3, "R3", Error, PUSH_AGAIN, "Config and layers of every image manifest, but non-distributable layers and those noted as absent, are `repository-blob` rows of its repository.";
+    R4, "R4", Error, DEFECT, "`repository-blob.references` is the number of image manifests of that repository that name the blob and do not note it as absent.";
     R5, "R5", Error, DEFECT, "`blob.references` is the number of `repository-blob` rows and `manifest` rows of that digest.";
     R6, "R6", Error, DEFECT, "`blob-repository` rows mirror `repository-blob` rows.";
     R7, "R7", Error, DEFECT, "`referrer` rows mirror the subjects of `manifest` rows.";
@@ -128,6 +158,7 @@ invariants! {
     R12, "R12", Error, RESTORE, "Every key parses and every record decodes.";
     R13, "R13", Error, PUSH_AGAIN, "Every `manifest` row and `repository-blob` row has a `blob` row of the same size.";
     R14, "R14", Error, PUSH_AGAIN, "A `manifest` row of kind image or index agrees with its bytes: they parse, and name its subject.";
+    R15, "R15", Error, DEFECT, "`manifest-reference` rows mirror what the bytes of the manifests name; a config or layer may be noted as absent.";
     B1, "B1", Error, HEAL, "Every `blob` row has a file of its size.";
     B2, "B2", Warning, EXTRA, "Every file below `blobs/` has a `blob` row.";
     BN, "B2", Note, WAIT, "Every file below `blobs/` has a `blob` row.";

@@ -1,15 +1,17 @@
-//! One repository after another: tags (R1, R2), manifests (R3, R4, R7, R14), blobs (R6, R13) and
+//! One repository after another: tags (R1, R2), manifests (R3, R4, R7, R14, R15), blobs (R6, R13) and
 //! counters (R8).
+
+use std::collections::BTreeMap;
 
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{
-    BlobKey, BlobRepositoryKey, ManifestKey, ManifestTagKey, ReferrerKey, RepositoryBlobKey,
-    RepositoryCountersKey, RepositoryKey, TagKey,
+    BlobKey, BlobRepositoryKey, ManifestKey, ManifestReferenceKey, ManifestTagKey, ReferrerKey,
+    RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TagKey,
 };
-use pierhead_storage_format::records::{ManifestRecord, RepositoryCounters};
+use pierhead_storage_format::records::{ManifestRecord, ReferenceRole, RepositoryCounters};
 
 use super::references::{References, references};
-use super::report::{B3, R1, R2, R3, R4, R6, R7, R8, R13, R14};
+use super::report::{B3, R1, R2, R3, R4, R6, R7, R8, R13, R14, R15};
 use super::rows::{each, get};
 use super::tally::Tally;
 use super::{Check, Content, MAX_MANIFEST, Stage, Unreadable};
@@ -40,6 +42,7 @@ impl Check<'_> {
         self.repository_blobs(at)?;
         let mut tally = self.tally_of_repository(at.id, None)?;
         self.manifests(at, &mut tally)?;
+        self.references_have_manifests(at)?;
         self.referrers(at)?;
         self.repository_references(at, tally)?;
         self.counters(at)
@@ -116,8 +119,9 @@ impl Check<'_> {
             self.stored_with_size("manifest", at.name, &digest, record.size)?;
             self.referrer_row(at, &digest, &record)?;
             match self.manifest_references(at.name, &digest, &record)? {
-                Some(references) => {
-                    references.blobs.iter().for_each(|blob| tally.bump(blob));
+                Some(mut references) => {
+                    self.reference_rows(at, &digest, &mut references)?;
+                    references.blobs().for_each(|blob| tally.bump(blob));
                     self.references_are_linked(at, &digest, &references)
                 }
                 None => {
@@ -156,7 +160,7 @@ impl Check<'_> {
     ) -> Result<Option<References>, Unreadable> {
         let Some(bytes) = self.manifest_bytes(digest, record.size)? else { return Ok(None) };
         self.report.counts.manifests += 1;
-        let found = references(record.kind, &bytes);
+        let found = references(record.kind, &record.media_type, &bytes);
         let agrees = found.as_ref().is_some_and(|found| found.subject == record.subject);
         if !agrees {
             self.report.find(&R14, format!("manifest {digest} of {name} is not what its row says"));
@@ -194,7 +198,7 @@ impl Check<'_> {
         digest: &Digest,
         references: &References,
     ) -> Result<(), Unreadable> {
-        for blob in &references.blobs {
+        for blob in references.blobs() {
             if get(self.rows, &RepositoryBlobKey { repository: at.id, digest: *blob })?.is_none() {
                 let what =
                     format!("manifest {digest} of {} names {blob}, which the repository lacks", at.name);
@@ -202,6 +206,55 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The roles on record for a manifest; memory is that of one manifest.
+    fn recorded_roles(
+        &self,
+        id: u64,
+        manifest: &Digest,
+    ) -> Result<BTreeMap<Digest, ReferenceRole>, Unreadable> {
+        let mut recorded = BTreeMap::new();
+        each::<ManifestReferenceKey>(
+            self.rows,
+            &ManifestReferenceKey::prefix(id, manifest),
+            |key, record| {
+                recorded.insert(key.digest, record.role);
+                Ok(())
+            },
+        )?;
+        Ok(recorded)
+    }
+
+    /// R15 from the side of the manifest.
+    fn reference_rows(
+        &mut self,
+        at: &Repository<'_>,
+        digest: &Digest,
+        references: &mut References,
+    ) -> Result<(), Unreadable> {
+        let recorded = self.recorded_roles(at.id, digest)?;
+        references.note_absent(&recorded);
+        if recorded != references.named {
+            let what =
+                format!("the reference rows of manifest {digest} of {} are not what it names", at.name);
+            self.report.find(&R15, what);
+        }
+        Ok(())
+    }
+
+    /// R15 from the side of the rows: one finding a manifest that is not there.
+    fn references_have_manifests(&mut self, at: &Repository<'_>) -> Result<(), Unreadable> {
+        let (rows, mut last) = (self.rows, None);
+        each::<ManifestReferenceKey>(rows, &at.id.to_be_bytes(), |key, _| {
+            let manifest = ManifestKey { repository: at.id, digest: key.manifest };
+            if last != Some(key.manifest) && get(rows, &manifest)?.is_none() {
+                let what = format!("{}: reference rows of {}, which is not there", at.name, key.manifest);
+                self.report.find(&R15, what);
+            }
+            last = Some(key.manifest);
+            Ok(())
+        })
     }
 
     fn referrers(&mut self, at: &Repository<'_>) -> Result<(), Unreadable> {
@@ -255,8 +308,9 @@ impl Check<'_> {
     fn count_references(&self, id: u64, tally: &mut Tally) -> Result<(), Unreadable> {
         each::<ManifestKey>(self.rows, &ManifestKey::prefix(id), |key, record| {
             if let Content::Good(bytes) = self.blobs.read(&key.digest)? {
-                let found = references(record.kind, &bytes).unwrap_or_default();
-                found.blobs.iter().for_each(|blob| tally.bump(blob));
+                let mut found = references(record.kind, &record.media_type, &bytes).unwrap_or_default();
+                found.note_absent(&self.recorded_roles(id, &key.digest)?);
+                found.blobs().for_each(|blob| tally.bump(blob));
             }
             Ok(())
         })

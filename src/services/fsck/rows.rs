@@ -45,8 +45,8 @@ const BLOCK: usize = 8 * 1024;
 /// Table, key length, record length.
 const HEAD: usize = 5;
 
-/// All rows in memory, side by side in blocks: 5 bytes a row beyond the rows themselves, so that a
-/// store of 1,000,000 rows takes about 130 MiB.
+/// All rows in memory, side by side in blocks: 5 bytes a row beyond the rows themselves. A store of
+/// 1,010,002 rows (5,000 repositories, 100,000 images) took 68 MB.
 #[derive(Debug, Default)]
 pub struct Packed {
     blocks: Vec<Vec<u8>>,

@@ -4,17 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pierhead_storage_format::codec::Record;
 use pierhead_storage_format::keys::{
-    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestTagKey, OrganisationKey, ReferrerKey,
-    RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey, TagKey,
+    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey,
+    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
+    TagKey,
 };
 use pierhead_storage_format::records::{
-    BlobRecord, CounterRecord, ManifestKind, ManifestRecord, OrganisationRecord, Present, ReferrerRecord,
-    RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
+    BlobRecord, CounterRecord, ManifestKind, ManifestRecord, OrganisationRecord, Present, ReferenceRecord,
+    ReferenceRole, ReferrerRecord, RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
 };
 use pierhead_storage_format::{Algorithm, Digest, paths};
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use fixtures::{FILES, METADATA_ROWS};
+
+mod fixtures;
 
 fn digest_of(bytes: &[u8]) -> Digest {
     Digest::new(Algorithm::Sha256, &Sha256::digest(bytes)).expect("length matches")
@@ -86,18 +90,22 @@ impl Store {
 
     fn manifest(&mut self, repository: u64, kind: ManifestKind, text: &str) -> Digest {
         let digest = self.keep(text.as_bytes());
-        let found = references::references(kind, text.as_bytes()).expect("a manifest");
+        let found = references::references(kind, TYPE, text.as_bytes()).expect("a manifest");
         let artifact_type = found.subject.map(|_| "application/vnd.example".to_owned());
         let size = text.len() as u64;
-        for blob in found.blobs {
-            self.change(&RepositoryBlobKey { repository, digest: blob }, |row| row.references += 1);
+        for (named, role) in found.named {
+            if role == ReferenceRole::Blob {
+                self.change(&RepositoryBlobKey { repository, digest: named }, |row| row.references += 1);
+            }
+            let key = ManifestReferenceKey { repository, manifest: digest, digest: named };
+            self.put(&key, &ReferenceRecord { role });
         }
         if let Some(subject) = found.subject {
             let record = ReferrerRecord { artifact_type: artifact_type.clone() };
             self.put(&ReferrerKey { repository, subject, digest }, &record);
         }
         let record = ManifestRecord {
-            media_type: "application/json".into(),
+            media_type: TYPE.into(),
             size,
             kind,
             pushed_at: 1,
@@ -154,6 +162,7 @@ impl Blobs for Store {
     }
 }
 
+const TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const WEB: &str = "acme/web";
 const CONFIG: &[u8] = b"config";
 const LAYER: &[u8] = b"a layer";
@@ -177,6 +186,11 @@ fn signature() -> String {
     )
 }
 
+/// Of a manifest that is not there.
+fn an_index() -> String {
+    format!(r#"{{"manifests":[{{"digest":"{}"}}]}}"#, digest_of(b"absent"))
+}
+
 /// Two repositories that share a layer; tags, an index, a referrer, an opaque manifest, a blob no
 /// manifest names and one no row names any more.
 fn healthy() -> Store {
@@ -192,7 +206,7 @@ fn healthy() -> Store {
     store.tag(1, "v1", v1);
     store.tag(1, "latest", v1);
     store.manifest(1, ManifestKind::Image, &signature());
-    let index = store.manifest(1, ManifestKind::Index, r#"{"manifests":[{"digest":"sha256:absent"}]}"#);
+    let index = store.manifest(1, ManifestKind::Index, &an_index());
     store.tag(1, "all", index);
     let opaque = store.manifest(2, ManifestKind::Opaque, "not even JSON");
     store.tag(2, "v1", opaque);
@@ -211,6 +225,11 @@ fn blob(bytes: &[u8]) -> BlobKey {
 
 fn web_manifest(text: &str) -> ManifestKey {
     ManifestKey { repository: 1, digest: digest_of(text.as_bytes()) }
+}
+
+fn image_names(bytes: &[u8]) -> ManifestReferenceKey {
+    let manifest = digest_of(image().as_bytes());
+    ManifestReferenceKey { repository: 1, manifest, digest: digest_of(bytes) }
 }
 
 fn tag(name: &str) -> TagKey {
@@ -252,154 +271,9 @@ fn a_healthy_store_is_clean_and_everything_was_looked_at() {
     assert_eq!(run(&Store::default(), true, TALLY).expect("readable").findings, []);
 }
 
-type Fixture = (&'static str, &'static str, fn(&mut Store));
-
-/// What makes a store sick, the id that names it, and how to make it so.
-const METADATA: &[Fixture] = &[
-    ("a tag of no manifest", "R1", |store| {
-        store.tag(1, "gone", digest_of(b"gone"));
-    }),
-    ("a tag without its mirror", "R2", |store| {
-        let digest = digest_of(image().as_bytes());
-        store.drop(&ManifestTagKey { repository: 1, digest, tag: "v1".into() });
-    }),
-    ("a mirror without its tag", "R2", |store| {
-        let digest = digest_of(image().as_bytes());
-        store.put(&ManifestTagKey { repository: 1, digest, tag: "old".into() }, &Present {});
-    }),
-    ("a mirror of a tag that moved on", "R2", |store| {
-        let digest = digest_of(signature().as_bytes());
-        store.put(&ManifestTagKey { repository: 1, digest, tag: "v1".into() }, &Present {});
-    }),
-    ("a layer that is not in the repository", "R3", |store| {
-        store.drop(&web_blob(LAYER));
-        store.drop(&BlobRepositoryKey { digest: digest_of(LAYER), name: WEB.into() });
-        store.change(&blob(LAYER), |blob| blob.references -= 1);
-        store.change(&RepositoryCountersKey { repository: 1 }, |counters| {
-            counters.blobs -= 1;
-            counters.bytes -= LAYER.len() as u64;
-        });
-    }),
-    ("too few references in a repository", "R4", |store| {
-        store.change(&web_blob(CONFIG), |row| row.references -= 1);
-    }),
-    ("references of nothing in a repository", "R4", |store| {
-        store
-            .change(&RepositoryBlobKey { repository: 2, digest: digest_of(OTHER) }, |row| row.references = 1);
-    }),
-    ("too few references to a blob", "R5", |store| {
-        store.change(&blob(LAYER), |blob| blob.references -= 1);
-    }),
-    ("references to a manifest's blob that are not there", "R5", |store| {
-        store.change(&blob(image().as_bytes()), |blob| blob.references += 1);
-    }),
-    ("a blob of a repository without its mirror", "R6", |store| {
-        store.drop(&BlobRepositoryKey { digest: digest_of(LAYER), name: WEB.into() });
-    }),
-    ("a mirror for a repository that lacks the blob", "R6", |store| {
-        store.put(&BlobRepositoryKey { digest: digest_of(OTHER), name: WEB.into() }, &Present {});
-    }),
-    ("a mirror for a repository that is not there", "R6", |store| {
-        store.put(&BlobRepositoryKey { digest: digest_of(OTHER), name: "acme/gone".into() }, &Present {});
-    }),
-    ("a subject without its referrer", "R7", |store| {
-        let (digest, subject) = (digest_of(signature().as_bytes()), digest_of(image().as_bytes()));
-        store.drop(&ReferrerKey { repository: 1, subject, digest });
-    }),
-    ("a referrer of another type", "R7", |store| {
-        let (digest, subject) = (digest_of(signature().as_bytes()), digest_of(image().as_bytes()));
-        store.change(&ReferrerKey { repository: 1, subject, digest }, |row| row.artifact_type = None);
-    }),
-    ("a referrer that names no subject", "R7", |store| {
-        let (digest, subject) = (digest_of(image().as_bytes()), digest_of(b"x"));
-        store.put(&ReferrerKey { repository: 1, subject, digest }, &ReferrerRecord { artifact_type: None });
-    }),
-    ("a wrong number of tags", "R8", |store| {
-        store.change(&RepositoryCountersKey { repository: 1 }, |counters| counters.tags += 1);
-    }),
-    ("a wrong number of bytes", "R8", |store| {
-        store.change(&RepositoryCountersKey { repository: 2 }, |counters| counters.bytes -= 1);
-    }),
-    ("no counters", "R8", |store| store.drop(&RepositoryCountersKey { repository: 1 })),
-    ("a counter that would number a repository again", "R9", |store| {
-        store.change(&CounterKey { name: "repository".into() }, |counter| counter.next = 2);
-    }),
-    ("no counter", "R9", |store| store.drop(&CounterKey { name: "repository".into() })),
-    ("no organisation", "R10", |store| store.drop(&OrganisationKey { name: "acme".into() })),
-    ("a row of no repository", "R11", |store| {
-        let digest = digest_of(image().as_bytes());
-        store.put(&TagKey { repository: 9, tag: "v1".into() }, &TagRecord { digest, pushed_at: 1 });
-    }),
-    ("two repositories of one number", "R11", |store| {
-        store.put(&CounterKey { name: "repository".into() }, &CounterRecord { next: 9 });
-        for name in ["acme/a", "acme/b"] {
-            store.put(&RepositoryKey { name: name.into() }, &RepositoryRecord { id: 3, created_at: 1 });
-        }
-    }),
-    ("a key that does not parse", "R12", |store| {
-        let value = Present {}.encode().expect("small");
-        store.rows.insert((Table::ManifestTag, vec![0; 9]), value);
-    }),
-    ("a record that does not decode", "R12", |store| {
-        let value = store.rows.get_mut(&(Table::Tag, tag("v1").encode())).expect("there");
-        value.pop();
-    }),
-    ("a record of a later version", "R12", |store| {
-        let value = store.rows.get_mut(&(Table::Blob, blob(LAYER).encode())).expect("there");
-        value[0] = 200;
-    }),
-    ("a blob of a repository with another size", "R13", |store| {
-        store.change(&web_blob(LAYER), |row| row.size += 1);
-        store.change(&RepositoryCountersKey { repository: 1 }, |counters| counters.bytes += 1);
-    }),
-    ("a manifest of another size than its blob", "R13", |store| {
-        store.change(&web_manifest(&image()), |row| row.size += 1);
-        store.change(&RepositoryCountersKey { repository: 1 }, |counters| counters.bytes += 1);
-    }),
-    ("a manifest without a blob row", "R13", |store| {
-        store.drop(&blob(signature().as_bytes()));
-        store.files.remove(&path_of(&digest_of(signature().as_bytes())));
-    }),
-    ("an image that does not parse", "R14", |store| {
-        let key = ManifestKey { repository: 2, digest: digest_of(b"not even JSON") };
-        store.change(&key, |row| row.kind = ManifestKind::Image);
-    }),
-    ("a subject that the bytes do not name", "R14", |store| {
-        let subject = digest_of(b"made up");
-        let key = web_manifest(&image());
-        store.change(&key, |row| row.subject = Some(subject));
-        let referrer = ReferrerKey { repository: 1, subject, digest: key.digest };
-        store.put(&referrer, &ReferrerRecord { artifact_type: None });
-    }),
-];
-
-const FILES: &[Fixture] = &[
-    ("a layer without a file", "B1", |store| {
-        store.files.remove(&path_of(&digest_of(LAYER)));
-    }),
-    ("a manifest without a file", "B1", |store| {
-        store.files.remove(&path_of(&digest_of(image().as_bytes())));
-    }),
-    ("a file that was cut", "B1", |store| {
-        store.files.get_mut(&path_of(&digest_of(LAYER))).expect("there").pop();
-    }),
-    ("a manifest that was cut", "B1", |store| {
-        store.files.get_mut(&path_of(&digest_of(image().as_bytes()))).expect("there").pop();
-    }),
-    ("a file without a row", "B2", |store| {
-        store.files.insert(path_of(&digest_of(b"extra")), b"extra".to_vec());
-    }),
-    ("a file that is not a blob's", "B2", |store| {
-        store.files.insert("blobs/sha256/ab/readme".into(), Vec::new());
-    }),
-    ("a manifest with a flipped bit", "B3", |store| {
-        store.files.get_mut(&path_of(&digest_of(image().as_bytes()))).expect("there")[3] ^= 1;
-    }),
-];
-
 #[test]
 fn every_sickness_is_named_by_exactly_its_id() {
-    for (name, id, make_sick) in METADATA.iter().chain(FILES) {
+    for (name, id, make_sick) in METADATA_ROWS.iter().chain(FILES) {
         for (deep, tally) in [(false, TALLY), (true, 1)] {
             let mut store = healthy();
             make_sick(&mut store);
@@ -413,7 +287,7 @@ fn every_sickness_is_named_by_exactly_its_id() {
 #[test]
 fn every_invariant_has_a_sick_store() {
     for invariant in INVARIANTS {
-        let shown = METADATA.iter().chain(FILES).any(|(_, id, _)| *id == invariant.id);
+        let shown = METADATA_ROWS.iter().chain(FILES).any(|(_, id, _)| *id == invariant.id);
         assert!(shown, "{} has none", invariant.id);
     }
 }
@@ -426,6 +300,26 @@ fn a_damaged_layer_is_found_only_by_a_deep_check() {
     let report = run(&store, true, TALLY).expect("readable");
     assert_eq!(ids(&report), ["B3"]);
     assert!(report.findings[0].what.contains(&digest_of(LAYER).to_string()));
+}
+
+#[test]
+fn a_layer_noted_as_absent_need_not_be_there() {
+    let mut store = healthy();
+    store.change(&image_names(LAYER), |row| row.role = ReferenceRole::Absent);
+    store.change(&web_blob(LAYER), |row| row.references -= 1);
+    for tally in [1, TALLY] {
+        assert_eq!(run(&store, true, tally).expect("readable").findings, []);
+    }
+    store.drop(&web_blob(LAYER));
+    store.drop(&BlobRepositoryKey { digest: digest_of(LAYER), name: WEB.into() });
+    store.change(&blob(LAYER), |blob| blob.references -= 1);
+    store.change(&RepositoryCountersKey { repository: 1 }, |counters| {
+        counters.blobs -= 1;
+        counters.bytes -= LAYER.len() as u64;
+    });
+    for tally in [1, TALLY] {
+        assert_eq!(run(&store, true, tally).expect("readable").findings, []);
+    }
 }
 
 #[test]
@@ -456,6 +350,16 @@ fn a_store_that_cannot_be_read_gives_no_report() {
 }
 
 #[test]
+fn a_finding_of_the_metadata_has_its_own_severity() {
+    let cases = [("M1", false), ("M2", true), ("M4", false), ("M5", true), ("M99", false)];
+    for (id, clean) in cases {
+        let mut report = Report::default();
+        report.add_metadata(id, "a file".into());
+        assert_eq!(report.is_clean(), clean, "{id}");
+    }
+}
+
+#[test]
 fn findings_beyond_the_limit_are_counted_but_not_kept() {
     let mut report = Report::default();
     for _ in 0..=MAX_FINDINGS {
@@ -472,5 +376,8 @@ fn format_md_states_every_invariant_word_for_word() {
     for invariant in INVARIANTS {
         let stated = format!("**{}** {}", invariant.id, invariant.holds);
         assert!(text.contains(&stated), "{stated}");
+    }
+    for (id, ..) in METADATA {
+        assert!(text.contains(&format!("**{id}** ")), "{id}");
     }
 }

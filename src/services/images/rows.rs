@@ -73,12 +73,12 @@ impl<'a, 'tx> Rows<'a, 'tx> {
     }
 
     /// A blob linked to this repository.
-    pub fn blob(&self, digest: &Digest) -> Result<Option<RepositoryBlobRecord>, Error> {
+    pub fn blob(&mut self, digest: &Digest) -> Result<Option<RepositoryBlobRecord>, Error> {
         Ok(self.tx.get(&RepositoryBlobKey { repository: self.id, digest: *digest })?)
     }
 
     /// A manifest of this repository.
-    pub fn manifest(&self, digest: &Digest) -> Result<Option<ManifestRecord>, Error> {
+    pub fn manifest(&mut self, digest: &Digest) -> Result<Option<ManifestRecord>, Error> {
         Ok(self.tx.get(&ManifestKey { repository: self.id, digest: *digest })?)
     }
 

@@ -146,8 +146,10 @@ impl Uploads {
         }
         let (service, name, id) = (self.clone(), session.repository().clone(), id.to_owned());
         tasks::to_the_end(async move {
-            let kept = service.keep(&name, writing.upload()?, &digest).await;
-            if kept.as_ref().err().is_none_or(is_final) {
+            let upload = writing.upload()?;
+            let kept = service.keep(&name, upload, &digest).await;
+            // Unless it was published, or its bytes may be lost, the session goes on as it was.
+            if upload.is_over() {
                 service.end(&id, writing.take()).await;
             }
             kept
@@ -247,9 +249,4 @@ impl Uploads {
         published.settled().await;
         Ok(size)
     }
-}
-
-/// Whether a session cannot go on after this: only a wrong digest and a full disk leave its bytes.
-fn is_final(error: &Error) -> bool {
-    !matches!(error, Error::DigestMismatch(_) | Error::NoSpace)
 }

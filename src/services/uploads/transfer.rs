@@ -14,7 +14,11 @@ impl Uploads {
         chunk: Chunk,
         body: &mut impl Source,
     ) -> Result<u64, Error> {
-        let offset = upload.offset();
+        // Whatever a dropped or failed request left is settled first: the offset is true after it.
+        let offset = match upload.resume().await {
+            Ok(offset) => offset,
+            Err(error) => return Err(self.shelves.failed(error).await),
+        };
         if chunk.first.is_some_and(|first| first != offset) {
             return Err(Error::WrongOffset { id: upload.id().to_owned(), offset });
         }

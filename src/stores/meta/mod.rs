@@ -1,120 +1,181 @@
-//! Metadata in memory only: stands in until the journal is merged.
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//! Metadata: rows in tables, changed by transactions. The truth is the journal (every change set,
+//! durable before it is answered) and snapshots of it; the index is only what reads are answered
+//! from, and is rebuilt when in doubt.
+//!
+//! Words: a *change set* is what one transaction changed; a *group* is change sets made durable by
+//! one flush, a *frame* of the journal; a *segment* is a file of frames; a *position* is a sequence
+//! number and the hash of the history up to it.
+//!
+//! - M1: a commit that was answered with success survives `kill -9` and power cut; any other is
+//!   there whole or not at all.
+//! - M2: transactions are serial. Readers never wait for the writer.
+//! - M3: damage is reported, never guessed over and never cut; only bytes that were never
+//!   acknowledged are.
+//! - M4: snapshots are made of snapshots and journal, never of the index.
+//!
+//! Must not know who the caller is or what a row means. Only `engine/sled.rs` names sled. Reading
+//! order: `writer`, `journal`, `chain`, `truth`, `recovery`. Layout: `storage-format/FORMAT.md`.
 
-use pierhead_storage_format::codec::Record;
+mod background;
+mod chain;
+mod check;
+mod engine;
+mod error;
+mod import;
+mod index;
+mod journal;
+mod open;
+mod recovery;
+mod shared;
+mod snapshots;
+mod status;
+mod truth;
+mod tx;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
 use pierhead_storage_format::keys::TableKey;
+use tokio::sync::{Semaphore, oneshot};
 
-/// Why rows cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum MetaError {
-    /// Full.
-    #[error("no space")]
-    NoSpace,
-    /// Damaged.
-    #[error("damaged")]
-    Damaged,
+pub use chain::TornTail;
+pub use check::{CheckOptions, Finding, check};
+pub use error::{EngineError, MetaError, OpenError, TruthError};
+pub use import::{ImportRow, write_store};
+pub use recovery::IndexOutcome;
+pub use snapshots::Receiver;
+pub use status::{Opened, Status};
+pub use truth::read_truth;
+pub use tx::{MAX_CHANGE_SET, Tx};
+
+use crate::seams::Clock;
+use crate::stores::disk::Disk;
+use shared::Shared;
+use writer::{Message, Work};
+
+/// What the store needs.
+#[derive(Clone)]
+pub struct Options {
+    /// The data directory.
+    pub disk: Arc<dyn Disk>,
+    /// `meta/index` in the data directory, absolute: the engine opens files by itself.
+    pub index_dir: PathBuf,
+    /// Names set-aside indexes, paces retries.
+    pub clock: Arc<dyn Clock>,
+    /// What the index may keep in memory, in bytes; the engine takes it as a hint.
+    pub cache_bytes: u64,
+    /// Journal bytes between two snapshots.
+    pub snapshot_after: u64,
+    /// Frees space kept back for a full disk; true if it freed any.
+    pub on_full: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-type Map = BTreeMap<Vec<u8>, Vec<u8>>;
-
-/// Rows.
-#[derive(Clone, Default)]
-pub struct Meta(Arc<Mutex<Map>>);
-
-/// A transaction.
-pub struct Tx<'a> {
-    map: Map,
-    _of: &'a (),
+/// The metadata store. Clones are the same store; it is closed when the last one is dropped.
+#[derive(Clone)]
+pub struct Meta {
+    inner: Arc<Inner>,
 }
 
-fn full<K: TableKey>(key: &[u8]) -> Vec<u8> {
-    let mut full = vec![K::TABLE.number()];
-    full.extend_from_slice(key);
-    full
+struct Inner {
+    shared: Arc<Shared>,
+    slots: Arc<Semaphore>,
+    threads: Mutex<Threads>,
 }
 
-fn get<K: TableKey>(map: &Map, key: &K) -> Result<Option<K::Record>, MetaError> {
-    map.get(&full::<K>(&key.encode()))
-        .map(|v| K::Record::decode(v))
-        .transpose()
-        .map_err(|_| MetaError::Damaged)
-}
-
-fn page<K: TableKey>(
-    map: &Map,
-    prefix: &[u8],
-    after: Option<&[u8]>,
-    limit: usize,
-) -> Result<Vec<(K, K::Record)>, MetaError> {
-    let prefix = full::<K>(prefix);
-    let start = after.map_or_else(|| prefix.clone(), |a| [full::<K>(a), vec![0]].concat());
-    map.range(start.max(prefix.clone())..)
-        .take_while(|(k, _)| k.starts_with(&prefix))
-        .take(limit)
-        .map(|(k, v)| Ok((K::decode(&k[1..])?, K::Record::decode(v)?)))
-        .collect::<Result<_, pierhead_storage_format::FormatError>>()
-        .map_err(|_| MetaError::Damaged)
+struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    flusher: Option<Sender<()>>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Meta {
-    fn map(&self) -> MutexGuard<'_, Map> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Opens or makes the store; blocks while the journal is read and the index checked, and
+    /// longer if that has to be rebuilt. The caller holds the data directory's lock.
+    pub fn open(options: Options) -> Result<(Self, Opened), OpenError> {
+        open::open(options, engine::sled_factory())
     }
 
-    /// A row.
+    /// The record of a key. Never waits for the writer.
     pub fn get<K: TableKey>(&self, key: &K) -> Result<Option<K::Record>, MetaError> {
-        get(&self.map(), key)
+        let row = truth::row_key(K::TABLE, &key.encode());
+        let value = self.inner.shared.read(|engine| engine.get(&row))?;
+        value.map(|value| tx::decode_record::<K>(&value)).transpose()
     }
 
-    /// Rows.
+    /// Up to `limit` rows whose encoded key starts with `prefix` and comes after the encoded key
+    /// `after`, in order. Costs what it returns. Never waits for the writer.
     pub fn page<K: TableKey>(
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(K, K::Record)>, MetaError> {
-        page(&self.map(), prefix, after, limit)
+        let rows = self.inner.shared.read(|engine| tx::page_rows::<K>(engine, &[], prefix, after, limit))?;
+        rows.iter().map(tx::decode_row::<K>).collect()
     }
 
-    /// A change.
-    pub async fn commit<T: Send + 'static, E: From<MetaError> + Send + 'static>(
-        &self,
-        change: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E> {
-        let mut map = self.map();
-        let mut tx = Tx { map: map.clone(), _of: &() };
-        let done = change(&mut tx)?;
-        *map = tx.map;
-        Ok(done)
+    /// Runs `closure` on the writer thread, and makes what it changed durable before `Ok` is
+    /// returned. An `Err` of the closure, or a panic, changes nothing. Once the writer was asked,
+    /// it runs to its end though this future is dropped. Transactions are serial; the closure
+    /// must not block, nor wait for another commit.
+    pub async fn commit<T, E, F>(&self, closure: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<MetaError> + Send + 'static,
+    {
+        let closed = || E::from(MetaError::Closed);
+        let slot = Arc::clone(&self.inner.slots).acquire_owned().await.map_err(|_| closed())?;
+        if self.inner.shared.closed.load(Ordering::SeqCst) {
+            return Err(closed());
+        }
+        let (reply, answer) = oneshot::channel();
+        let work = Work { closure: Some(closure), answer: None, reply };
+        self.inner.shared.messages.send(Message::Commit(Box::new(work), slot)).map_err(|_| closed())?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// What the store says about itself.
+    pub fn status(&self) -> Status {
+        self.inner.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Finishes the commits that were asked for, flushes, ends the threads. Blocks. Later calls
+    /// on any clone say [`MetaError::Closed`]. May be called again.
+    pub fn close(&self) {
+        self.inner.close();
     }
 }
 
-impl Tx<'_> {
-    /// A row.
-    pub fn get<K: TableKey>(&self, key: &K) -> Result<Option<K::Record>, MetaError> {
-        get(&self.map, key)
+impl Inner {
+    fn close(&self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.slots.close();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.stop.store(true, Ordering::SeqCst);
+        drop(threads.flusher.take());
+        let _ = self.shared.messages.send(Message::Close); // the writer may have ended already
+        // The last handle may be dropped by a transaction: the writer cannot wait for itself, nor
+        // for threads that wait for it.
+        let own = std::thread::current().id();
+        let waits = !threads.handles.iter().any(|handle| handle.thread().id() == own);
+        for handle in threads.handles.drain(..) {
+            if waits && handle.join().is_err() {
+                tracing::error!("a metadata thread ended in a panic");
+            }
+        }
     }
+}
 
-    /// Rows.
-    pub fn page<K: TableKey>(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(K, K::Record)>, MetaError> {
-        page(&self.map, prefix, after, limit)
-    }
-
-    /// Puts.
-    pub fn put<K: TableKey>(&mut self, key: &K, record: &K::Record) -> Result<(), MetaError> {
-        self.map.insert(full::<K>(&key.encode()), record.encode().map_err(|_| MetaError::Damaged)?);
-        Ok(())
-    }
-
-    /// Deletes.
-    pub fn delete<K: TableKey>(&mut self, key: &K) -> Result<(), MetaError> {
-        self.map.remove(&full::<K>(&key.encode()));
-        Ok(())
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
     }
 }

@@ -1,0 +1,176 @@
+//! The blob files of a data directory that no server has open, read without the blob store, so
+//! that a defect there cannot hide itself from the check.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use pierhead_storage_format::{Algorithm, Digest, paths};
+use sha2::{Digest as _, Sha256, Sha512};
+
+use super::{BlobFile, Blobs, Content, MAX_MANIFEST, Unreadable};
+use crate::stores::disk::Disk;
+
+/// Bytes hashed at a time.
+const CHUNK: usize = 1 << 20;
+/// Folders below `blobs/` are two deep; anything much deeper is not walked.
+const DEPTH: u32 = 8;
+
+/// The files below `blobs/` and the intents below `uploads/`.
+pub struct DiskBlobs {
+    disk: Arc<dyn Disk>,
+    intents: BTreeSet<Digest>,
+}
+
+impl DiskBlobs {
+    /// Reads the intents that an earlier run left.
+    pub fn open(disk: Arc<dyn Disk>) -> Result<Self, Unreadable> {
+        let mut intents = BTreeSet::new();
+        let uploads = Path::new(paths::UPLOADS);
+        for upload in disk.list(uploads).map_err(unreadable(uploads))?.into_iter().filter(|e| e.is_dir) {
+            let folder = paths::upload_dir(&upload.name);
+            let files = disk.list(&folder).map_err(unreadable(&folder))?;
+            intents.extend(files.iter().filter_map(|file| paths::parse_intent(&file.name)));
+        }
+        Ok(Self { disk, intents })
+    }
+
+    fn walk(
+        &self,
+        folder: &str,
+        depth: u32,
+        visit: &mut dyn FnMut(BlobFile<'_>) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        for entry in self.disk.list(Path::new(folder)).map_err(unreadable(Path::new(folder)))? {
+            let path = format!("{folder}/{}", entry.name);
+            if entry.is_dir && depth > 0 {
+                self.walk(&path, depth - 1, visit)?;
+            } else {
+                visit(BlobFile { path: &path, size: entry.len })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&self, digest: &Digest) -> Result<Option<File>, Unreadable> {
+        let path = paths::blob(digest);
+        match self.disk.open_read(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(&path)(error)),
+        }
+    }
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Unreadable {
+    let what = path.display().to_string();
+    move |error| Unreadable { what, source: error.into() }
+}
+
+impl Blobs for DiskBlobs {
+    fn files(&self, visit: &mut dyn FnMut(BlobFile<'_>) -> Result<(), Unreadable>) -> Result<(), Unreadable> {
+        self.walk(paths::BLOBS, DEPTH, visit)
+    }
+
+    fn size(&self, digest: &Digest) -> Result<Option<u64>, Unreadable> {
+        let path = paths::blob(digest);
+        self.disk.file_len(&path).map_err(unreadable(&path))
+    }
+
+    fn read(&self, digest: &Digest) -> Result<Content<Vec<u8>>, Unreadable> {
+        let Some(file) = self.file(digest)? else { return Ok(Content::Missing) };
+        let mut bytes = Vec::new();
+        let whole = file.take(MAX_MANIFEST + 1).read_to_end(&mut bytes);
+        let good =
+            whole.is_ok() && hash(digest.algorithm(), bytes.as_slice()).is_ok_and(|h| h == digest.raw());
+        Ok(if good { Content::Good(bytes) } else { Content::Damaged })
+    }
+
+    fn verify(&self, digest: &Digest) -> Result<Content<()>, Unreadable> {
+        let Some(file) = self.file(digest)? else { return Ok(Content::Missing) };
+        let good = hash(digest.algorithm(), file).is_ok_and(|found| found == digest.raw());
+        Ok(if good { Content::Good(()) } else { Content::Damaged })
+    }
+
+    fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable> {
+        Ok(self.intents.contains(digest))
+    }
+}
+
+fn hash(algorithm: Algorithm, from: impl Read) -> io::Result<Vec<u8>> {
+    match algorithm {
+        Algorithm::Sha256 => hash_with(Sha256::new(), from),
+        Algorithm::Sha512 => hash_with(Sha512::new(), from),
+    }
+}
+
+fn hash_with(mut hasher: impl sha2::Digest, mut from: impl Read) -> io::Result<Vec<u8>> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match from.read(&mut chunk) {
+            Ok(0) => return Ok(hasher.finalize().to_vec()),
+            Ok(read) => hasher.update(&chunk[..read]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::disk::RealDisk;
+
+    fn put(disk: &dyn Disk, path: &Path, bytes: &[u8]) {
+        disk.create_dir(path.parent().expect("a folder")).expect("made");
+        disk.create(path).expect("made").write_at(bytes, 0).expect("written");
+    }
+
+    fn digest(algorithm: Algorithm, bytes: &[u8]) -> Digest {
+        Digest::new(algorithm, &hash(algorithm, bytes).expect("memory reads")).expect("length matches")
+    }
+
+    #[test]
+    fn files_on_the_disk_are_listed_read_and_verified() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Arc::new(RealDisk::new(folder.path()));
+        let (good, long) = (digest(Algorithm::Sha256, b"good"), digest(Algorithm::Sha512, b"long"));
+        let (damaged, absent) = (digest(Algorithm::Sha256, b"damaged"), digest(Algorithm::Sha256, b"absent"));
+        put(disk.as_ref(), &paths::blob(&good), b"good");
+        put(disk.as_ref(), &paths::blob(&long), b"long");
+        put(disk.as_ref(), &paths::blob(&damaged), b"dAmaged");
+        put(disk.as_ref(), Path::new("blobs/sha256/readme"), b"");
+        put(disk.as_ref(), &paths::upload_intent("00", &absent), b"");
+
+        let blobs = DiskBlobs::open(disk).expect("readable");
+        let cases = [
+            ("good", good, Content::Good(b"good".to_vec()), Some(4), false),
+            ("long", long, Content::Good(b"long".to_vec()), Some(4), false),
+            ("damaged", damaged, Content::Damaged, Some(7), false),
+            ("absent", absent, Content::Missing, None, true),
+        ];
+        for (name, digest, content, size, intended) in cases {
+            assert_eq!(blobs.read(&digest).expect("readable"), content, "{name}");
+            let verified = match content {
+                Content::Good(_) => Content::Good(()),
+                Content::Missing => Content::Missing,
+                Content::Damaged => Content::Damaged,
+            };
+            assert_eq!(blobs.verify(&digest).expect("readable"), verified, "{name}");
+            assert_eq!(blobs.size(&digest).expect("readable"), size, "{name}");
+            assert_eq!(blobs.is_intended(&digest).expect("readable"), intended, "{name}");
+        }
+        let mut found = Vec::new();
+        blobs
+            .files(&mut |file| {
+                found.push((file.path.to_owned(), file.size));
+                Ok(())
+            })
+            .expect("readable");
+        assert_eq!(found.len(), 4);
+        assert!(found.contains(&("blobs/sha256/readme".to_owned(), 0)));
+        assert!(found.contains(&(paths::blob(&long).display().to_string(), 4)));
+    }
+}

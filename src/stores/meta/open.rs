@@ -1,0 +1,210 @@
+//! Opening the store. The order is the proof: everything is read before anything is written; the
+//! index is asked whether it is ahead before a torn tail is given up; the journal goes on in a new
+//! segment, whose header excludes the torn tail, before the first commit.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use pierhead_storage_format::journal::Position;
+use pierhead_storage_format::paths;
+use tokio::sync::Semaphore;
+
+use super::background::{Keeper, flush_loop};
+use super::chain::Tail;
+use super::engine::Factory;
+use super::error::{MetaError, OpenError, TruthError};
+use super::index::Index;
+use super::journal::{Journal, Sealed};
+use super::recovery::{IndexOutcome, Recovery};
+use super::shared::{Shared, View};
+use super::snapshots;
+use super::status::{Opened, Status};
+use super::truth::Truth;
+use super::writer::{Message, Writer, is_full, refusal};
+use super::{Inner, Meta, Options, Threads};
+
+/// Commits that wait for the writer; more wait in their callers.
+const QUEUE: usize = 4096;
+const SEGMENT_BYTES: u64 = 16 << 20;
+const SMALLEST_SEGMENT: u64 = 16 << 10;
+
+/// What was found on the disk.
+struct Found {
+    truth: Truth,
+    tail: Option<Tail>,
+    leftovers: u64,
+}
+
+impl Found {
+    fn end(&self) -> Position {
+        self.tail.as_ref().map_or_else(|| self.truth.base(), |tail| tail.position)
+    }
+
+    /// Bytes of sealed segments since the snapshot.
+    fn sealed_bytes(&self) -> u64 {
+        self.truth.chain.segments.iter().rev().skip(1).map(|segment| segment.len).sum()
+    }
+}
+
+/// [`Meta::open`] over any engine.
+pub(super) fn open(options: Options, factory: Factory) -> Result<(Meta, Opened), OpenError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let found = find(&options, &stop)?;
+    let segment_bytes = (options.snapshot_after / 4).clamp(SMALLEST_SEGMENT, SEGMENT_BYTES);
+    let recovery = recovery(&options, factory, &stop);
+    let (index, outcome) = recovery.bring_up(&found.truth, found.end(), true)?;
+    let mut journal = Journal::new(
+        Arc::clone(&options.disk),
+        segment_bytes,
+        found.truth.base(),
+        &found.truth.chain,
+        found.tail.as_ref(),
+    )?;
+    let trouble = start_segment(&mut journal, &options).err();
+    let opened = report(&found, &outcome, trouble.as_ref());
+    let sealed_bytes = found.sealed_bytes();
+    drop(found);
+    let parts =
+        Parts { journal, index, in_memory: matches!(outcome, IndexOutcome::InMemory { .. }), trouble };
+    let meta = start(options, recovery, parts, sealed_bytes, &opened)?;
+    Ok((meta, opened))
+}
+
+fn find(options: &Options, stop: &AtomicBool) -> Result<Found, OpenError> {
+    for folder in [paths::JOURNAL, paths::SNAPSHOT, paths::INDEX].map(Path::new) {
+        match options.disk.create_dir(folder) {
+            Err(error) if is_full(&error) && (options.on_full)() => options.disk.create_dir(folder),
+            result => result,
+        }
+        .map_err(TruthError::io("making", folder))?;
+    }
+    let leftovers = snapshots::remove_leftovers(options.disk.as_ref()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "leftovers stay");
+        0
+    });
+    let truth = Truth::open(options.disk.as_ref(), stop)?;
+    let tail = truth.frames(&mut |_, _, _| Ok(()))?;
+    Ok(Found { truth, tail, leftovers })
+}
+
+fn recovery(options: &Options, factory: Factory, stop: &Arc<AtomicBool>) -> Recovery {
+    Recovery {
+        disk: Arc::clone(&options.disk),
+        index_dir: options.index_dir.clone(),
+        clock: Arc::clone(&options.clock),
+        cache_bytes: options.cache_bytes,
+        factory,
+        on_full: Arc::clone(&options.on_full),
+        stop: Arc::clone(stop),
+    }
+}
+
+fn start_segment(journal: &mut Journal, options: &Options) -> Result<(), MetaError> {
+    let result = match journal.ready() {
+        Err(error) if is_full(&error) && (options.on_full)() => journal.ready(),
+        result => result,
+    };
+    result.map_err(|error| {
+        tracing::error!(%error, "the metadata journal cannot be written: read-only");
+        refusal(&error)
+    })
+}
+
+fn report(found: &Found, outcome: &IndexOutcome, trouble: Option<&MetaError>) -> Opened {
+    let torn_tail = found.tail.as_ref().and_then(|tail| tail.torn.clone());
+    if let Some(torn) = &torn_tail {
+        tracing::warn!(segment = %torn.segment, offset = torn.offset, bytes = torn.bytes, "a torn journal tail, never acknowledged, was cut");
+    }
+    for damage in &found.truth.damaged_snapshots {
+        tracing::error!(%damage, "a damaged metadata snapshot; an older one and the journal stand in");
+    }
+    Opened {
+        fresh: found.tail.is_none(),
+        sequence: found.end().sequence,
+        torn_tail,
+        index: outcome.clone(),
+        damaged_snapshots: found.truth.damaged_snapshots.clone(),
+        leftovers: found.leftovers,
+        read_only: trouble.map(ToString::to_string),
+    }
+}
+
+struct Parts {
+    journal: Journal,
+    index: Index,
+    in_memory: bool,
+    trouble: Option<MetaError>,
+}
+
+fn start(
+    options: Options,
+    recovery: Recovery,
+    parts: Parts,
+    sealed_bytes: u64,
+    opened: &Opened,
+) -> Result<Meta, OpenError> {
+    let (messages, inbox) = channel();
+    let (keeper, sealed) = channel();
+    let (flusher, flusher_stop) = channel();
+    let stop = Arc::clone(&recovery.stop);
+    let rebuilds = u64::from(matches!(opened.index, IndexOutcome::Rebuilt { .. }));
+    let shared = Arc::new(Shared {
+        view: ArcSwap::from_pointee(View::up(Arc::clone(&parts.index.engine))),
+        messages,
+        status: Mutex::new(Status { rebuilds, ..Status::default() }),
+        closed: AtomicBool::new(false),
+        dirty: AtomicBool::new(true),
+    });
+    let writer = writer(&shared, inbox, keeper, recovery, parts);
+    writer.report(None);
+    let keeper = Keeper {
+        disk: options.disk,
+        shared: Arc::clone(&shared),
+        stop: Arc::clone(&stop),
+        snapshot_after: options.snapshot_after,
+        since: sealed_bytes,
+    };
+    let threads = Threads { handles: Vec::new(), flusher: Some(flusher), stop };
+    let slots = Arc::new(Semaphore::new(QUEUE));
+    let inner = Arc::new(Inner { shared: Arc::clone(&shared), slots, threads: Mutex::new(threads) });
+    let handles = [
+        spawn("meta-writer", move || writer.run())?,
+        spawn("meta-snapshot", move || keeper.run(&sealed))?,
+        spawn("meta-flush", move || flush_loop(&shared, &flusher_stop))?,
+    ];
+    inner.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).handles.extend(handles);
+    Ok(Meta { inner })
+}
+
+fn writer(
+    shared: &Arc<Shared>,
+    messages: std::sync::mpsc::Receiver<Message>,
+    keeper: Sender<Sealed>,
+    recovery: Recovery,
+    parts: Parts,
+) -> Writer {
+    let Parts { mut journal, index, in_memory, trouble } = parts;
+    for sealed in journal.take_sealed() {
+        let _ = keeper.send(sealed); // its thread starts later and holds the other end
+    }
+    Writer {
+        shared: Arc::clone(shared),
+        messages,
+        journal,
+        index: Some(index),
+        in_memory,
+        recovery,
+        keeper,
+        trouble,
+        next_try: None,
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(work);
+    thread.map_err(|source| OpenError::Io { what: format!("starting the thread {name}"), source })
+}

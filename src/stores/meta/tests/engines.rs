@@ -1,0 +1,148 @@
+//! An engine that fails, panics or finds the disk full while the store runs.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::super::IndexOutcome;
+use super::super::engine::{Engine, EngineError, Pair, Write};
+use super::*;
+
+const SOUND: u8 = 0;
+const BROKEN: u8 = 1;
+const FULL: u8 = 2;
+
+#[derive(Default)]
+struct Switch {
+    gets: AtomicU8,
+    applies: AtomicU8,
+    opens: AtomicU8,
+}
+
+fn fail(mode: &AtomicU8) -> Result<(), EngineError> {
+    match mode.load(Ordering::SeqCst) {
+        SOUND => Ok(()),
+        FULL => Err(EngineError::Full("on cue".into())),
+        _ => Err(EngineError::Broken("on cue".into())),
+    }
+}
+
+/// Keeps its rows over a reopening, as a file would.
+struct Brittle {
+    switch: Arc<Switch>,
+    rows: Arc<MemoryEngine>,
+}
+
+impl Engine for Brittle {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        fail(&self.switch.gets)?;
+        self.rows.get(key)
+    }
+
+    fn page(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        exclusive: bool,
+        limit: usize,
+    ) -> Result<Vec<Pair>, EngineError> {
+        fail(&self.switch.gets)?;
+        self.rows.page(prefix, from, exclusive, limit)
+    }
+
+    fn apply(&self, writes: &[Write]) -> Result<(), EngineError> {
+        fail(&self.switch.applies)?;
+        self.rows.apply(writes)
+    }
+
+    fn flush(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn close(&self) {
+        // A new handle is sound again, as sled's is after its sticky error.
+        self.switch.gets.store(SOUND, Ordering::SeqCst);
+        self.switch.applies.store(SOUND, Ordering::SeqCst);
+    }
+}
+
+fn brittle() -> (House, Arc<Switch>) {
+    let switch = Arc::new(Switch::default());
+    let files: Arc<Mutex<BTreeMap<PathBuf, Arc<MemoryEngine>>>> = Arc::default();
+    let of_factory = Arc::clone(&switch);
+    let factory: Factory = Arc::new(move |folder, _| {
+        fail(&of_factory.opens)?;
+        let mut files = files.lock().expect("sound");
+        if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none()) {
+            files.remove(folder);
+            fs::write(folder.join("db"), b"").expect("written");
+        }
+        let rows = Arc::clone(files.entry(folder.to_path_buf()).or_default());
+        Ok(Arc::new(Brittle { switch: Arc::clone(&of_factory), rows }))
+    });
+    (House::new(factory), switch)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_fails_under_a_read_is_rebuilt_and_reads_go_on() {
+    let (house, switch) = brittle();
+    let (meta, _) = house.open();
+    put_one(&meta, "a", 1).await.expect("committed");
+    switch.gets.store(BROKEN, Ordering::SeqCst);
+    assert!(matches!(meta.get(&key("a")), Err(MetaError::Unavailable { .. })));
+    until("reads go on", || meta.get(&key("a")).is_ok_and(|r| r.is_some()));
+    put_one(&meta, "b", 1).await.expect("committed");
+    assert_eq!(contents(&meta).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_fails_under_an_apply_is_rebuilt_and_the_commit_is_acknowledged() {
+    let (house, switch) = brittle();
+    let (meta, _) = house.open();
+    put_one(&meta, "a", 1).await.expect("committed");
+    for (round, mode) in [BROKEN, FULL].into_iter().enumerate() {
+        house.clock.set(100_000 * (1 + round as u64));
+        switch.applies.store(mode, Ordering::SeqCst);
+        put_one(&meta, &format!("b{round}"), 1).await.expect("it was durable");
+        assert_eq!(contents(&meta).len(), 2 + round);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_fails_under_a_transaction_refuses_its_group_and_is_rebuilt() {
+    let (house, switch) = brittle();
+    let (meta, _) = house.open();
+    put_one(&meta, "a", 1).await.expect("committed");
+    switch.gets.store(BROKEN, Ordering::SeqCst);
+    let result = meta.commit(|tx| {
+        let _ = tx.get(&key("a"));
+        tx.put(&key("b"), &CounterRecord { next: 1 })
+    });
+    assert!(matches!(result.await, Err(MetaError::Unavailable { .. })));
+    assert_eq!(contents(&meta), Rows::from([("a".into(), 1)]));
+    put_one(&meta, "c", 1).await.expect("committed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_too_full_for_the_index_leaves_reads_answered_and_heals() {
+    let (house, switch) = brittle();
+    let (meta, _) = house.open();
+    put_one(&meta, "a", 1).await.expect("committed");
+    switch.opens.store(FULL, Ordering::SeqCst);
+    switch.applies.store(FULL, Ordering::SeqCst);
+    put_one(&meta, "b", 1).await.expect("it was durable");
+    assert_eq!(contents(&meta).len(), 2, "reads are answered from memory");
+    assert!(meta.status().in_memory && meta.status().read_only.is_some());
+    assert!(matches!(put_one(&meta, "c", 1).await, Err(MetaError::NoSpace)));
+    meta.close();
+    let (meta, opened) = house.open();
+    assert!(matches!(opened.index, IndexOutcome::InMemory { .. }), "also from the start");
+    assert_eq!(contents(&meta).len(), 2);
+    assert!(matches!(put_one(&meta, "c", 1).await, Err(MetaError::NoSpace)));
+    switch.opens.store(SOUND, Ordering::SeqCst);
+    house.clock.set(1_000_000);
+    until("writable without being asked", || meta.status().read_only.is_none());
+    put_one(&meta, "c", 1).await.expect("committed");
+    assert_eq!(contents(&meta).len(), 3);
+    meta.close();
+    assert_eq!(contents(&house.open().0).len(), 3);
+}

@@ -1,0 +1,104 @@
+//! `FORMAT.md` against the code: the drawing comes from the path functions, the tables are those
+//! there are.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use pierhead_storage_format::codec::Record;
+use pierhead_storage_format::keys::{Table, TableKey};
+use pierhead_storage_format::rows::{ForTable, for_table};
+use pierhead_storage_format::{Algorithm, Digest, paths, store};
+
+const TEXT: &str = include_str!("../FORMAT.md");
+
+/// Every path there is, and what it is; folders that only hold others are drawn by themselves.
+fn drawn() -> Vec<(PathBuf, &'static str)> {
+    let digest: Digest =
+        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".parse().expect("a digest");
+    let id = "7f3c0000000000000000000000000001";
+    let folder = |path: &str| PathBuf::from(format!("{path}/"));
+    vec![
+        (paths::FORMAT.into(), "names this format; written when the store is made"),
+        (paths::LOCK.into(), "locked by the process that owns the store"),
+        (paths::BALLAST.into(), "space kept back"),
+        (paths::blob(&digest), "a blob"),
+        (folder(&paths::algorithm_dir(Algorithm::Sha512).display().to_string()), "as above"),
+        (paths::journal_segment(1), "a journal segment: from change set 1"),
+        (paths::snapshot(1234), "a snapshot: up to change set 1234"),
+        (folder(paths::INDEX), "the index: rebuilt when in doubt"),
+        (folder(paths::INDEX_SET_ASIDE), "indexes that were found wrong"),
+        (paths::upload_data(id), "bytes of an upload so far"),
+        (paths::upload_intent(id, &digest), "an intent"),
+        (folder(paths::QUARANTINE), "damaged files set aside"),
+    ]
+}
+
+fn drawing() -> String {
+    let mut lines = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (path, remark) in drawn() {
+        let shown: Vec<&Path> = path.ancestors().filter(|a| !a.as_os_str().is_empty()).collect();
+        let is_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        for (depth, part) in shown.iter().rev().enumerate() {
+            let last = depth + 1 == shown.len();
+            if !seen.insert(part.to_path_buf()) {
+                continue;
+            }
+            let name = part.file_name().and_then(|n| n.to_str()).expect("UTF-8");
+            let slash = if !last || is_folder { "/" } else { "" };
+            let entry = format!("{}{name}{slash}", "  ".repeat(depth));
+            lines.push(if last { format!("{entry:<30}  {remark}") } else { entry });
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn the_drawing_is_what_the_path_functions_say() {
+    let start = TEXT.split_once("```tree\n").expect("a drawing").1;
+    let found = start.split_once("```").expect("its end").0;
+    assert_eq!(found, drawing(), "replace the drawing by:\n{}", drawing());
+}
+
+/// A path added to `paths` must be drawn too.
+#[test]
+fn every_path_constant_is_in_the_drawing() {
+    let source = include_str!("../src/paths.rs");
+    for line in source.lines().filter(|line| line.starts_with("pub const ")) {
+        let value = line.split('"').nth(1).expect("a path constant is a text");
+        let drawn = drawn().iter().any(|(path, _)| path.starts_with(value));
+        assert!(drawn, "{value} is not drawn");
+    }
+}
+
+struct Version;
+
+impl ForTable for Version {
+    type Output = u8;
+
+    fn call<K: TableKey>(self) -> u8 {
+        K::Record::VERSION
+    }
+}
+
+#[test]
+fn every_table_is_listed_with_its_number_and_the_version_of_its_record() {
+    for table in Table::ALL {
+        let (number, name) = (table.number(), table.name());
+        let row = TEXT.lines().find(|line| line.starts_with(&format!("| {number} | `{name}` |")));
+        let version = for_table(table, Version);
+        let row = row.expect("a row for every table");
+        assert!(row.contains(&format!("| {name} v{version} |")), "{row}");
+        for version in 1..=version {
+            let fields = format!("| {name} | {version} |");
+            assert!(TEXT.lines().any(|line| line.starts_with(&fields)), "no line {fields}");
+        }
+    }
+}
+
+#[test]
+fn the_format_file_is_quoted_as_it_is_written() {
+    assert!(TEXT.contains(&format!("`{}`", store::encode().trim_end())));
+    assert!(TEXT.contains(&format!("{} bytes", store::encode().len())));
+}
