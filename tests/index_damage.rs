@@ -25,6 +25,8 @@ use std::path::{Path, PathBuf};
 use support::{Image, Repository, Rng};
 
 const INDEX: &str = "meta/index";
+/// What `fsck` says of an index that has more than the journal.
+const AHEAD: &[&str] = &["error: meta/index", "the journal ends at"];
 const REBUILT: &str = "the metadata index is rebuilt";
 
 /// What the log must say.
@@ -155,7 +157,7 @@ fn started_or_reported(sample: &mut Sample, copy: &Copy) {
     match Launch::on(&copy.data()).try_start() {
         Err(refusal) => {
             assert!(refusal.log.contains("the end of the journal is lost"), "{}", refusal.log);
-            copy.must_refuse(&["the end of the journal is lost"]);
+            copy.must_refuse(&["the end of the journal is lost"], AHEAD);
             // As the operator is told: the index goes, the journal is believed.
             fs::remove_dir_all(copy.path(INDEX)).expect("it is there");
             sample.must_start(copy);
@@ -177,7 +179,7 @@ struct Ended {
 
 const LAST: &str = "torn/tail";
 
-fn ended() -> Ended {
+fn ended(in_order: bool) -> Ended {
     let mut sample = Sample::new(sizes::seed(), 80, true, &[]);
     let server = Launch::on(&sample.data()).start();
     sample.load.script(server.http(), 15);
@@ -185,7 +187,11 @@ fn ended() -> Ended {
     let repository = Repository::named(server.http(), LAST);
     repository.push("before", &image);
     repository.push("last", &image);
-    server.kill();
+    if in_order {
+        server.stop();
+    } else {
+        server.kill();
+    }
     let segment = last_segment(&sample.data());
     let frames = frames(&sample.data().join(&segment));
     assert!(frames.len() > 10, "the last run has written {} frames", frames.len());
@@ -194,7 +200,7 @@ fn ended() -> Ended {
 
 #[test]
 fn a_torn_journal_tail_is_cut_at_the_last_whole_change_set() {
-    let Ended { mut sample, image, segment, frames } = ended();
+    let Ended { mut sample, image, segment, frames } = ended(false);
     let &(start, end) = frames.last().expect("there are frames");
     let header = start + FRAME_HEADER as u64;
     for left in [start + 3, start + 20, header, header + 7, end - 1] {
@@ -220,7 +226,7 @@ fn a_torn_journal_tail_is_cut_at_the_last_whole_change_set() {
 
 #[test]
 fn bytes_after_the_journals_end_are_cut_and_change_nothing() {
-    let Ended { mut sample, image, segment, frames } = ended();
+    let Ended { mut sample, image, segment, frames } = ended(false);
     let &(start, end) = frames.last().expect("there are frames");
     let whole = fs::read(sample.data().join(&segment)).expect("the segment");
     let frame = whole[usize::try_from(start).expect("short")..usize::try_from(end).expect("short")].to_vec();
@@ -254,23 +260,24 @@ fn tags_after_start(sample: &mut Sample, copy: &Copy, image: &Image, says: Optio
 
 #[test]
 fn a_journal_shorter_than_the_index_says_is_reported() {
-    let Ended { sample, segment, frames, .. } = ended();
+    // In order: the index of a killed server may be behind, and then nothing tells of the loss.
+    let Ended { sample, segment, frames, .. } = ended(true);
     let &(start, _) = frames.last().expect("there are frames");
     let lost = "the end of the journal is lost";
     let copy = sample.copy();
     cut(&copy.path(&segment), start);
-    copy.must_refuse(&[lost]);
+    copy.must_refuse(&[lost], AHEAD);
     let copy = sample.copy();
     cut(&copy.path(&segment), start + 11);
-    copy.must_refuse(&[lost]);
+    copy.must_refuse(&[lost], AHEAD);
     let copy = sample.copy();
     fs::remove_file(copy.path(&segment)).expect("it is there");
-    copy.must_refuse(&[lost]);
+    copy.must_refuse(&[lost], AHEAD);
 }
 
 #[test]
 fn a_damaged_journal_middle_is_reported_and_nothing_is_touched() {
-    let Ended { sample, segment, frames, .. } = ended();
+    let Ended { sample, segment, frames, .. } = ended(false);
     let (first, middle) = (frames[0].0, frames[frames.len() / 2].0);
     let header = FRAME_HEADER as u64;
     let mut places = vec![
@@ -294,7 +301,7 @@ fn a_damaged_journal_middle_is_reported_and_nothing_is_touched() {
         if number % 2 == 1 {
             fs::remove_dir_all(copy.path(INDEX)).expect("it is there");
         }
-        copy.must_refuse(&[&segment, "damaged"]);
+        copy.must_refuse(&[&segment, "damaged"], &["M1 error", &segment]);
     }
     let segments = segments(&sample.data());
     assert!(segments.len() > 2, "each run has a segment: {segments:?}");
@@ -304,7 +311,7 @@ fn a_damaged_journal_middle_is_reported_and_nothing_is_touched() {
             fs::remove_dir_all(copy.path(INDEX)).expect("it is there");
         }
         fs::remove_file(copy.path(&segments[1])).expect("it is there");
-        copy.must_refuse(&["journal"]);
+        copy.must_refuse(&["journal"], &["M1 error"]);
     }
 }
 
@@ -345,7 +352,7 @@ fn a_damaged_snapshot_is_stood_in_for_by_the_older_one_and_the_journal() {
         damage(&copy.path("meta/snapshot").join(&newest));
         damage(&copy.path("meta/snapshot").join(&older));
         fs::remove_dir_all(copy.path(INDEX)).expect("it is there");
-        copy.must_refuse(&[]);
+        copy.must_refuse(&[], &[]);
     }
 }
 

@@ -72,8 +72,8 @@ impl Copy {
     }
 
     /// A start must end in an error that says `words`, must not crash, and must leave journal,
-    /// snapshots and blobs as they are; `fsck` must find fault as well.
-    pub fn must_refuse(&self, words: &[&str]) {
+    /// snapshots and blobs as they are; `fsck` must find fault as well, in the words of `finding`.
+    pub fn must_refuse(&self, words: &[&str], finding: &[&str]) {
         let before = fingerprint(&self.data());
         let refusal = match Launch::on(&self.data()).try_start() {
             Err(refusal) => refusal,
@@ -85,7 +85,7 @@ impl Copy {
             assert!(refusal.log.contains(word), "the refusal does not say {word:?}:\n{}", refusal.log);
         }
         assert!(before == fingerprint(&self.data()), "the refused start has changed files");
-        self.fsck_must_say(words);
+        self.fsck_must_say(finding);
         assert!(before == fingerprint(&self.data()), "fsck has changed files");
     }
 
