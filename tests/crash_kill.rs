@@ -1,7 +1,7 @@
 //! A server is killed with SIGKILL at random moments under concurrent pushes, tag moves, mounts and
 //! deletes; after each kill `fsck` must be clean and the restarted server must have every
 //! acknowledged change and no half of another. Rounds follow on the same data, so that damage would
-//! add up.
+//! add up; some of the starts in between are killed as well.
 //!
 //! CI size: 12 rounds, about 25 s. Full size: 300 rounds, about 12 min:
 //! `PIERHEAD_FULL=1 cargo test --test crash_kill -- --nocapture`
@@ -20,6 +20,7 @@ mod support;
 
 use endurance::daemon::peer;
 use endurance::{Habits, Launch, Load, sizes, verdict};
+use std::time::Duration;
 use support::Rng;
 
 /// Rounds on one store; then a new one, so that a full run stays within some gigabytes.
@@ -54,6 +55,7 @@ fn one_store(seed: u64, rounds: usize, rng: &mut Rng) -> u64 {
         });
         assert!(!log.contains("panicked at"), "round {round}: the server panicked\n{log}");
         if !peer() {
+            kill_starts(&launch, rng);
             verdict::sound(&data);
         }
         server = launch.start();
@@ -65,4 +67,12 @@ fn one_store(seed: u64, rounds: usize, rng: &mut Rng) -> u64 {
         verdict::sound(&data);
     }
     load.acknowledged()
+}
+
+/// Recovery is not spared: in some rounds starts are killed as well, before or after they listen.
+fn kill_starts(launch: &Launch, rng: &mut Rng) {
+    for _ in 0..rng.below(4).saturating_sub(1) {
+        let log = launch.start_and_kill(Duration::from_micros(rng.below(80_000) as u64));
+        assert!(!log.contains("panicked at"), "the server panicked\n{log}");
+    }
 }

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A start under a tracer on a busy machine takes seconds; a hang ends the test.
 const START: Duration = Duration::from_secs(90);
@@ -79,7 +79,22 @@ impl Launch {
         if peer() { self.start_peer() } else { self.start_own() }
     }
 
-    fn start_own(&self) -> Result<Daemon, Refusal> {
+    /// Starts and ends it by SIGKILL after `life`, wherever the start is then. What it said.
+    pub fn start_and_kill(&self, life: Duration) -> String {
+        let (mut child, log) = spawn(self.command());
+        let end = Instant::now() + life;
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            std::thread::park_timeout(left);
+        }
+        let early = child.try_wait().expect("the child is ours");
+        child.kill().expect("SIGKILL is delivered");
+        child.wait().expect("the child is ours");
+        log.wait_for_end();
+        assert!(early.is_none(), "the server ended at start ({early:?})\n{}", log.text());
+        log.text()
+    }
+
+    fn command(&self) -> Command {
         let plain = binary();
         let mut command = match self.before.split_first() {
             Some((first, rest)) => {
@@ -97,7 +112,11 @@ impl Launch {
         };
         command.args(["serve", "--lab", "--listen", "127.0.0.1:0", "--data"]).arg(&self.data);
         command.env("PIERHEAD_LOG_FORMAT", "json").envs(self.settings.iter().cloned());
-        let (mut child, log) = spawn(command);
+        command
+    }
+
+    fn start_own(&self) -> Result<Daemon, Refusal> {
+        let (mut child, log) = spawn(self.command());
         let found = until("the server listens", START, || match log.text().lines().find_map(listening) {
             Some(address) => Some(Ok(address)),
             None => child.try_wait().expect("the child is ours").map(Err),
@@ -232,8 +251,8 @@ impl Log {
     /// Until the readers have seen the end of the pipes, so that the last lines are there. Bounded:
     /// a grandchild may hold a pipe open.
     fn wait_for_end(&self) {
-        let deadline = std::time::Instant::now() + Duration::from_secs(2);
-        while Arc::strong_count(&self.0) > 1 && std::time::Instant::now() < deadline {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Arc::strong_count(&self.0) > 1 && Instant::now() < deadline {
             std::thread::park_timeout(Duration::from_millis(2));
         }
     }
