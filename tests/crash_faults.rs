@@ -7,7 +7,7 @@
 //! run has several faults.
 //!
 //! CI size: two steps a kind and error, and one disk that keeps failing; about 60 s. Full size:
-//! every step of the script, about 20 min:
+//! every step of the script, about 5 min:
 //! `PIERHEAD_FULL=1 cargo test --test crash_faults -- --nocapture`. Needs strace; without it the
 //! test says so and does nothing, unless `PIERHEAD_REQUIRE_CLIENTS=1`.
 #![allow(

@@ -3,7 +3,7 @@
 //! acknowledged change and no half of another. Rounds follow on the same data, so that damage would
 //! add up; some of the starts in between are killed as well.
 //!
-//! CI size: 12 rounds, about 25 s. Full size: 300 rounds, about 12 min:
+//! CI size: 12 rounds, about 12 s. Full size: 300 rounds, about 6 min:
 //! `PIERHEAD_FULL=1 cargo test --test crash_kill -- --nocapture`
 //! (`PIERHEAD_ROUNDS=n`, `PIERHEAD_TEST_SEED=n`). `PIERHEAD_TEST_PEER=docker-registry` runs pushes
 //! and tag moves against Debian's registry instead.

@@ -2,7 +2,7 @@
 //! FS_IOC_SHUTDOWN ("no log flush") drops all that was not flushed. Then unmount, mount (ext4
 //! replays its journal), `fsck`, start, and the ledger is compared.
 //!
-//! CI size: 8 rounds, about 25 s. Full size: 300 rounds, about 15 min:
+//! CI size: 8 rounds, about 10 s. Full size: 300 rounds, about 6 min:
 //! `PIERHEAD_FULL=1 cargo test --test crash_power -- --nocapture`
 //! (`PIERHEAD_ROUNDS=n`, `PIERHEAD_TEST_SEED=n`). `PIERHEAD_TEST_PEER=docker-registry` runs the
 //! pushes against Debian's registry instead. Needs root, ext4, loop devices and python3.

@@ -2,7 +2,7 @@
 //! and lists go on, deletes work, memory stays bounded; when space returns everything works again
 //! without a restart, and nothing acknowledged is lost.
 //!
-//! CI size and full size are the same: about 20 s. Needs root, ext4 and loop devices.
+//! CI size and full size are the same: about 6 s. Needs root, ext4 and loop devices.
 //! `cargo test --test full_disk -- --nocapture`
 #![allow(
     clippy::expect_used,

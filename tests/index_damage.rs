@@ -3,8 +3,8 @@
 //! whole change set. A journal that is damaged before its end, or shorter than the index says, is
 //! reported by start and `fsck`, and nothing is touched. A damaged snapshot is stood in for.
 //!
-//! CI size: about 30 cases, 60 s. Full size: a flipped byte at 300 places of the index and at 150 of
-//! the journal, about 8 min:
+//! CI size: about 60 cases, 60 s. Full size: a flipped byte at 300 places of the index and at 150 of
+//! the journal, about 4 min:
 //! `PIERHEAD_FULL=1 cargo test --test index_damage -- --nocapture`
 #![allow(
     clippy::expect_used,

@@ -2,7 +2,7 @@
 //! referrers, wrong digests, restarts by SIGTERM and SIGKILL. Every answer must be the model's; at
 //! the end `fsck` is clean. On disagreement the seed and the last operations are printed.
 //!
-//! CI size: 3,000 steps, about 25 s. Full size: 50,000 steps, about 7 min:
+//! CI size: 3,000 steps, about 9 s. Full size: 50,000 steps, about 3 min:
 //! `PIERHEAD_FULL=1 cargo test --test model -- --nocapture`
 //! (`PIERHEAD_ROUNDS=steps`, `PIERHEAD_TEST_SEED=n`).
 #![allow(
