@@ -1,7 +1,6 @@
 //! Pierhead: a container-image registry appliance. This file starts the command line; it decides
 //! nothing. Reading order: `wiring` (what is put together), `api/registry` (what is asked),
 //! `services` (the rules), `stores` (where it rests).
-#![allow(dead_code, unused_imports)] // until every room is wired
 
 mod api;
 mod cli;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::body::{self, Body};
+use crate::server::body::{self, Body};
 
 /// Says whether a part can serve; an error is the reason for the operator.
 pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;

@@ -1,7 +1,6 @@
 //! One folder or file a public surface: parse, authorise, call one service, render.
-//! Must not name a store. `body` holds what all surfaces share.
+//! Must not name a store.
 
-pub mod body;
 pub mod health;
 pub mod metrics;
 pub mod registry;

@@ -16,8 +16,8 @@ use super::Shared;
 use super::exchange::exchange;
 use super::io::{Guarded, IoLimits, Pulse};
 use super::stop::Phase;
-use crate::api::body::BoxError;
-use crate::api::metrics::Metrics;
+use crate::server::body::BoxError;
+use crate::server::metrics::Metrics;
 
 /// Bytes of a request's head. hyper reads bodies through the same buffer.
 const MAX_HEAD: usize = 128 * 1024;
@@ -38,8 +38,6 @@ pub struct Connection {
     pub pulse: Arc<Pulse>,
     /// The other end.
     pub peer: SocketAddr,
-    /// Our end.
-    pub local: SocketAddr,
     /// Whether it is under TLS.
     pub tls: bool,
     /// Held by every request's task too, so that work whose client left still counts (E4).
@@ -63,7 +61,6 @@ async fn serve_socket(
     permit: OwnedSemaphorePermit,
 ) -> Result<(), BoxError> {
     socket.set_nodelay(true)?;
-    let local = socket.local_addr()?;
     let settings = &shared.options.settings;
     let limits = IoLimits {
         head: settings.header_timeout.duration(),
@@ -75,8 +72,7 @@ async fn serve_socket(
     let tasks = Arc::new(Semaphore::new(MAX_STREAMS as usize));
     let tls = shared.options.tls.clone();
     let builder = builder(settings.http2);
-    let connection =
-        Connection { shared, pulse, peer, local, tls: tls.is_some(), permit: Arc::new(permit), tasks };
+    let connection = Connection { shared, pulse, peer, tls: tls.is_some(), permit: Arc::new(permit), tasks };
     let Some(tls) = tls else {
         let builder = if connection.shared.options.settings.http2 { builder } else { builder.http1_only() };
         return drive(builder, socket, connection).await;

@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::request_body::Watched;
 use super::{PeerFacts, spawn};
-use crate::api::body::{self, Body, BoxError};
-use crate::api::metrics::Route;
+use crate::server::body::{self, Body, BoxError};
+use crate::server::metrics::Route;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -72,12 +72,7 @@ impl Exchange {
     /// The app's answer, from a task of its own: its panic is a 500, and it runs to its end.
     async fn ask(&self, request: Request<Incoming>) -> Response<Body> {
         let connection = &self.connection;
-        let facts = PeerFacts {
-            peer: connection.peer,
-            local: connection.local,
-            tls: connection.tls,
-            request_id: self.id.clone(),
-        };
+        let facts = PeerFacts { peer: connection.peer, tls: connection.tls, request_id: self.id.clone() };
         let request = request.map(|incoming| self.watch(incoming));
         let Ok(slot) = Arc::clone(&connection.tasks).acquire_owned().await else { return internal_error() };
         let held = (slot, Arc::clone(&connection.permit));

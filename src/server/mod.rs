@@ -11,10 +11,12 @@
 //! Look next: `accept`, `connection`, `exchange` (one request), `stop`, `tls`.
 
 mod accept;
+pub mod body;
 mod connection;
 pub mod descriptors;
 mod exchange;
 mod io;
+pub mod metrics;
 mod noise;
 mod request_body;
 mod signals;
@@ -32,10 +34,10 @@ use hyper::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::api::body::Body;
-use crate::api::metrics::Metrics;
 use crate::config::ServerSettings;
 use crate::seams::Random;
+use crate::server::body::Body;
+use crate::server::metrics::Metrics;
 
 pub use accept::BindError;
 pub use request_body::BodyStalled;
@@ -58,8 +60,6 @@ pub trait App: Send + Sync + 'static {
 pub struct PeerFacts {
     /// The other end of the connection; a proxy, perhaps.
     pub peer: SocketAddr,
-    /// Our end.
-    pub local: SocketAddr,
     /// Whether the connection is under TLS.
     pub tls: bool,
     /// 32 lower-case hex digits, in `X-Request-Id` of the answer and in every log line about it.

@@ -12,8 +12,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::io::Pulse;
-use crate::api::body::BoxError;
-use crate::api::metrics::Metrics;
+use crate::server::body::BoxError;
+use crate::server::metrics::Metrics;
 
 /// The body brought no byte for the time allowed; it is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -20,10 +20,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{App, BodyStalled, Ended, Options, PeerFacts, Phase, Server, Stop, Tls, spawn};
-use crate::api::body::{self, Body};
-use crate::api::metrics::Metrics;
 use crate::config::{Period, ServerSettings};
 use crate::seams::TestRandom;
+use crate::server::body::{self, Body};
+use crate::server::metrics::Metrics;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const BIG: usize = 64 << 20;

@@ -82,6 +82,11 @@ impl Reserve {
         Ok(())
     }
 
+    /// Free bytes on the disk now. Blocks.
+    pub fn free(&self) -> io::Result<u64> {
+        Ok(self.disk.space()?.free)
+    }
+
     /// Gives up the ballast, for a writer of metadata that met a full disk; true if that freed
     /// anything. Blocks.
     pub fn release(&self) -> bool {

@@ -1,7 +1,9 @@
 //! Where the rooms are put together: what is opened in which order, and closed in which. Decides
-//! nothing else. Called by `cli` only. `serve` runs the appliance, `store` opens a data directory,
+//! nothing else. Called by `cli` only. `serve` runs the appliance (`gauges` are what it tells
+//! `/metrics` of its stores), `store` opens a data directory,
 //! `offline` works on one that nobody serves.
 
+mod gauges;
 mod offline;
 mod serve;
 mod store;

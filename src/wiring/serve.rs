@@ -12,21 +12,24 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::StartError;
+use super::gauges::Gauges;
 use super::store::{self, Store};
-use crate::api::body::{self, Body};
 use crate::api::health::Health;
-use crate::api::metrics::{Metrics, Monitoring, Route};
+use crate::api::metrics::Monitoring;
 use crate::api::registry::{self, Registry};
 use crate::config::Settings;
 use crate::jobs::Jobs;
 use crate::seams::{OsRandom, SystemClock, tasks};
+use crate::server::body::{self, Body};
+use crate::server::metrics::{Metrics, Route};
 use crate::server::{self, App, Ended, PeerFacts, Phase, Server, Stop, Tls};
-use crate::services::access::{Access, Rules};
+use crate::services;
+use crate::services::access::{Access, Action, Actor, Resource, Rules};
 use crate::services::images::{Images, PushRules, Shelves};
 use crate::services::uploads::{Limits, Uploads};
 
-/// How often the ballast is looked after.
-const BALLAST_EVERY: Duration = Duration::from_secs(2);
+/// How often the ballast and the gauges are looked after.
+const DISK_EVERY: Duration = Duration::from_secs(2);
 /// How often idle upload sessions are looked for.
 const SESSIONS_EVERY: Duration = Duration::from_secs(30);
 
@@ -58,12 +61,16 @@ pub async fn serve(
         server::signals(stop.clone(), move || reload(reload_tls.as_deref())).map_err(StartError::Host)?;
     let storage = settings.storage.clone();
     let store = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
+    let store = Arc::new(store);
     let (images, uploads) = services(&settings, &store);
-    let jobs = jobs(&store, &uploads);
-    let registry = Registry::new(Access::new(Rules::Lab), images, uploads, registry_settings(&settings));
+    let access = Access::new(Rules::Lab);
+    let gauges = Gauges::default();
+    let jobs = jobs(&store, access, &uploads, &gauges);
+    let registry = Registry::new(access, images, uploads, registry_settings(&settings));
     let app = Arc::new(Appliance { health: health(&stop, &store), registry });
 
-    let ended = run(&settings, app, Edge { tls, signals, stop }, listening).await;
+    let metrics = Metrics::new(|registry| gauges.register(registry));
+    let ended = run(&settings, app, Edge { tls, signals, stop, metrics }, listening).await;
     jobs.stop().await;
     let closed = tasks::blocking(move || store.close()).await;
     if closed.is_err() {
@@ -81,6 +88,7 @@ struct Edge<S> {
     tls: Option<Arc<Tls>>,
     signals: S,
     stop: Stop,
+    metrics: Metrics,
 }
 
 async fn run<S: Future<Output = ()> + Send + 'static>(
@@ -89,7 +97,7 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
     edge: Edge<S>,
     listening: impl FnOnce(&Listening),
 ) -> Result<Ended, StartError> {
-    let metrics = Metrics::new(|_registry| ());
+    let metrics = edge.metrics;
     let listen = settings.server.listen.clone();
     let server = Server::bind(options(settings, listen, edge.tls.clone(), &metrics))?;
     let monitoring = match settings.metrics.listen {
@@ -151,13 +159,17 @@ fn registry_settings(settings: &Settings) -> registry::Settings {
     }
 }
 
-fn jobs(store: &Store, uploads: &Uploads) -> Jobs {
+fn jobs(store: &Arc<Store>, access: Access, uploads: &Uploads, gauges: &Gauges) -> Jobs {
     let mut jobs = Jobs::new();
-    let reserve = Arc::clone(&store.reserve);
-    jobs.every(BALLAST_EVERY, move || {
-        let reserve = Arc::clone(&reserve);
+    let (store, counted, gauges) = (Arc::clone(store), uploads.clone(), gauges.clone());
+    jobs.every(DISK_EVERY, move || {
+        let (store, counted, gauges) = (Arc::clone(&store), counted.clone(), gauges.clone());
         async move {
-            let restored = tasks::blocking(move || reserve.restore()).await;
+            let restored = tasks::blocking(move || {
+                gauges.update(&store, &counted);
+                store.reserve.restore()
+            })
+            .await;
             if let Ok(Err(error)) = restored {
                 tracing::warn!(%error, "the space to keep back cannot be taken");
             }
@@ -167,13 +179,22 @@ fn jobs(store: &Store, uploads: &Uploads) -> Jobs {
     jobs.every(SESSIONS_EVERY, move || {
         let uploads = uploads.clone();
         async move {
-            let ended = uploads.expire().await;
-            if ended > 0 {
-                tracing::info!(ended, open = uploads.open_sessions(), "ended idle upload sessions");
+            match expire(access, &uploads).await {
+                Ok(0) => {}
+                Ok(ended) => {
+                    tracing::info!(ended, open = uploads.open_sessions(), "ended idle upload sessions")
+                }
+                Err(error) => tracing::error!(%error, "idle upload sessions could not be ended"),
             }
         }
     });
     jobs
+}
+
+async fn expire(access: Access, uploads: &Uploads) -> Result<usize, services::error::Error> {
+    let actor = Actor::System("session expiry");
+    let permit = access.authorise(&actor, Action::MaintainStore, Resource::Registry)?;
+    uploads.expire(&permit).await
 }
 
 fn open_tls(settings: &Settings) -> Result<Option<Arc<Tls>>, StartError> {

@@ -36,7 +36,7 @@ pub struct Store {
 
 impl Store {
     /// Closes the metadata: what was begun is finished. Blocks.
-    pub fn close(self) {
+    pub fn close(&self) {
         self.meta.close();
     }
 }

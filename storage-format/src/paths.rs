@@ -78,6 +78,11 @@ pub fn parse_intent(name: &str) -> Option<Digest> {
     format!("{algorithm}:{hex}").parse().ok()
 }
 
+/// `quarantine/<algorithm>-<hex>-<id>`: a blob's damaged file; `id` is 32 lower-case hex digits.
+pub fn quarantined(digest: &Digest, id: &str) -> PathBuf {
+    PathBuf::from(QUARANTINE).join(format!("{}-{}-{id}", digest.algorithm().name(), digest.hex()))
+}
+
 /// `meta/journal/<first sequence, 20 digits>.log`.
 pub fn journal_segment(first: u64) -> PathBuf {
     PathBuf::from(JOURNAL).join(format!("{first:020}.log"))

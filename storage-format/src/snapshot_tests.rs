@@ -1,3 +1,5 @@
+//! The snapshot codec against random, cut and altered bytes.
+
 use proptest::prelude::*;
 
 use super::*;

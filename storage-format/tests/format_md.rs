@@ -28,9 +28,10 @@ fn drawn() -> Vec<(PathBuf, &'static str)> {
         (paths::snapshot(1234), "a snapshot: up to change set 1234"),
         (folder(paths::INDEX), "the index: rebuilt when in doubt"),
         (folder(paths::INDEX_SET_ASIDE), "indexes that were found wrong"),
+        (folder(paths::INDEX_CHECKED), "a copy of the index that fsck looks into"),
         (paths::upload_data(id), "bytes of an upload so far"),
         (paths::upload_intent(id, &digest), "an intent"),
-        (folder(paths::QUARANTINE), "damaged files set aside"),
+        (paths::quarantined(&digest, id), "a damaged blob set aside"),
     ]
 }
 

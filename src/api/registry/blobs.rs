@@ -13,7 +13,7 @@ use super::errors::{Failure, Kind};
 use super::range::{self, Wanted};
 use super::reply::Reply;
 use super::{Call, Registry, conditions, digest, stream};
-use crate::api::body::Body;
+use crate::server::body::Body;
 use crate::services::images::Reading;
 
 /// Length and address.

@@ -8,8 +8,8 @@ use hyper::body::Body as _;
 use hyper::header::{self, HeaderMap};
 
 use super::errors::{Failure, Kind};
-use crate::api::body::{Body, BoxError};
 use crate::server::BodyStalled;
+use crate::server::body::{Body, BoxError};
 use crate::services::error::{Error as ServiceError, SourceError};
 use crate::services::uploads::Source;
 
@@ -93,7 +93,7 @@ mod tests {
 
     use super::super::stream;
     use super::*;
-    use crate::api::body::{empty, full};
+    use crate::server::body::{empty, full};
 
     fn endless() -> Body {
         stream::unfold(u64::MAX, (), |()| async {

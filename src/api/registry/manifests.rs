@@ -9,7 +9,7 @@ use hyper::header::{self, HeaderName};
 use super::errors::{Failure, Kind};
 use super::reply::Reply;
 use super::{Call, Registry, conditions, digest, incoming, path};
-use crate::api::body::{self, Body};
+use crate::server::body::{self, Body};
 use crate::services::images::{ManifestFacts, PutManifest};
 use crate::services::names::{MediaType, Reference, Tag};
 

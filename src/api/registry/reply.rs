@@ -5,7 +5,7 @@ use hyper::{Response, StatusCode};
 use pierhead_storage_format::Digest;
 use serde::Serialize;
 
-use crate::api::body::{self, Body};
+use crate::server::body::{self, Body};
 
 /// The digest of what is answered, or was stored.
 pub const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");

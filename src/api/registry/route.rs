@@ -11,7 +11,7 @@ use super::errors::Failure;
 use super::path::Shape;
 use super::reply::Reply;
 use super::{Call, Registry, base, blobs, catalog, manifests, referrers, tags, uploads};
-use crate::api::body::Body;
+use crate::server::body::Body;
 use crate::services::access::Action;
 
 /// What a handler gives.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::api::body::{Body, BoxError};
+use crate::server::body::{Body, BoxError};
 
 /// The body did not have the bytes it was said to have.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use super::errors::{Failure, Kind};
 use super::incoming::{Incoming, declared};
 use super::reply::Reply;
 use super::{Call, Registry, digest, path, range, repository};
-use crate::api::body::Body;
+use crate::server::body::Body;
 use crate::services::access::{Action, Resource};
 use crate::services::error::Error;
 use crate::services::images::Sources;

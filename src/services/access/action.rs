@@ -12,6 +12,7 @@ macro_rules! actions {
 
         impl Action {
             /// Every action.
+            #[cfg(test)]
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The name policies and the audit trail use.

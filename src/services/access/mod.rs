@@ -114,6 +114,9 @@ impl Access {
             Actor::System(_) => action.is_maintenance(),
             Actor::Anonymous => matches!(self.rules, Rules::Lab) && !action.is_maintenance(),
         };
+        if !allowed {
+            tracing::debug!(?actor, action = action.name(), "refused");
+        }
         match (allowed, actor) {
             (true, _) => Ok(Permit { actor: actor.clone(), action, resource }),
             (false, Actor::Anonymous) => Err(Refusal::Unauthenticated),

@@ -10,7 +10,7 @@
 //!   and the rows a [`Rows`] chooses to hold; references are recounted [`TALLY`] digests at a time.
 //! - K3: findings are all counted, and the first [`MAX_FINDINGS`] of each id are kept.
 //!
-//! Start at [`check`]; the list of invariants is [`report::INVARIANTS`].
+//! Start at [`check`]; the list of invariants is in `report`.
 
 mod blobs;
 mod disk;
@@ -28,8 +28,8 @@ use std::error::Error;
 use pierhead_storage_format::Digest;
 
 pub use disk::DiskBlobs;
-pub use report::{Counts, Finding, INVARIANTS, Invariant, MAX_FINDINGS, METADATA, Report, Severity};
-pub use rows::{OutOfOrder, Packed, Rows};
+pub use report::Report;
+pub use rows::{Packed, Rows};
 
 /// Digests whose references are recounted in one pass; about 100 bytes each.
 pub const TALLY: usize = 1 << 18;

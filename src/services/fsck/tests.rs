@@ -15,6 +15,7 @@ use pierhead_storage_format::records::{
 use pierhead_storage_format::{Algorithm, Digest, paths};
 use sha2::{Digest as _, Sha256};
 
+use super::report::{Counts, INVARIANTS, MAX_FINDINGS, METADATA};
 use super::*;
 use fixtures::{FILES, METADATA_ROWS};
 

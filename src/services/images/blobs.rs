@@ -6,7 +6,6 @@ use std::sync::Arc;
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{BlobKey, BlobRepositoryKey, RepositoryBlobKey};
 
-use super::rows::Rows;
 use super::{Images, permitted};
 use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
@@ -60,15 +59,7 @@ impl Images {
     /// Takes a blob out of the repository, unless a manifest of it names the blob.
     pub async fn delete_blob(&self, permit: Permit, digest: Digest) -> Result<(), Error> {
         let name = permitted(&permit, Action::DeleteVersion)?.clone();
-        let now = self.shelves.clock.now_ms();
-        self.shelves
-            .meta
-            .commit(move |tx| {
-                let mut rows = Rows::existing(tx, name, now)?;
-                rows.unlink_blob(&digest)?;
-                rows.finish()
-            })
-            .await
+        self.shelves.change(name, move |rows| rows.unlink_blob(&digest)).await
     }
 
     /// Links a blob that another repository has; false if there is none to take it from.
@@ -79,21 +70,17 @@ impl Images {
         if !self.shelves.is_whole(&digest, record.size).await? {
             return Ok(false);
         }
-        let now = self.shelves.clock.now_ms();
-        let create = self.shelves.rules.create_organisations;
-        self.shelves
-            .meta
-            .commit(move |tx| {
-                let still = BlobRepositoryKey { digest, name: source.as_str().to_owned() };
-                if tx.get(&still)?.is_none() {
-                    return Ok(false);
-                }
-                let mut rows = Rows::existing_or_new(tx, name, create, now)?;
-                rows.link_blob(&digest, record.size)?;
-                rows.finish()?;
-                Ok(true)
-            })
-            .await
+        let mounted = self.shelves.push(name, move |rows| {
+            if !rows.is_linked_in(&source, &digest)? {
+                return Err(Error::BlobUnknown(digest)); // gone since; nothing is made for it
+            }
+            rows.link_blob(&digest, record.size)
+        });
+        match mounted.await {
+            Ok(()) => Ok(true),
+            Err(Error::BlobUnknown(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn linked_size(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {

@@ -58,6 +58,8 @@ struct Descriptor {
     #[serde(default)]
     media_type: String,
     digest: String,
+    /// Bytes; left out by some old tools.
+    size: Option<i64>,
 }
 
 /// Only what a referrers list shows.
@@ -181,6 +183,9 @@ fn add(
     descriptor: &Descriptor,
     role: ReferenceRole,
 ) -> Result<(), Error> {
+    if descriptor.size.is_some_and(|size| size < 0) {
+        return Err(invalid("a descriptor's size is negative"));
+    }
     let digest = digest(descriptor)?;
     let kept = references.entry(digest).or_insert(role);
     if role == ReferenceRole::Blob {

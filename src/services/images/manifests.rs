@@ -9,7 +9,6 @@ use pierhead_storage_format::records::{ManifestRecord, ReferenceRole};
 use pierhead_storage_format::{Algorithm, Digest};
 
 use super::document::{self, Document};
-use super::rows::Rows;
 use super::{Images, Shelves, permitted};
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
@@ -109,15 +108,10 @@ impl Images {
     /// Removes a tag; the manifest stays.
     pub async fn delete_tag(&self, permit: Permit, tag: Tag) -> Result<(), Error> {
         let name = permitted(&permit, Action::DeleteVersion)?.clone();
-        let now = self.shelves.clock.now_ms();
         self.shelves
-            .meta
-            .commit(move |tx| {
-                let mut rows = Rows::existing(tx, name, now)?;
-                if !rows.untag(&tag)? {
-                    return Err(Error::ManifestUnknown(Reference::Tag(tag)));
-                }
-                rows.finish()
+            .change(name, move |rows| match rows.untag(&tag)? {
+                true => Ok(()),
+                false => Err(Error::ManifestUnknown(Reference::Tag(tag))),
             })
             .await
     }
@@ -125,15 +119,10 @@ impl Images {
     /// Removes a manifest and every tag that names it.
     pub async fn delete_manifest(&self, permit: Permit, digest: Digest) -> Result<(), Error> {
         let name = permitted(&permit, Action::DeleteVersion)?.clone();
-        let now = self.shelves.clock.now_ms();
         self.shelves
-            .meta
-            .commit(move |tx| {
-                let mut rows = Rows::existing(tx, name, now)?;
-                if !rows.delete_manifest(&digest)? {
-                    return Err(Error::ManifestUnknown(Reference::Digest(digest)));
-                }
-                rows.finish()
+            .change(name, move |rows| match rows.delete_manifest(&digest)? {
+                true => Ok(()),
+                false => Err(Error::ManifestUnknown(Reference::Digest(digest))),
             })
             .await
     }
@@ -194,18 +183,12 @@ impl Shelves {
             Ok(published) => published,
             Err(error) => return Err(self.failed(error).await),
         };
-        let now = self.clock.now_ms();
-        let rules = self.rules;
-        self.meta
-            .commit(move |tx| {
-                let mut rows = Rows::existing_or_new(tx, name, rules.create_organisations, now)?;
-                rows.put_manifest(&digest, size, &document, rules.sparse_manifests)?;
-                for tag in &tags {
-                    rows.tag(tag, &digest)?;
-                }
-                rows.finish()
-            })
-            .await?;
+        let sparse = self.rules.sparse_manifests;
+        self.push(name, move |rows| {
+            rows.put_manifest(&digest, size, &document, sparse)?;
+            tags.iter().try_for_each(|tag| rows.tag(tag, &digest))
+        })
+        .await?;
         published.settled().await;
         Ok(())
     }

@@ -21,11 +21,11 @@ mod rows;
 use std::sync::Arc;
 
 pub use blobs::{Reading, Sources};
-pub use listing::{Page, Referrer};
-pub use manifests::{Manifest, ManifestFacts, PutManifest, Stored};
+pub use listing::Referrer;
+pub use manifests::{ManifestFacts, PutManifest};
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{OrganisationKey, RepositoryKey};
-pub use rows::Rows;
+use rows::Rows;
 
 use super::access::{Action, Permit};
 use super::error::Error;
@@ -81,6 +81,40 @@ impl Shelves {
     pub fn repository(&self, name: &RepositoryName) -> Result<Option<u64>, Error> {
         let record = self.meta.get(&RepositoryKey { name: name.as_str().to_owned() })?;
         Ok(record.map(|record| record.id))
+    }
+
+    /// Changes the books of a repository that is there, in one transaction.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        name: RepositoryName,
+        work: impl FnOnce(&mut Rows<'_, '_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let now = self.clock.now_ms();
+        self.meta
+            .commit(move |tx| {
+                let mut rows = Rows::existing(tx, name, now)?;
+                let done = work(&mut rows)?;
+                rows.finish()?;
+                Ok(done)
+            })
+            .await
+    }
+
+    /// The same for a push, which makes the repository if it is not there.
+    pub async fn push<T: Send + 'static>(
+        &self,
+        name: RepositoryName,
+        work: impl FnOnce(&mut Rows<'_, '_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (now, create) = (self.clock.now_ms(), self.rules.create_organisations);
+        self.meta
+            .commit(move |tx| {
+                let mut rows = Rows::existing_or_new(tx, name, create, now)?;
+                let done = work(&mut rows)?;
+                rows.finish()?;
+                Ok(done)
+            })
+            .await
     }
 
     /// Whether the organisation of a repository exists.

@@ -4,7 +4,7 @@
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{
     BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey,
-    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TableKey, TagKey,
+    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TagKey,
 };
 use pierhead_storage_format::records::{
     BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferenceRecord, ReferenceRole,
@@ -80,6 +80,12 @@ impl<'a, 'tx> Rows<'a, 'tx> {
     /// A manifest of this repository.
     pub fn manifest(&mut self, digest: &Digest) -> Result<Option<ManifestRecord>, Error> {
         Ok(self.tx.get(&ManifestKey { repository: self.id, digest: *digest })?)
+    }
+
+    /// Whether another repository has the blob linked.
+    pub fn is_linked_in(&mut self, name: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        let key = BlobRepositoryKey { digest: *digest, name: name.as_str().to_owned() };
+        Ok(self.tx.get(&key)?.is_some())
     }
 
     /// Links a blob, whose bytes are durable, to this repository. Once linked, nothing changes.

@@ -26,7 +26,7 @@ use self::session::{Session, Sessions};
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, SourceError};
-use crate::services::images::{Rows, Shelves, permitted};
+use crate::services::images::{Shelves, permitted};
 use crate::services::names::RepositoryName;
 use crate::stores::blobs::{BlobError, Upload};
 
@@ -182,8 +182,12 @@ impl Uploads {
         .await?
     }
 
-    /// Ends sessions that nobody used for the configured time; returns how many.
-    pub async fn expire(&self) -> usize {
+    /// Ends sessions that nobody used for the configured time; how many. The permit is the
+    /// appliance's own, to maintain the store.
+    pub async fn expire(&self, permit: &Permit) -> Result<usize, Error> {
+        if !permit.covers_registry(Action::MaintainStore) {
+            return Err(Error::Bug("a permit for something else"));
+        }
         let now = self.shelves.clock.now_ms();
         let idle = self.sessions.idle_since(now.saturating_sub(self.limits.idle_ms));
         let mut ended = 0;
@@ -193,7 +197,7 @@ impl Uploads {
                 ended += 1;
             }
         }
-        ended
+        Ok(ended)
     }
 
     /// Sessions open now.
@@ -236,16 +240,8 @@ impl Uploads {
             Err(BlobError::DigestMismatch { actual }) => return Err(Error::DigestMismatch(actual)),
             Err(error) => return Err(self.shelves.failed(error).await),
         };
-        let (name, digest, size) = (name.clone(), *digest, published.size);
-        let (now, create) = (self.shelves.clock.now_ms(), self.shelves.rules.create_organisations);
-        self.shelves
-            .meta
-            .commit(move |tx| {
-                let mut rows = Rows::existing_or_new(tx, name, create, now)?;
-                rows.link_blob(&digest, size)?;
-                rows.finish()
-            })
-            .await?;
+        let (digest, size) = (*digest, published.size);
+        self.shelves.push(name.clone(), move |rows| rows.link_blob(&digest, size)).await?;
         published.settled().await;
         Ok(size)
     }

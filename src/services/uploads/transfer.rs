@@ -5,6 +5,10 @@ use super::{Chunk, Source, Uploads};
 use crate::services::error::Error;
 use crate::stores::blobs::Upload;
 
+/// Declared lengths from here on (bytes) have their disk space taken first, so that a full disk
+/// shows before the transfer.
+const ALLOCATED: u64 = 8 << 20;
+
 impl Uploads {
     /// Appends `body` to a session's upload; returns where it ends then.
     pub(super) async fn transfer(
@@ -39,6 +43,11 @@ impl Uploads {
         if let Some(length) = chunk.length {
             self.within_limit(start.saturating_add(length))?;
             self.shelves.reserve.admits(length).map_err(|_| Error::NoSpace)?;
+            if length >= ALLOCATED
+                && let Err(error) = upload.allocate(start.saturating_add(length)).await
+            {
+                return Err(self.shelves.failed(error).await);
+            }
         }
         let streamed = self.stream(upload, start, chunk, body).await;
         let settled = match upload.settle().await {

@@ -36,7 +36,7 @@ impl Window {
     #[expect(unsafe_code, reason = "mapping a file")]
     pub(super) fn new(file: &File, base: u64, len: usize) -> io::Result<Self> {
         // SAFETY: a map is sound while nobody changes the file under it. `file` is a published blob:
-        // it is never written or truncated (B2), only unlinked or renamed, which leaves the mapped
+        // it is never written or truncated (C2), only unlinked or renamed, which leaves the mapped
         // inode as it is; and the data directory belongs to this process alone (its LOCK). The map
         // is read-only.
         let map = unsafe { MmapOptions::new().offset(base).len(len).map(file)? };

@@ -1,12 +1,12 @@
 //! Content-addressed files. A blob here is complete, durable, equal to its digest and never written
 //! again; an upload is the one thing that grows. Layout: `FORMAT.md`, "Blobs".
 //!
-//! B1: a path under `blobs/` appears only by rename from `uploads/`, after its data is durable.
-//! B2: a published file is never written or truncated; it goes by unlink or by rename into
+//! C1: a path under `blobs/` appears only by rename from `uploads/`, after its data is durable.
+//! C2: a published file is never written or truncated; it goes by unlink or by rename into
 //!     `quarantine/`. Readers that hold it open (or mapped) keep what they had.
-//! B3: an upload's offset counts bytes the file really has; after a failed write it goes back to the
+//! C3: an upload's offset counts bytes the file really has; after a failed write it goes back to the
 //!     last byte known written, and the file is cut there.
-//! B4: memory per upload is at most `pipe::BLOCKS` MiB, and an upload at rest holds neither a thread
+//! C4: memory per upload is at most `pipe::BLOCKS` MiB, and an upload at rest holds neither a thread
 //!     nor a buffer.
 //!
 //! Steps of a publish, what each leaves when it is the last, and what start-up does with that, are
@@ -141,7 +141,11 @@ impl Blobs {
         let (store, digest) = (Arc::clone(&self.0), *digest);
         blocking(move || store.quarantine(&digest)).await
     }
+}
 
+/// What only tests do to a store.
+#[cfg(test)]
+impl Blobs {
     /// Unlinks a blob's file; none is no error. Not synced: a file that comes back after a power
     /// cut has no record and is swept by the next collection.
     pub async fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
@@ -192,8 +196,7 @@ impl Store {
 
     fn quarantine(&self, digest: &Digest) -> Result<(), BlobError> {
         let id = self.random.id().map_err(io("making a quarantine name"))?;
-        let name = format!("{}-{}-{id}", digest.algorithm().name(), digest.hex());
-        let to = PathBuf::from(paths::QUARANTINE).join(name);
+        let to = paths::quarantined(digest, &id);
         self.disk.rename(&paths::blob(digest), &to).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => BlobError::NotFound,
             _ => io("moving a blob to quarantine")(error),

@@ -93,7 +93,7 @@ pub(super) fn bytes(store: &Arc<Store>, digest: &Digest, bytes: &[u8]) -> Result
     }
     let published = |id| Published { size: bytes.len() as u64, store: Arc::clone(store), id };
     // Pushed before and not damaged, as most manifests are: it was durable before it had its name
-    // (B1); only the name may still be on its way to the disk.
+    // (C1); only the name may still be on its way to the disk.
     if read::whole(store, digest, bytes.len() as u64).is_ok_and(|there| there == bytes) {
         store.sync_folder_of(digest)?;
         return Ok(published(None));

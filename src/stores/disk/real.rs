@@ -21,11 +21,6 @@ impl RealDisk {
         Self { root: root.into() }
     }
 
-    /// The data directory, for what opens files by itself (the index engine).
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     fn at(&self, path: &Path) -> PathBuf {
         self.root.join(path)
     }

@@ -58,8 +58,21 @@ impl Keeper {
         }
     }
 
+    /// A snapshot takes at most what the last one took and what was written since. It is not begun
+    /// where that does not fit: the space it used up would fail commits.
+    fn roomy(&self) -> Result<(), TruthError> {
+        let folder = Path::new(paths::SNAPSHOT);
+        let entries = self.disk.list(folder).map_err(TruthError::io("listing", folder))?;
+        let needed = entries.iter().map(|entry| entry.len).max().unwrap_or(0).saturating_add(self.since);
+        let free = self.disk.space().map_err(TruthError::io("asking for the free space of", folder))?.free;
+        if free >= needed {
+            return Ok(());
+        }
+        Err(TruthError::io("no room for a new file in", folder)(std::io::ErrorKind::StorageFull.into()))
+    }
+
     fn snapshot(&mut self, position: Position) {
-        let result = make(self.disk.as_ref(), position, &self.stop);
+        let result = self.roomy().and_then(|()| make(self.disk.as_ref(), position, &self.stop));
         let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(()) => {
@@ -69,8 +82,11 @@ impl Keeper {
             }
             Err(TruthError::Stopped) => {}
             Err(error) => {
-                tracing::warn!(%error, "a metadata snapshot failed; the journal is kept");
-                status.snapshot_error = Some(error.to_string());
+                let cause =
+                    std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                let error = format!("{error}{cause}");
+                tracing::warn!(error, "a metadata snapshot failed; the journal is kept");
+                status.snapshot_error = Some(error);
             }
         }
     }

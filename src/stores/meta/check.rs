@@ -19,7 +19,7 @@ use pierhead_storage_format::snapshot::Sums;
 use super::chain::{self, Segment, walk_segment};
 use super::engine::{Engine, EngineError, guarded, sled_factory};
 use super::error::TruthError;
-use super::index::{Index, each_row};
+use super::index::Index;
 use super::snapshots::{self, TEMPORARY};
 use super::truth::{Truth, changes_of, row_key};
 use crate::stores::disk::Disk;

@@ -36,7 +36,7 @@ pub enum MetaError {
     Closed,
 }
 
-/// Why the store did not open. Nothing was cut or changed (M3).
+/// Why the store did not open. Nothing was cut or changed (T3).
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Journal or snapshot are not what was once durable.

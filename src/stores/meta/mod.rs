@@ -6,12 +6,12 @@
 //! one flush, a *frame* of the journal; a *segment* is a file of frames; a *position* is a sequence
 //! number and the hash of the history up to it.
 //!
-//! - M1: a commit that was answered with success survives `kill -9` and power cut; any other is
+//! - T1: a commit that was answered with success survives `kill -9` and power cut; any other is
 //!   there whole or not at all.
-//! - M2: transactions are serial. Readers never wait for the writer.
-//! - M3: damage is reported, never guessed over and never cut; only bytes that were never
+//! - T2: transactions are serial. Readers never wait for the writer.
+//! - T3: damage is reported, never guessed over and never cut; only bytes that were never
 //!   acknowledged are.
-//! - M4: snapshots are made of snapshots and journal, never of the index.
+//! - T4: snapshots are made of snapshots and journal, never of the index.
 //!
 //! Must not know who the caller is or what a row means. Only `engine/sled.rs` names sled. Reading
 //! order: `writer`, `journal`, `chain`, `truth`, `recovery`. Layout: `storage-format/FORMAT.md`.
@@ -45,15 +45,13 @@ use std::thread::JoinHandle;
 use pierhead_storage_format::keys::TableKey;
 use tokio::sync::{Semaphore, oneshot};
 
-pub use chain::TornTail;
-pub use check::{CheckOptions, Finding, check};
-pub use error::{EngineError, MetaError, OpenError, TruthError};
+pub use check::{CheckOptions, check};
+pub use error::{MetaError, OpenError, TruthError};
 pub use import::{ImportRow, write_store};
 pub use recovery::IndexOutcome;
-pub use snapshots::Receiver;
 pub use status::{Opened, Status};
 pub use truth::read_truth;
-pub use tx::{MAX_CHANGE_SET, Tx};
+pub use tx::Tx;
 
 use crate::seams::Clock;
 use crate::stores::disk::Disk;

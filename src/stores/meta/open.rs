@@ -1,6 +1,7 @@
-//! Opening the store. The order is the proof: everything is read before anything is written; the
-//! index is asked whether it is ahead before a torn tail is given up; the journal goes on in a new
-//! segment, whose header excludes the torn tail, before the first commit.
+//! Opening the store. The order is the proof: journal and snapshot are read before anything is
+//! written; the index is asked whether it is ahead before a torn tail is given up; the journal
+//! goes on in a new segment, which has the last frame again and excludes the torn tail, before the
+//! index is changed and before the first commit.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +15,7 @@ use pierhead_storage_format::paths;
 use tokio::sync::Semaphore;
 
 use super::background::{Keeper, flush_loop};
-use super::chain::Tail;
+use super::chain::{Chain, Tail};
 use super::engine::Factory;
 use super::error::{MetaError, OpenError, TruthError};
 use super::index::Index;
@@ -53,10 +54,10 @@ impl Found {
 /// [`Meta::open`] over any engine.
 pub(super) fn open(options: Options, factory: Factory) -> Result<(Meta, Opened), OpenError> {
     let stop = Arc::new(AtomicBool::new(false));
-    let found = find(&options, &stop)?;
+    let mut found = find(&options, &stop)?;
+    let (end, sealed_bytes) = (found.end(), found.sealed_bytes());
     let segment_bytes = (options.snapshot_after / 4).clamp(SMALLEST_SEGMENT, SEGMENT_BYTES);
     let recovery = recovery(&options, factory, &stop);
-    let (index, outcome) = recovery.bring_up(&found.truth, found.end(), true)?;
     let mut journal = Journal::new(
         Arc::clone(&options.disk),
         segment_bytes,
@@ -64,9 +65,16 @@ pub(super) fn open(options: Options, factory: Factory) -> Result<(Meta, Opened),
         &found.truth.chain,
         found.tail.as_ref(),
     )?;
-    let trouble = start_segment(&mut journal, &options).err();
+    let mut trouble = None;
+    let (index, outcome) = recovery.bring_up(&mut found.truth, end, true, &mut |truth| {
+        match start_segment(&mut journal, &options) {
+            Ok(()) => truth.chain = Chain::open(options.disk.as_ref(), truth.base().sequence)?,
+            Err(error) => trouble = Some(error),
+        }
+        Ok(())
+    })?;
+    let trouble = trouble.filter(|_| !journal.is_ready());
     let opened = report(&found, &outcome, trouble.as_ref());
-    let sealed_bytes = found.sealed_bytes();
     drop(found);
     let parts =
         Parts { journal, index, in_memory: matches!(outcome, IndexOutcome::InMemory { .. }), trouble };

@@ -1,6 +1,6 @@
 //! Bringing the index to the journal's end: as found, by replay, or rebuilt from snapshot and
 //! journal in a new folder, the old one set aside. Used at start and when the engine breaks while
-//! running. Writes nothing but the index (M3).
+//! running. Writes nothing but the index itself (T3).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +43,9 @@ pub enum IndexOutcome {
         why: String,
     },
 }
+
+/// Makes the truth durable and opens it again where that moved it.
+pub(super) type Settle<'a> = dyn FnMut(&mut Truth) -> Result<(), TruthError> + 'a;
 
 /// What bringing up needs.
 pub(super) struct Recovery {
@@ -96,26 +99,37 @@ fn handed(error: EngineError) -> TruthError {
 }
 
 impl Recovery {
-    /// An index at `end`, the end of what is durable in `truth`; one in memory only if `memory`
-    /// and the disk is full.
+    /// An index at `end`, the end of `truth`; one in memory only if `memory` and the disk is full.
+    /// `settle` makes all of `truth` durable: it is called before the index is changed and after
+    /// it was asked whether it is ahead, perhaps more than once. (An index that has applied what
+    /// then is lost in a power cut would be ahead.)
     pub(super) fn bring_up(
         &self,
-        truth: &Truth,
+        truth: &mut Truth,
         end: Position,
         memory: bool,
+        settle: &mut Settle<'_>,
     ) -> Result<(Index, IndexOutcome), OpenError> {
-        match self.bring_up_on_disk(truth, end) {
+        match self.bring_up_on_disk(truth, end, settle) {
             Ok(found) => Ok(found),
-            Err(Unfit::Full(why)) if memory => self.in_memory(truth, end, why),
+            Err(Unfit::Full(why)) if memory => {
+                settle(truth)?;
+                self.in_memory(truth, end, why)
+            }
             Err(Unfit::Full(why)) => Err(OpenError::Index(EngineError::Full(why))),
             Err(Unfit::Rebuild(why)) => Err(OpenError::Index(EngineError::Broken(why))),
             Err(Unfit::Fatal(error)) => Err(error),
         }
     }
 
-    fn bring_up_on_disk(&self, truth: &Truth, end: Position) -> Result<(Index, IndexOutcome), Unfit> {
-        let found = match self.found(truth, end) {
-            Err(Unfit::Full(_)) if (self.on_full)() => self.found(truth, end),
+    fn bring_up_on_disk(
+        &self,
+        truth: &mut Truth,
+        end: Position,
+        settle: &mut Settle<'_>,
+    ) -> Result<(Index, IndexOutcome), Unfit> {
+        let found = match self.found(truth, end, settle) {
+            Err(Unfit::Full(_)) if (self.on_full)() => self.found(truth, end, settle),
             result => result,
         };
         let why = match found {
@@ -126,6 +140,7 @@ impl Recovery {
         if !fresh {
             tracing::warn!(%why, "the metadata index is rebuilt from snapshot and journal");
         }
+        settle(truth)?;
         let (index, outcome) = match self.rebuild(truth, end) {
             Err(Unfit::Full(_)) if (self.on_full)() => self.rebuild(truth, end)?,
             result => result?,
@@ -139,12 +154,19 @@ impl Recovery {
     }
 
     /// The index that is there, checked and brought to `end`.
-    fn found(&self, truth: &Truth, end: Position) -> Result<(Index, IndexOutcome), Unfit> {
+    fn found(
+        &self,
+        truth: &mut Truth,
+        end: Position,
+        settle: &mut Settle<'_>,
+    ) -> Result<(Index, IndexOutcome), Unfit> {
         if !self.exists().map_err(Unfit::Fatal)? {
             return Err(Unfit::Rebuild("there is no index".into()));
         }
         let mut index = self.open_checked()?;
-        let result = catch_up(&mut index, truth, end);
+        let result = not_ahead(&index, end)
+            .and_then(|()| settle(truth).map_err(Unfit::from))
+            .and_then(|()| catch_up(&mut index, truth, end));
         if result.is_err() {
             index.engine.close();
         }
@@ -261,12 +283,15 @@ impl IndexOutcome {
     }
 }
 
+/// An index cannot have applied what the journal does not have.
+fn not_ahead(index: &Index, end: Position) -> Result<(), Unfit> {
+    let (index, journal) = (index.state.position.sequence, end.sequence);
+    if index > journal { Err(Unfit::Fatal(OpenError::LostTail { index, journal })) } else { Ok(()) }
+}
+
 /// Applies what the index has not; its position must lie on the journal's history.
 fn catch_up(index: &mut Index, truth: &Truth, end: Position) -> Result<IndexOutcome, Unfit> {
     let start = index.state.position;
-    if start.sequence > end.sequence {
-        return Err(Unfit::Fatal(OpenError::LostTail { index: start.sequence, journal: end.sequence }));
-    }
     if start == end {
         return Ok(IndexOutcome::AsFound);
     }

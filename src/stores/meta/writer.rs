@@ -277,9 +277,10 @@ impl Writer {
     fn bring_up(&mut self) {
         let truth = Truth::open(self.recovery.disk.as_ref(), &self.recovery.stop);
         let memory = !self.in_memory;
+        let end = self.journal.position(); // durable: nothing to settle
         let result = truth
             .map_err(OpenError::from)
-            .and_then(|truth| self.recovery.bring_up(&truth, self.journal.position(), memory));
+            .and_then(|mut truth| self.recovery.bring_up(&mut truth, end, memory, &mut |_| Ok(())));
         match result {
             Ok((index, outcome)) => {
                 self.in_memory = matches!(outcome, IndexOutcome::InMemory { .. });

@@ -49,7 +49,8 @@ fn manifest(kind: ManifestKind, full: bool) -> ManifestRecord {
     }
 }
 
-fn names() -> Vec<Sample> {
+/// What whole files (segment, snapshot) are made of too: never changed.
+pub fn names() -> Vec<Sample> {
     let counters = RepositoryCounters { tags: 3, manifests: 4, blobs: 5, bytes: 1 << 33, pushed_at: TIME };
     vec![
         sample(None, &OrganisationKey { name: "acme".into() }, &OrganisationRecord { created_at: TIME }),

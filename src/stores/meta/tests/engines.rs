@@ -65,6 +65,57 @@ impl Engine for Brittle {
     }
 }
 
+/// Asks something before each change.
+struct Watched(MemoryEngine, Arc<dyn Fn() + Send + Sync>);
+
+impl Engine for Watched {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.0.get(key)
+    }
+
+    fn page(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        exclusive: bool,
+        limit: usize,
+    ) -> Result<Vec<Pair>, EngineError> {
+        self.0.page(prefix, from, exclusive, limit)
+    }
+
+    fn apply(&self, writes: &[Write]) -> Result<(), EngineError> {
+        (self.1)();
+        self.0.apply(writes)
+    }
+
+    fn flush(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn close(&self) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_frame_is_made_durable_again_before_the_index_has_it() {
+    let mut house = House::memory();
+    let (meta, _) = house.open();
+    put_one(&meta, "a", 1).await.expect("committed");
+    put_one(&meta, "b", 1).await.expect("committed");
+    meta.close();
+    let journal = house.at(paths::JOURNAL);
+    let asked = Arc::new(AtomicU8::new(0));
+    let counter = Arc::clone(&asked);
+    let watch = Arc::new(move || {
+        assert_eq!(files(&journal).len(), 2, "a new segment has the last frame");
+        counter.fetch_add(1, Ordering::SeqCst);
+    });
+    house.factory =
+        Arc::new(move |_, _| Ok(Arc::new(Watched(MemoryEngine::default(), Arc::clone(&watch) as _))));
+    let (meta, _) = house.open();
+    assert_eq!(contents(&meta).len(), 2);
+    assert!(asked.load(Ordering::SeqCst) > 0);
+}
+
 fn brittle() -> (House, Arc<Switch>) {
     let switch = Arc::new(Switch::default());
     let files: Arc<Mutex<BTreeMap<PathBuf, Arc<MemoryEngine>>>> = Arc::default();

@@ -33,6 +33,7 @@ async fn snapshots_are_made_while_writing_and_what_they_cover_goes() {
     for house in [House::sled().small_snapshots(), House::memory().small_snapshots()] {
         let (meta, _) = house.open();
         let rows = write_until(&house, &meta, 5).await;
+        until("two are kept", || house.snapshots().len() == 2); // closing may interrupt the third's removal
         meta.close();
         assert_eq!(house.snapshots().len(), 2);
         assert!(house.segments().len() < 20, "{}", house.segments().len());

@@ -1,0 +1,131 @@
+//! A journal segment and a snapshot, each whole: `golden/journal/v1.bin`, `golden/snapshot/v1.bin`
+//! (before compression), with what they say beside them in `.txt`.
+
+use std::fmt::Write;
+
+use pierhead_storage_format::FormatError;
+use pierhead_storage_format::journal::{
+    Change, FRAME_CHECK, FRAME_HEADER, FrameHeader, Position, SEGMENT_HEADER, SegmentHeader, Tag,
+    each_change, encode_change_set, encode_frame,
+};
+use pierhead_storage_format::keys::Table;
+use pierhead_storage_format::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
+
+use crate::samples::{Sample, names};
+use crate::{BUMP, damaged, golden, read_or_make};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn shown(table: Table, key: &[u8], value: Option<&[u8]>) -> String {
+    let value = value.map_or("removed".to_owned(), |value| format!("record {}", hex(value)));
+    format!("{} key {} {value}", table.name(), hex(key))
+}
+
+fn position() -> Position {
+    Position { sequence: 41, tag: Tag(*b"history up to 41") }
+}
+
+/// Two frames: two change sets, one of which removes a row; then one more.
+fn segment() -> Vec<u8> {
+    let header = SegmentHeader { start: position(), previous: 30, previous_end: 4096 };
+    let rows = names();
+    let set = |row: &Sample| (row.table, row.key.clone(), Some(row.value.clone()));
+    let first: Vec<_> = rows[..2].iter().map(set).collect();
+    let second = vec![(rows[0].table, rows[0].key.clone(), None)];
+    let third: Vec<_> = rows[2..4].iter().map(set).collect();
+    let mut bytes = header.encode().to_vec();
+    let mut sequence = header.first();
+    for sets in [vec![first, second], vec![third]] {
+        let mut body = Vec::new();
+        for set in &sets {
+            let changes: Vec<_> =
+                set.iter().map(|(t, k, v)| Change { table: *t, key: k, value: v.as_deref() }).collect();
+            encode_change_set(&changes, &mut body).expect("samples are small");
+        }
+        let (offset, count) = (bytes.len() as u64, u32::try_from(sets.len()).expect("few"));
+        bytes.extend(encode_frame(&header.key(), offset, offset, sequence, count, &body).expect("small"));
+        sequence += u64::from(count);
+    }
+    bytes
+}
+
+/// What a segment says, every check made.
+fn read_segment(bytes: &[u8]) -> Result<String, FormatError> {
+    let header = SegmentHeader::decode(bytes)?;
+    let mut text = format!("segment {:020}, continues {}\n", header.first(), show(header.start));
+    let _ = writeln!(text, "before it {:020}, which ends at {}", header.previous, header.previous_end);
+    let (key, mut at, mut position) = (header.key(), SEGMENT_HEADER, header.start);
+    while at < bytes.len() {
+        let frame = FrameHeader::decode(&key, at as u64, &bytes[at..])?;
+        let body = frame.check(&key, at as u64, &bytes[at + FRAME_HEADER..])?;
+        let FrameHeader { body_len, first, count, durable } = frame;
+        let _ = writeln!(text, "frame at {at}: {count} from {first}, durable to {durable}, body {body_len}");
+        each_change(body, count, &mut |set, change| {
+            let change = shown(change.table, change.key, change.value);
+            let _ = writeln!(text, "  {}: {change}", first + u64::from(set));
+        })?;
+        position = position.after(count, body).ok_or(FormatError::Record)?;
+        at += FRAME_HEADER + body.len() + FRAME_CHECK;
+    }
+    let _ = writeln!(text, "ends at {at}, {}", show(position));
+    Ok(text)
+}
+
+fn show(position: Position) -> String {
+    format!("sequence {} tag {}", position.sequence, hex(&position.tag.0))
+}
+
+fn snapshot() -> Vec<u8> {
+    let mut rows = names();
+    rows.sort_by(|a, b| (a.table, &a.key).cmp(&(b.table, &b.key)));
+    let mut bytes = Vec::new();
+    let mut writer = SnapshotWriter::new(position(), &mut bytes);
+    for row in rows {
+        writer.row(row.table, &row.key, &row.value, &mut bytes).expect("samples are small");
+    }
+    writer.finish(&mut bytes);
+    bytes
+}
+
+fn read_snapshot(bytes: &[u8]) -> Result<String, SnapshotError> {
+    let mut reader = SnapshotReader::new(bytes)?;
+    let mut text = format!("snapshot at {}\n", show(reader.position()));
+    while let Some(row) = reader.next_row()? {
+        let _ = writeln!(text, "{}", shown(row.table, &row.key, Some(&row.value)));
+    }
+    let _ = writeln!(text, "{} rows", reader.sums().total());
+    Ok(text)
+}
+
+#[test]
+fn the_golden_segment_is_read_and_written_again_byte_for_byte() {
+    let path = golden("journal/v1.bin");
+    let bytes = read_or_make(&path, segment);
+    let text = read_segment(&bytes).expect(BUMP);
+    let beside = read_or_make(&path.with_extension("txt"), || text.clone().into_bytes());
+    assert_eq!((bytes, text.as_bytes()), (segment(), beside.as_slice()), "{BUMP}");
+}
+
+#[test]
+fn the_golden_snapshot_is_read_and_written_again_byte_for_byte() {
+    let path = golden("snapshot/v1.bin");
+    let bytes = read_or_make(&path, snapshot);
+    let text = read_snapshot(&bytes).expect(BUMP);
+    let beside = read_or_make(&path.with_extension("txt"), || text.clone().into_bytes());
+    assert_eq!((bytes, text.as_bytes()), (snapshot(), beside.as_slice()), "{BUMP}");
+}
+
+#[test]
+fn a_truncated_or_bit_flipped_segment_or_snapshot_is_an_error() {
+    let bytes = read_or_make(&golden("journal/v1.bin"), segment);
+    for copy in damaged(&bytes).step_by(3) {
+        // A cut between two frames leaves a shorter journal: only the next segment's header tells.
+        let shorter = copy.len() < bytes.len() && read_segment(&copy).is_ok();
+        assert!(shorter || read_segment(&copy).is_err());
+    }
+    for copy in damaged(&read_or_make(&golden("snapshot/v1.bin"), snapshot)).step_by(3) {
+        assert!(read_snapshot(&copy).is_err());
+    }
+}
