@@ -1,0 +1,192 @@
+//! A full disk, on a small tmpfs and on a small ext4: uploads end in a clear error, pulls, HEADs
+//! and lists go on, deletes work, memory stays bounded; when space returns everything works again
+//! without a restart, and nothing acknowledged is lost.
+//!
+//! CI size and full size are the same: about 6 s. Needs root, ext4 and loop devices.
+//! `cargo test --test full_disk -- --nocapture`
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking and say why"
+)]
+
+mod endurance;
+mod support;
+
+use endurance::filesystem::Filesystem;
+use endurance::{Daemon, Habits, Launch, Load, sizes, verdict};
+use std::fs;
+use std::time::Duration;
+use support::clients::require_as_root;
+use support::http::with_query;
+use support::wait::until;
+use support::{Image, Repository, Response, Rng, sha256};
+
+const CHUNK: usize = 1 << 20;
+
+/// Kilobytes: a server that kept a refused upload in memory would pass this.
+const MEMORY: u64 = 350 << 10;
+
+#[test]
+fn a_full_tmpfs_refuses_uploads_and_nothing_else() {
+    if require_as_root(&["mount", "umount"]) {
+        fill_and_recover(Filesystem::tmpfs(72));
+    }
+}
+
+#[test]
+fn a_full_ext4_refuses_uploads_and_nothing_else() {
+    if require_as_root(&["mkfs.ext4", "mount", "umount"]) {
+        fill_and_recover(Filesystem::ext4(80));
+    }
+}
+
+fn fill_and_recover(filesystem: Filesystem) {
+    let data = filesystem.data();
+    let launch = Launch::on(&data)
+        .set("STORAGE_BALLAST", "4MiB")
+        .set("STORAGE_RESERVE", "10MiB")
+        .set("STORAGE_INDEX_CACHE", "8MiB");
+    let server = launch.start();
+    let mut load = Load::new(2, sizes::seed(), Habits::usual());
+    load.script(server.http(), 60);
+    let repository = server_repository(&server);
+    let images = some_images(&repository, 12);
+    // Someone else's file, which goes later: so space returns.
+    let foreign = filesystem.root().join("foreign");
+    fs::write(&foreign, vec![1; 16 << 20]).expect("space for it");
+
+    let mut rng = Rng::named("full disk");
+    fill_by_uploads(&repository, &mut rng);
+    everything_else_goes_on(&server, &repository, &images, 0);
+    uploads_are_refused(&repository, &mut rng, filesystem.free());
+    // Changes at random: what the full disk refuses has not happened.
+    load.script(server.http(), 60);
+
+    // The reserve gone as well, and the ballast still there: deletes go on.
+    let filler = filesystem.fill(0);
+    everything_else_goes_on(&server, &repository, &images, 3);
+    load.script(server.http(), 20);
+    // The ballast gone as well: whatever cannot be done is said, and pulls go on.
+    filesystem.fill(0);
+    load.script(server.http(), 20);
+    pulls_go_on(&repository, &images[6..]);
+    uploads_are_refused(&repository, &mut rng, 8 << 20);
+    let (_, most) = server.memory();
+    assert!(most < MEMORY, "{most} kB of memory were in use");
+
+    fs::remove_file(filler).expect("the filler goes");
+    fs::remove_file(foreign).expect("the foreign file goes");
+    everything_works_again(&server, &repository, &images, &mut rng);
+    load.script(server.http(), 60);
+    finish(server, &launch, &mut load);
+}
+
+fn server_repository(server: &Daemon) -> Repository {
+    Repository::named(server.http(), "full/disk")
+}
+
+fn some_images(repository: &Repository, count: usize) -> Vec<Image> {
+    let mut rng = Rng::named("images of the full disk");
+    let push = |number: usize| {
+        let image = Image::random(&mut rng, support::Kind::Oci, &[3000, 70_000]);
+        repository.push(&format!("v{number}"), &image);
+        repository.push_blob(format!("loose {number}").as_bytes());
+        image
+    };
+    (0..count).map(push).collect()
+}
+
+/// Ends at the first refusal, which must be in the protocol's words.
+fn fill_by_uploads(repository: &Repository, rng: &mut Rng) {
+    for _ in 0..200 {
+        let bytes = rng.bytes(CHUNK);
+        let target = format!("blobs/uploads/?digest={}", sha256(&bytes));
+        let response = repository.request("POST", &target).body(bytes).send();
+        if response.status != 201 {
+            return refused(response);
+        }
+    }
+    panic!("200 MiB went into a filesystem of less than 100");
+}
+
+fn refused(response: Response) {
+    assert_eq!(response.status, 507, "a full disk is 507 Insufficient Storage: {response}");
+    assert_eq!(response.error_code(), "UNAVAILABLE", "{response}");
+}
+
+/// In every way, and with more bytes than there is space (`free`).
+fn uploads_are_refused(repository: &Repository, rng: &mut Rng, free: u64) {
+    let bytes = rng.bytes(CHUNK);
+    refused(
+        repository.request("POST", &format!("blobs/uploads/?digest={}", sha256(&bytes))).body(bytes).send(),
+    );
+    let session = repository.request("POST", "blobs/uploads/").send();
+    if session.status == 202 {
+        // Whether at the beginning or in the middle: it ends in the error.
+        let large = rng.bytes(usize::try_from(free).expect("a small filesystem") + 4 * CHUNK);
+        let target = with_query(&session.location(), &format!("digest={}", sha256(&large)));
+        refused(repository.http.put(&target).body(large).send());
+        repository.http.delete(&session.location()).send().expect_one(&[204, 404]);
+    } else {
+        refused(session);
+    }
+    let manifest = Image::small(rng);
+    let response = repository.put_manifest("new", manifest.media_type, &manifest.manifest);
+    assert!(response.status == 507 || response.status == 400, "a manifest on a full disk: {response}");
+}
+
+fn pulls_go_on(repository: &Repository, images: &[Image]) {
+    for image in images {
+        repository.pull_and_compare(&image.digest(), image);
+        repository.head(&format!("manifests/{}", image.digest())).expect(200);
+        repository.head(&format!("blobs/{}", sha256(&image.layers[1]))).expect(200);
+    }
+}
+
+/// Pulls of all images from `first` on, lists, and the removal of some of image `first`'s things.
+fn everything_else_goes_on(server: &Daemon, repository: &Repository, images: &[Image], first: usize) {
+    pulls_go_on(repository, &images[first + 3..]);
+    server.http().get("/v2/_catalog").send().expect(200);
+    assert!(repository.tags().contains(&format!("v{}", first + 3)));
+    repository.delete(&format!("manifests/v{first}")).expect(202);
+    repository.get(&format!("manifests/v{first}")).expect(404);
+    repository.delete(&format!("manifests/{}", images[first + 1].digest())).expect(202);
+    repository.get(&format!("manifests/v{}", first + 1)).expect(404);
+    let loose = sha256(format!("loose {first}").as_bytes());
+    repository.delete(&format!("blobs/{loose}")).expect(202);
+    repository.head(&format!("blobs/{loose}")).expect(404);
+}
+
+fn everything_works_again(server: &Daemon, repository: &Repository, images: &[Image], rng: &mut Rng) {
+    // Free space is looked at from time to time, not at each request.
+    let content = rng.bytes(CHUNK);
+    let target = format!("blobs/uploads/?digest={}", sha256(&content));
+    until("uploads work again", Duration::from_secs(30), || {
+        let response = repository.request("POST", &target).body(content.clone()).send();
+        if response.status == 201 { Some(()) } else { refused_or_busy(response) }
+    });
+    let image = Image::random(rng, support::Kind::Docker, &[100, 2 * CHUNK]);
+    repository.push("again", &image);
+    repository.pull_and_compare("again", &image);
+    everything_else_goes_on(server, repository, images, 6);
+}
+
+fn refused_or_busy<T>(response: Response) -> Option<T> {
+    assert!([503, 507].contains(&response.status), "{response}");
+    None
+}
+
+fn finish(server: Daemon, launch: &Launch, load: &mut Load) {
+    let log = server.stop();
+    assert!(!log.contains("panicked at"), "{log}");
+    verdict::sound(&launch.data);
+    let server = launch.start();
+    // Blobs of this file's own are on the disk as well: files are not compared.
+    verdict::kept(server.http(), None, &mut load.writers, &load.common);
+    let repository = server_repository(&server);
+    assert!(repository.tags().contains(&"again".to_owned()), "pushed after space returned");
+    server.stop();
+}
