@@ -1,6 +1,7 @@
 //! The power is cut under load: the data directory is on an ext4 of its own, and the ioctl
 //! FS_IOC_SHUTDOWN ("no log flush") drops all that was not flushed. Then unmount, mount (ext4
-//! replays its journal), `fsck`, start, and the ledger is compared.
+//! replays its journal), `fsck`, start, and the ledger is compared. Answers that arrive after the call
+//! to cut are not counted as acknowledgements (`calls::power_is_going` says why).
 //!
 //! CI size: 8 rounds, about 10 s. Full size: 300 rounds, about 6 min:
 //! `PIERHEAD_FULL=1 cargo test --test crash_power -- --nocapture`
@@ -17,6 +18,7 @@
 mod endurance;
 mod support;
 
+use endurance::calls::power_is_going;
 use endurance::daemon::peer;
 use endurance::filesystem::{Filesystem, Switch};
 use endurance::{Habits, Launch, Load, sizes, verdict};
@@ -94,9 +96,11 @@ fn one_store(seed: u64, rounds: usize, rng: &mut Rng) -> u64 {
         let power = Switch::of(&filesystem.root());
         let changes = 10 + rng.below(200) as u64;
         let log = load.round(server.http(), changes, move || {
+            power_is_going(true);
             power.cut();
             server.kill()
         });
+        power_is_going(false);
         assert!(!log.contains("panicked at"), "round {round}: the server panicked\n{log}");
         filesystem.unmount();
         filesystem.mount();

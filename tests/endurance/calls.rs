@@ -5,6 +5,19 @@ use crate::support::http::{Request, with_query};
 use crate::support::images::sha256;
 use crate::support::{Http, Response, Rng};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the power is being cut.
+static DARK: AtomicBool = AtomicBool::new(false);
+
+/// Said just before the power is cut, and taken back before the next round. No answer that arrives in
+/// between counts: with real power there would be none. Here the process lives on for a moment, and
+/// the kernel lies to it: on an ext4 shut down without a log flush an `fdatasync` can find its
+/// transaction neither running nor committing any more, and return success for what is lost
+/// (seen: 32 such successes in 80 cuts of six writers, every one after the call to cut).
+pub fn power_is_going(dark: bool) {
+    DARK.store(dark, Ordering::SeqCst);
+}
 
 /// What became of a change.
 #[derive(Debug)]
@@ -160,6 +173,9 @@ fn last(request: Request, wanted: &[u16]) -> Outcome {
 }
 
 fn outcome(response: Response, wanted: &[u16]) -> Outcome {
+    if DARK.load(Ordering::SeqCst) {
+        return Outcome::Unanswered(io::Error::other("the power was gone when this answer came"));
+    }
     match response.status {
         status if wanted.contains(&status) => Outcome::Acknowledged,
         400..500 => Outcome::Refused(response.to_string()),
