@@ -9,6 +9,15 @@ use crate::stores::blobs::Upload;
 /// shows before the transfer.
 const ALLOCATED: u64 = 8 << 20;
 
+/// A request that is dropped leaves nothing of an upload in memory.
+struct Receiving<'a>(&'a mut Upload);
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        self.0.rest();
+    }
+}
+
 impl Uploads {
     /// Appends `body` to a session's upload; returns where it ends then.
     pub(super) async fn transfer(
@@ -49,8 +58,9 @@ impl Uploads {
                 return Err(self.shelves.failed(error).await);
             }
         }
-        let streamed = self.stream(upload, start, chunk, body).await;
-        let settled = match upload.settle().await {
+        let upload = Receiving(upload);
+        let streamed = self.stream(upload.0, start, chunk, body).await;
+        let settled = match upload.0.settle().await {
             Ok(offset) => Ok(offset),
             Err(error) => Err(self.shelves.failed(error).await),
         };
