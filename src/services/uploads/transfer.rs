@@ -4,6 +4,15 @@ use super::{Chunk, Source, Uploads};
 use crate::services::error::Error;
 use crate::stores::blobs::Upload;
 
+/// A request that is dropped leaves nothing of an upload in memory.
+struct Receiving<'a>(&'a mut Upload);
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        self.0.rest();
+    }
+}
+
 impl Uploads {
     /// Appends `body` to a session's upload; returns where it ends then. Nothing is taken from the disk
     /// for a length that is only declared: a client that breaks off would keep it.
@@ -36,8 +45,9 @@ impl Uploads {
             self.within_limit(start.saturating_add(length))?;
             self.shelves.reserve.admits(length).map_err(|_| Error::NoSpace)?;
         }
-        let streamed = self.stream(upload, start, chunk, body).await;
-        let settled = match upload.settle().await {
+        let upload = Receiving(upload);
+        let streamed = self.stream(upload.0, start, chunk, body).await;
+        let settled = match upload.0.settle().await {
             Ok(offset) => Ok(offset),
             Err(error) => Err(self.shelves.failed(error).await),
         };

@@ -6,8 +6,8 @@
 //!     `quarantine/`. Readers that hold it open (or mapped) keep what they had.
 //! C3: an upload's offset counts bytes the file really has; after a failed write it goes back to the
 //!     last byte known written, and the file is cut there.
-//! C4: memory per upload is at most `pipe::BLOCKS` MiB, and an upload at rest holds neither a thread
-//!     nor a buffer.
+//! C4: memory per upload is at most `pipe::BLOCKS` MiB, and less while many are under way; an upload
+//!     at rest holds neither a thread nor a buffer.
 //!
 //! Steps of a publish, what each leaves when it is the last, and what start-up does with that, are
 //! in `publish`. Uploads do not outlive the process: `open` lists those of the run before as

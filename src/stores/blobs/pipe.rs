@@ -1,15 +1,16 @@
 //! How an upload's bytes get to the disk while more are received: the caller copies frames into a
 //! block, a writer writes blocks, a hasher hashes what was written. Each of the two is a job on a
-//! blocking thread that runs until it finds nothing to do, so an upload at rest pins no thread; and a
-//! writer takes the block being filled when no full one waits, so no accepted byte stays in memory
-//! though its request has gone. While the disk is busy, frames gather into blocks of 1 MiB.
+//! blocking thread that runs until it finds nothing to do, so an upload at rest pins no thread.
+//!
+//! Blocks end at multiples of 1 MiB of the file. A whole one is written past the page cache (the
+//! cache would cost as much CPU as hashing), any other through it: the end of a request's bytes, and
+//! what follows up to the next multiple. So an upload below 1 MiB is one buffered write, and one that
+//! goes on at an odd offset needs nothing read again. A block that is not full is written when the
+//! request ends, finished or dropped ([`Pipe::flush`]): no byte stays in memory after that.
 //!
 //! Written before hashed: when a write fails, the hash stands at the last byte known written, and the
 //! upload goes on from there. Whoever takes the file out of its slot ends the upload and owns its
 //! folder. Locks in the order file or hash, then state; none is held across an await.
-//!
-//! Writing past the page cache has its place in `write_blocks` (blocks are aligned; the last one of
-//! a request would wait for `settle`).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,11 +23,13 @@ use tokio::task::spawn_blocking;
 use super::error::{BlobError, io};
 use super::hash::Hasher;
 use super::lock;
-use super::pool::{Block, Pool};
+use super::pool::{BLOCK, Block, Pool};
 use crate::stores::disk::DiskFile;
 
-/// Blocks an upload may hold at once: filling, writing, hashing, and two that wait.
-pub(super) const BLOCKS: usize = 5;
+/// Blocks an upload may hold at once.
+pub(super) const BLOCKS: usize = 7;
+/// Blocks an upload may hold whatever the others do: filling, writing, hashing.
+const OWN_BLOCKS: usize = 3;
 /// Up to this length a block is hashed by the writer: waking another thread costs as much.
 const HASHED_IN_PLACE: usize = 64 << 10;
 
@@ -57,6 +60,8 @@ struct State {
     blocks: usize,
     writing: bool,
     hashing: bool,
+    /// The block being filled is to be written too.
+    flushing: bool,
     /// Disk space was asked for ahead of the bytes.
     allocated: bool,
     /// A failed write nobody has been told of.
@@ -95,13 +100,14 @@ impl Pipe {
     fn take_some(self: &Arc<Self>, bytes: &mut Bytes) -> Result<(), BlobError> {
         let mut state = lock(&self.state);
         state.check()?;
-        while !bytes.is_empty() && (state.filling.is_some() || state.blocks < BLOCKS) {
+        while !bytes.is_empty() {
             let mut block = match state.filling.take() {
                 Some(block) => block,
-                None => {
+                None if state.blocks < OWN_BLOCKS || (state.blocks < BLOCKS && self.pool.is_plenty()) => {
                     state.blocks += 1;
-                    self.pool.block()
+                    self.pool.block_of(BLOCK - beyond_block(state.accepted))
                 }
+                None => break,
             };
             state.accepted += block.take_from(bytes) as u64;
             if block.is_full() {
@@ -110,16 +116,28 @@ impl Pipe {
                 state.filling = Some(block);
             }
         }
-        if !state.writing && (state.filling.is_some() || !state.to_write.is_empty()) {
+        self.start_writer(&mut state);
+        Ok(())
+    }
+
+    fn start_writer(self: &Arc<Self>, state: &mut State) {
+        if !state.writing && (!state.to_write.is_empty() || (state.flushing && state.filling.is_some())) {
             state.writing = true;
             let pipe = Arc::clone(self);
             spawn_blocking(move || pipe.write_blocks());
         }
-        Ok(())
+    }
+
+    /// Has all that was accepted written, without waiting for it.
+    pub(super) fn flush(self: &Arc<Self>) {
+        let mut state = lock(&self.state);
+        state.flushing = state.filling.is_some();
+        self.start_writer(&mut state);
     }
 
     /// Waits until everything accepted is written and hashed, or has failed.
-    pub(super) async fn settle(&self) -> Result<u64, BlobError> {
+    pub(super) async fn settle(self: &Arc<Self>) -> Result<u64, BlobError> {
+        self.flush();
         loop {
             let moved = self.moved.notified();
             {
@@ -138,7 +156,12 @@ impl Pipe {
         let mut slot = lock(&self.file);
         let Some(file) = slot.as_mut() else { return self.end() };
         while let Some((block, at)) = self.next_to_write() {
-            match file.write_at(block.as_ref(), at) {
+            let written = if block.as_ref().len() == BLOCK && beyond_block(at) == 0 {
+                file.write_direct(block.as_ref(), at)
+            } else {
+                file.write_at(block.as_ref(), at)
+            };
+            match written {
                 Ok(()) => self.pass_to_hasher(block),
                 Err(error) => {
                     // Best effort: publishing and the next write cut or cover what is left over.
@@ -152,7 +175,10 @@ impl Pipe {
 
     fn next_to_write(&self) -> Option<(Block, u64)> {
         let mut state = lock(&self.state);
-        let next = state.to_write.pop_front().or_else(|| state.filling.take());
+        let mut next = state.to_write.pop_front();
+        if next.is_none() && std::mem::take(&mut state.flushing) {
+            next = state.filling.take();
+        }
         state.writing = next.is_some();
         next.map(|block| (block, state.written))
     }
@@ -203,6 +229,7 @@ impl Pipe {
         let dropped = 1 + state.to_write.len() + usize::from(state.filling.is_some());
         state.to_write.clear();
         state.filling = None;
+        state.flushing = false;
         state.blocks -= dropped;
         state.accepted = at;
         state.writing = false;
@@ -260,6 +287,12 @@ impl Pipe {
     pub(super) fn ended(&self) -> bool {
         lock(&self.state).ended
     }
+}
+
+/// Bytes from the last multiple of a block up to `offset`.
+#[expect(clippy::cast_possible_truncation, reason = "less than a block")]
+fn beyond_block(offset: u64) -> usize {
+    (offset % BLOCK as u64) as usize
 }
 
 impl State {

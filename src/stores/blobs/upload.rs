@@ -53,11 +53,17 @@ impl Upload {
         blocking(move || pipe.allocate(len)).await
     }
 
-    /// Adds `bytes`: returns when they are accepted, waiting while 5 MiB are on their way to the disk.
+    /// Adds `bytes`: returns when they are accepted, waiting while a few MiB are on their way to the disk.
     /// An error is of an earlier write: none of `bytes` was taken after it, and the upload goes on at
     /// [`offset`](Self::offset) when the cause is gone.
     pub async fn append(&mut self, bytes: Bytes) -> Result<(), BlobError> {
         self.pipe.accept(bytes).await
+    }
+
+    /// Begins to write what is still gathered in memory, without waiting: what a request that ends
+    /// early leaves with.
+    pub fn rest(&self) {
+        self.pipe.flush();
     }
 
     /// Waits until all that was appended is hashed and written (not yet durable); returns the offset.

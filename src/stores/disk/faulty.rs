@@ -134,6 +134,14 @@ impl DiskFile for FaultyFile {
         self.real.write_at(bytes, offset)
     }
 
+    fn write_direct(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if let Err(error) = self.faults.step() {
+            self.real.write_direct(&bytes[..bytes.len() / 2], offset)?;
+            return Err(error);
+        }
+        self.real.write_direct(bytes, offset)
+    }
+
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         self.real.read_at(bytes, offset)
     }

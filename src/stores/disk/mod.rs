@@ -65,6 +65,9 @@ pub trait Disk: Send + Sync + 'static {
 pub trait DiskFile: Send {
     /// Writes all of `bytes` at `offset`.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// As `write_at`, past the page cache where the filesystem can do that. Address, length and
+    /// offset are multiples of 4096.
+    fn write_direct(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Reads up to `bytes.len()` at `offset`; 0 at the end.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Bytes in the file.

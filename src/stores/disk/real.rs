@@ -1,11 +1,12 @@
 //! The data directory of the host.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::{Disk, DiskFile, Entry, Space};
 
@@ -37,12 +38,12 @@ fn none_if_missing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.at(path))?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(RealFile::new(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).open(self.at(path))?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(RealFile::new(file)))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<File> {
@@ -93,16 +94,73 @@ impl Disk for RealDisk {
     }
 }
 
-struct RealFile(File);
+/// One descriptor serves both ways of writing: the flag is turned when the way changes, which an
+/// upload does once or twice.
+struct RealFile {
+    file: File,
+    direct: Cell<Direct>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direct {
+    Off,
+    On,
+    /// The filesystem cannot (tmpfs, some overlays).
+    Refused,
+}
+
+impl RealFile {
+    fn new(file: File) -> Self {
+        Self { file, direct: Cell::new(Direct::Off) }
+    }
+
+    fn turn(&self, on: bool) -> io::Result<()> {
+        let flags = fcntl_getfl(&self.file)?;
+        fcntl_setfl(&self.file, if on { flags | OFlags::DIRECT } else { flags - OFlags::DIRECT })?;
+        self.direct.set(if on { Direct::On } else { Direct::Off });
+        Ok(())
+    }
+
+    /// Makes reads and writes of any address and length possible.
+    fn turn_off(&self) -> io::Result<()> {
+        if self.direct.get() == Direct::On { self.turn(false) } else { Ok(()) }
+    }
+
+    fn refused(error: &io::Error) -> bool {
+        error.raw_os_error().is_some_and(|code| {
+            [rustix::io::Errno::INVAL, rustix::io::Errno::OPNOTSUPP]
+                .iter()
+                .any(|errno| errno.raw_os_error() == code)
+        })
+    }
+}
 
 impl DiskFile for RealFile {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.turn_off()?;
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn write_direct(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let turned = match self.direct.get() {
+            Direct::Refused => return self.file.write_all_at(bytes, offset),
+            Direct::On => Ok(()),
+            Direct::Off => self.turn(true),
+        };
+        match turned.and_then(|()| self.file.write_all_at(bytes, offset)) {
+            Err(error) if Self::refused(&error) => {
+                self.turn_off()?;
+                self.direct.set(Direct::Refused);
+                self.file.write_all_at(bytes, offset)
+            }
+            result => result,
+        }
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.turn_off()?;
         loop {
-            match self.0.read_at(bytes, offset) {
+            match self.file.read_at(bytes, offset) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return result,
             }
@@ -110,21 +168,52 @@ impl DiskFile for RealFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn allocate(&mut self, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, 0, len) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, len) {
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             result => Ok(result?),
         }
     }
 
     fn sync_data(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(align(4096))]
+    struct Page([u8; 8192]);
+
+    #[test]
+    fn both_ways_of_writing_and_reads_of_any_length_mix_in_one_file() {
+        // The second is a tmpfs on most hosts: the way past the cache may not be there.
+        for folder in [Some(std::env::temp_dir()), Some("/dev/shm".into()).filter(|f: &PathBuf| f.is_dir())]
+            .into_iter()
+            .flatten()
+        {
+            let folder = tempfile::tempdir_in(folder).expect("a scratch folder");
+            let mut file = RealDisk::new(folder.path()).create(Path::new("f")).expect("makes a file");
+            let page = Page([7; 8192]);
+            let mut read = vec![0; 100];
+            for at in [0u64, 16384] {
+                file.write_direct(&page.0, at).expect("writes directly");
+                file.write_at(b"odd", at + 8192).expect("writes an odd end");
+                file.write_direct(&page.0, at).expect("writes directly again");
+                assert_eq!(file.read_at(&mut read, at + 8100).expect("reads"), 95);
+                assert_eq!((&read[..92], &read[92..95]), (&[7; 92][..], &b"odd"[..]));
+                file.sync_data().expect("syncs");
+            }
+            assert_eq!(file.len().expect("a length"), 16384 + 8195);
+        }
     }
 }

@@ -95,6 +95,59 @@ async fn a_dropped_append_keeps_a_true_offset_and_the_upload_goes_on_there() {
     upload.publish(&sha256(&bytes)).await.expect("publishes").settled().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_end_anywhere_make_one_whole_blob_and_each_leaves_its_bytes_in_the_file() {
+    let store = Scratch::new();
+    let cases: [(&str, &[usize]); 5] = [
+        ("a byte, then blocks", &[1, 3 * BLOCK, 5]),
+        ("pages and odd ends", &[4096, 4095, 1, BLOCK - 8192, 2 * BLOCK, 77]),
+        ("up to a block, then on", &[BLOCK - 1, 1, BLOCK, BLOCK + 1, BLOCK - 1]),
+        ("equal odd chunks", &[1_300_001; 6]),
+        ("aligned chunks", &[5 * BLOCK; 3]),
+    ];
+    for (name, lengths) in cases {
+        let bytes = noise(20, lengths.iter().sum());
+        let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+        let path = store.root().join(paths::upload_data(upload.id()));
+        let mut at = 0;
+        for len in lengths {
+            upload.append(bytes.slice(at..at + len)).await.expect("appends");
+            at += len;
+            assert_eq!(upload.settle().await.expect("settles"), at as u64, "{name}");
+            assert!(std::fs::read(&path).expect("the file") == bytes[..at], "{name}: {at}");
+        }
+        let digest = sha256(&bytes);
+        upload.publish(&digest).await.expect("publishes").settled().await;
+        assert!(pull(&store.blobs, &digest, at as u64, Reading::Mapped).await == bytes, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_request_gathered_is_written_when_it_leaves() {
+    let store = Scratch::new();
+    let bytes = noise(21, 2 * BLOCK + 1000);
+    let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+    upload.append(bytes.clone()).await.expect("appends");
+    let path = store.root().join(paths::upload_data(upload.id()));
+    upload.rest();
+    until("all is in the file", || std::fs::read(&path).expect("the file") == bytes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_uploads_at_once_share_the_memory_and_all_arrive() {
+    let store = Scratch::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    for seed in 100..130 {
+        let blobs = store.blobs.clone();
+        tasks.spawn(async move {
+            let bytes = noise(seed, 8 * BLOCK + 3);
+            let digest = push(&blobs, &bytes, 400 << 10).await;
+            assert!(pull(&blobs, &digest, bytes.len() as u64, Reading::Buffered).await == bytes);
+        });
+    }
+    tasks.join_all().await;
+}
+
 #[test]
 fn an_upload_at_rest_pins_no_thread() {
     let runtime =
