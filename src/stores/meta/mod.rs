@@ -48,6 +48,7 @@ use tokio::sync::{Semaphore, oneshot};
 pub use check::{CheckOptions, check};
 pub use error::{MetaError, OpenError, TruthError};
 pub use import::{ImportRow, write_store};
+pub use open::is_absent;
 pub use recovery::IndexOutcome;
 pub use status::{Opened, Status};
 pub use truth::read_truth;

@@ -1,8 +1,10 @@
 //! Opening the store. The order is the proof: journal and snapshot are read before anything is
 //! written; the index is asked whether it is ahead before a torn tail is given up; the journal
 //! goes on in a new segment, which has the last frame again and excludes the torn tail, before the
-//! index is changed and before the first commit.
+//! index is changed and before the first commit. If that segment cannot be made, the index on the
+//! disk is not changed.
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
@@ -25,16 +27,31 @@ use super::shared::{Shared, View};
 use super::snapshots;
 use super::status::{Opened, Status};
 use super::truth::Truth;
-use super::writer::{Message, Writer, is_full, refusal};
+use super::writer::{Message, Writer, refusal};
 use super::{Inner, Meta, Options, Threads};
+use crate::stores::disk::{Disk, is_full};
 
 /// Commits that wait for the writer; more wait in their callers.
 const QUEUE: usize = 4096;
 const SEGMENT_BYTES: u64 = 16 << 20;
 const SMALLEST_SEGMENT: u64 = 16 << 10;
 
+/// Whether there is no metadata: no journal segment and no snapshot. (An index alone is none: it
+/// is rebuilt from them.) A data directory that has blobs nevertheless has lost its metadata; ask
+/// before the store is opened, which makes it.
+pub fn is_absent(disk: &dyn Disk) -> io::Result<bool> {
+    for (folder, suffix) in [(paths::JOURNAL, ".log"), (paths::SNAPSHOT, ".zst")] {
+        let entries = disk.list(Path::new(folder))?;
+        if entries.iter().any(|entry| paths::parse_numbered(&entry.name, suffix).is_some()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// What was found on the disk.
 struct Found {
+    fresh: bool,
     truth: Truth,
     tail: Option<Tail>,
     leftovers: u64,
@@ -71,18 +88,20 @@ pub(super) fn open(options: Options, factory: Factory) -> Result<(Meta, Opened),
             Ok(()) => truth.chain = Chain::open(options.disk.as_ref(), truth.base().sequence)?,
             Err(error) => trouble = Some(error),
         }
-        Ok(())
+        Ok(journal.is_durable())
     })?;
     let trouble = trouble.filter(|_| !journal.is_ready());
     let opened = report(&found, &outcome, trouble.as_ref());
     drop(found);
-    let parts =
-        Parts { journal, index, in_memory: matches!(outcome, IndexOutcome::InMemory { .. }), trouble };
+    let in_memory = matches!(outcome, IndexOutcome::InMemory { .. });
+    let trouble = trouble.or_else(|| in_memory.then_some(MetaError::NoSpace));
+    let parts = Parts { journal, index, in_memory, trouble };
     let meta = start(options, recovery, parts, sealed_bytes, &opened)?;
     Ok((meta, opened))
 }
 
 fn find(options: &Options, stop: &AtomicBool) -> Result<Found, OpenError> {
+    let fresh = is_absent(options.disk.as_ref()).map_err(TruthError::io("listing", Path::new("meta")))?;
     for folder in [paths::JOURNAL, paths::SNAPSHOT, paths::INDEX].map(Path::new) {
         match options.disk.create_dir(folder) {
             Err(error) if is_full(&error) && (options.on_full)() => options.disk.create_dir(folder),
@@ -96,7 +115,7 @@ fn find(options: &Options, stop: &AtomicBool) -> Result<Found, OpenError> {
     });
     let truth = Truth::open(options.disk.as_ref(), stop)?;
     let tail = truth.frames(&mut |_, _, _| Ok(()))?;
-    Ok(Found { truth, tail, leftovers })
+    Ok(Found { fresh, truth, tail, leftovers })
 }
 
 fn recovery(options: &Options, factory: Factory, stop: &Arc<AtomicBool>) -> Recovery {
@@ -131,7 +150,7 @@ fn report(found: &Found, outcome: &IndexOutcome, trouble: Option<&MetaError>) ->
         tracing::error!(%damage, "a damaged metadata snapshot; an older one and the journal stand in");
     }
     Opened {
-        fresh: found.tail.is_none(),
+        fresh: found.fresh,
         sequence: found.end().sequence,
         torn_tail,
         index: outcome.clone(),
