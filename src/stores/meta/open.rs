@@ -54,7 +54,6 @@ struct Found {
     fresh: bool,
     truth: Truth,
     tail: Option<Tail>,
-    leftovers: u64,
 }
 
 impl Found {
@@ -109,13 +108,12 @@ fn find(options: &Options, stop: &AtomicBool) -> Result<Found, OpenError> {
         }
         .map_err(TruthError::io("making", folder))?;
     }
-    let leftovers = snapshots::remove_leftovers(options.disk.as_ref()).unwrap_or_else(|error| {
-        tracing::warn!(%error, "leftovers stay");
-        0
-    });
+    if let Err(error) = snapshots::remove_leftovers(options.disk.as_ref()) {
+        tracing::warn!(%error, "what an earlier run left stays until the next start");
+    }
     let truth = Truth::open(options.disk.as_ref(), stop)?;
     let tail = truth.frames(&mut |_, _, _| Ok(()))?;
-    Ok(Found { fresh, truth, tail, leftovers })
+    Ok(Found { fresh, truth, tail })
 }
 
 fn recovery(options: &Options, factory: Factory, stop: &Arc<AtomicBool>) -> Recovery {
@@ -142,20 +140,12 @@ fn start_segment(journal: &mut Journal, options: &Options) -> Result<(), MetaErr
 }
 
 fn report(found: &Found, outcome: &IndexOutcome, trouble: Option<&MetaError>) -> Opened {
-    let torn_tail = found.tail.as_ref().and_then(|tail| tail.torn.clone());
-    if let Some(torn) = &torn_tail {
-        tracing::warn!(segment = %torn.segment, offset = torn.offset, bytes = torn.bytes, "a torn journal tail, never acknowledged, was cut");
-    }
-    for damage in &found.truth.damaged_snapshots {
-        tracing::error!(%damage, "a damaged metadata snapshot; an older one and the journal stand in");
-    }
     Opened {
         fresh: found.fresh,
         sequence: found.end().sequence,
-        torn_tail,
+        torn_tail: found.tail.as_ref().and_then(|tail| tail.torn.clone()),
         index: outcome.clone(),
         damaged_snapshots: found.truth.damaged_snapshots.clone(),
-        leftovers: found.leftovers,
         read_only: trouble.map(ToString::to_string),
     }
 }

@@ -16,8 +16,6 @@ pub struct Opened {
     pub index: IndexOutcome,
     /// Snapshots that do not hold; an older one and the journal stood in.
     pub damaged_snapshots: Vec<String>,
-    /// Temporary files removed.
-    pub leftovers: u64,
     /// Why nothing can be written for now.
     pub read_only: Option<String>,
 }

@@ -136,6 +136,23 @@ async fn a_start_on_a_full_disk_or_quota_takes_the_ballast_at_whatever_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_stop_left_is_removed_at_the_next_start() {
+    let house = House::memory();
+    let left = [
+        house.at(paths::JOURNAL).join("00000000000000000001.log.tmp"),
+        house.at(paths::SNAPSHOT).join("00000000000000000001.zst.tmp"),
+        house.at(paths::INDEX_CHECKED).join("db"),
+    ];
+    for file in &left {
+        fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        fs::write(file, b"half").expect("written");
+    }
+    house.open();
+    assert!(left.iter().all(|file| !file.exists()));
+    assert!(!house.at(paths::INDEX_CHECKED).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metadata_is_absent_only_where_there_is_neither_segment_nor_snapshot() {
     let house = House::memory();
     let absent = |house: &House| is_absent(&house.disk()).expect("listed");
@@ -149,6 +166,7 @@ async fn metadata_is_absent_only_where_there_is_neither_segment_nor_snapshot() {
     let (meta, opened) = house.open();
     assert!(opened.fresh && !absent(&house), "a segment");
     meta.close();
+    assert!(!house.open().1.fresh);
     fs::remove_file(&house.segments()[0]).expect("removed");
     assert!(absent(&house));
     let imported = House::memory();

@@ -181,7 +181,8 @@ async fn a_change_set_that_is_too_large_is_refused_to_its_caller_alone() {
             }
             Ok(())
         };
-        let (looks, blind) = (meta.commit(move |tx| flood(tx, true)), meta.commit(move |tx| flood(tx, false)));
+        let (looks, blind) =
+            (meta.commit(move |tx| flood(tx, true)), meta.commit(move |tx| flood(tx, false)));
         let (before, after) = (put_one(&meta, "before", 1), put_one(&meta, "after", 1));
         let open = async { drop(go) };
         let (first, before, looks, blind, after, ()) = tokio::join!(first, before, looks, blind, after, open);
