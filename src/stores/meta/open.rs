@@ -4,7 +4,6 @@
 //! index is changed and before the first commit. If that segment cannot be made, the index on the
 //! disk is not changed.
 
-use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
@@ -28,26 +27,13 @@ use super::snapshots;
 use super::status::{Opened, Status};
 use super::truth::Truth;
 use super::writer::{Message, Writer, refusal};
-use super::{Inner, Meta, Options, Threads};
-use crate::stores::disk::{Disk, is_full};
+use super::{Inner, Meta, Options, Threads, is_absent};
+use crate::stores::disk::is_full;
 
 /// Commits that wait for the writer; more wait in their callers.
 const QUEUE: usize = 4096;
 const SEGMENT_BYTES: u64 = 16 << 20;
 const SMALLEST_SEGMENT: u64 = 16 << 10;
-
-/// Whether there is no metadata: no journal segment and no snapshot. (An index alone is none: it
-/// is rebuilt from them.) A data directory that has blobs nevertheless has lost its metadata; ask
-/// before the store is opened, which makes it.
-pub fn is_absent(disk: &dyn Disk) -> io::Result<bool> {
-    for (folder, suffix) in [(paths::JOURNAL, ".log"), (paths::SNAPSHOT, ".zst")] {
-        let entries = disk.list(Path::new(folder))?;
-        if entries.iter().any(|entry| paths::parse_numbered(&entry.name, suffix).is_some()) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
 
 /// What was found on the disk.
 struct Found {
