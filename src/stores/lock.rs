@@ -41,10 +41,10 @@ pub struct DataLock {
 }
 
 impl DataLock {
-    /// Makes the data directory if there is none (for its owner and group only), and locks it.
+    /// Makes the data directory if there is none (for its owner and group only, its name durable),
+    /// and locks it.
     pub fn create(data: &Path) -> Result<Self, LockError> {
-        let made = DirBuilder::new().recursive(true).mode(0o750).create(data);
-        made.map_err(|source| LockError::Io { data: data.to_owned(), source })?;
+        make(data).map_err(|source| LockError::Io { data: data.to_owned(), source })?;
         Self::take(data)
     }
 
@@ -77,6 +77,50 @@ impl DataLock {
     }
 }
 
+/// What is in the store is not durable before the names of the folders it is in are.
+fn make(data: &Path) -> io::Result<()> {
+    let parents = parents_of_missing(data)?;
+    DirBuilder::new().recursive(true).mode(0o750).create(data)?;
+    for parent in &parents {
+        match sync(parent) {
+            // A folder may be written to by those who may not read it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::warn!(%error, folder = %parent.display(), "the names in a folder may not be durable");
+            }
+            result => result?,
+        }
+    }
+    if parents.is_empty() && !data.join(paths::FORMAT).try_exists()? {
+        // Perhaps made by a start that was killed before it came to this; perhaps not ours to read.
+        let _ = sync(&parent(data));
+    }
+    Ok(())
+}
+
+/// The folders that get a new entry when `data` is made, the lowest first.
+fn parents_of_missing(data: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut parents = Vec::new();
+    for folder in data.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+        if folder.try_exists()? {
+            break;
+        }
+        parents.push(parent(folder));
+    }
+    Ok(parents)
+}
+
+fn parent(folder: &Path) -> PathBuf {
+    match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        Some(_) => PathBuf::from("."),
+        None => folder.to_owned(),
+    }
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.take(32).read_to_string(&mut text);
@@ -100,5 +144,27 @@ mod tests {
         assert!(error.to_string().ends_with(&words), "{error}");
         drop(held);
         DataLock::existing(&data).unwrap();
+    }
+    #[test]
+    fn every_folder_that_gets_an_entry_is_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, here) = (dir.path(), PathBuf::from("."));
+        let cases = [
+            ("there", root.to_owned(), vec![]),
+            ("one to make", root.join("a"), vec![root.to_owned()]),
+            ("three to make", root.join("a/b/c"), vec![root.join("a/b"), root.join("a"), root.to_owned()]),
+            ("with a slash at the end", root.join("a/"), vec![root.to_owned()]),
+            ("relative", "no-such-folder".into(), vec![here.clone()]),
+            ("relative, two", "no-such-folder/b".into(), vec!["no-such-folder".into(), here.clone()]),
+            ("the working folder", here, vec![]),
+            ("the root", "/".into(), vec![]),
+        ];
+        for (name, data, expected) in cases {
+            assert_eq!(parents_of_missing(&data).unwrap(), expected, "{name}");
+        }
+        std::fs::write(root.join("file"), b"").unwrap();
+        assert!(DataLock::create(&root.join("file/data")).is_err());
+        DataLock::create(&root.join("a/b/c")).unwrap();
+        DataLock::create(&root.join("a/b/c")).unwrap();
     }
 }

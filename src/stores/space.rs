@@ -3,8 +3,9 @@
 //! deletes ask nothing here.
 //!
 //! The ballast's length is set only after its space is allocated, so a file of the right length is a
-//! whole one. Free space is looked up at most every [`FRESH`], or after [`GRANTED`] bytes: between
-//! two looks, what was admitted counts as used.
+//! whole one. Free space is looked up at most every [`FRESH`], or after [`GRANTED`] bytes. What was
+//! admitted counts as used until a look finds that much less free space, or for [`PENDING`]: one
+//! whose bytes did not come by then has given up, or is met by a full disk.
 
 use std::io;
 use std::path::Path;
@@ -13,18 +14,20 @@ use std::time::{Duration, Instant};
 
 use pierhead_storage_format::paths;
 
-use super::disk::Disk;
+use super::disk::{Disk, is_full};
 
 /// How long a look at the free space is believed.
 const FRESH: Duration = Duration::from_millis(100);
 /// How many bytes are admitted on one look.
 const GRANTED: u64 = 64 << 20;
+/// How long, at least, what was admitted and is not seen written is waited for; at most twice that.
+const PENDING: Duration = Duration::from_secs(1);
 
 /// An upload is refused: free space would fall below the floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{free} bytes of disk space are free, and {floor} are kept back")]
 pub struct Full {
-    /// Bytes free, less what has been admitted since they were counted.
+    /// Bytes free, less what was admitted and is not written yet.
     pub free: u64,
     /// Bytes kept back.
     pub floor: u64,
@@ -42,15 +45,57 @@ pub struct Reserve {
 
 struct Look {
     free: u64,
-    admitted: u64,
     at: Option<Instant>,
+    /// Bytes admitted since.
+    granted: u64,
+    pending: Pending,
+}
+
+impl Look {
+    fn renew(&mut self, free: u64, now: Instant) {
+        self.pending.written(self.free.saturating_sub(free));
+        (self.free, self.at, self.granted) = (free, Some(now), 0);
+    }
+}
+
+/// Bytes admitted and not seen written, in this turn of [`PENDING`] and the one before.
+#[derive(Default)]
+struct Pending {
+    before: u64,
+    now: u64,
+    since: Option<Instant>,
+}
+
+impl Pending {
+    fn total(&self) -> u64 {
+        self.before.saturating_add(self.now)
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let since = self.since.unwrap_or(now);
+        let age = now.saturating_duration_since(since);
+        if age >= 2 * PENDING {
+            *self = Self { since: Some(now), ..Self::default() };
+        } else if age >= PENDING {
+            *self = Self { before: self.now, now: 0, since: Some(since + PENDING) };
+        } else {
+            self.since = Some(since);
+        }
+    }
+
+    /// The oldest first.
+    fn written(&mut self, bytes: u64) {
+        let rest = bytes.saturating_sub(self.before);
+        self.before = self.before.saturating_sub(bytes);
+        self.now = self.now.saturating_sub(rest);
+    }
 }
 
 impl Reserve {
     /// Makes a ballast of `ballast` bytes (0: none) if there is room for it and `floor`. Blocks. Too
     /// little room is no error: `restore` makes it later.
     pub fn open(disk: Arc<dyn Disk>, ballast: u64, floor: u64) -> io::Result<Self> {
-        let look = Look { free: disk.space()?.free, admitted: 0, at: None };
+        let look = Look { free: disk.space()?.free, at: None, granted: 0, pending: Pending::default() };
         let reserve = Self { disk, ballast, floor, look: Mutex::new(look), changing: Mutex::new(()) };
         let there = reserve.disk.file_len(Path::new(paths::BALLAST))?;
         if there != Some(ballast) || ballast == 0 {
@@ -68,17 +113,19 @@ impl Reserve {
     fn admits_at(&self, bytes: u64, now: Instant) -> Result<(), Full> {
         let mut look = lock(&self.look);
         let stale = look.at.is_none_or(|at| now.saturating_duration_since(at) >= FRESH);
-        if stale || look.admitted.saturating_add(bytes) > GRANTED {
+        if stale || look.granted.saturating_add(bytes) > GRANTED {
             // If the disk will not say, the last answer less what was admitted since stands.
             if let Ok(space) = self.disk.space() {
-                *look = Look { free: space.free, admitted: 0, at: Some(now) };
+                look.renew(space.free, now);
             }
         }
-        let free = look.free.saturating_sub(look.admitted);
+        look.pending.forget(now);
+        let free = look.free.saturating_sub(look.pending.total());
         if free < self.floor.saturating_add(bytes) {
             return Err(Full { free, floor: self.floor });
         }
-        look.admitted = look.admitted.saturating_add(bytes);
+        look.granted = look.granted.saturating_add(bytes);
+        look.pending.now = look.pending.now.saturating_add(bytes);
         Ok(())
     }
 
@@ -115,7 +162,7 @@ impl Reserve {
             let _ = self.disk.remove_file(ballast); // the next restore removes it otherwise
         }
         match made {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(false),
+            Err(error) if is_full(&error) => Ok(false),
             made => made.map(|()| true),
         }
     }
@@ -218,11 +265,63 @@ mod tests {
         assert_eq!(asked(), before + 1);
         assert_eq!(reserve.admits_at(2, start), Err(Full { free: 1001, floor: 1000 }));
         assert_eq!(asked(), before + 1, "a refusal does not buy a look");
+        disk.free.store(GRANTED + 1, Ordering::SeqCst);
         reserve.admits_at(2, start + FRESH).expect("the disk says there is room");
         assert_eq!(asked(), before + 2);
         disk.free.store(1 << 40, Ordering::SeqCst);
         reserve.admits_at(GRANTED, start + FRESH).expect("looks again before so much");
         assert_eq!(asked(), before + 3);
+    }
+
+    #[test]
+    fn what_was_admitted_counts_until_it_is_written_or_did_not_come() {
+        const LARGE: u64 = 10 * GRANTED;
+        let later = |fresh: u32| FRESH * fresh;
+        // Each step: when, what the disk says is free, what is asked for, whether it is admitted.
+        type Step = (Duration, u64, u64, bool);
+        let cases: [(&str, &[Step]); 6] = [
+            ("two at once", &[(later(0), LARGE, LARGE, true), (later(0), LARGE, LARGE, false)]),
+            ("after another look", &[(later(0), LARGE, LARGE, true), (later(1), LARGE, 1, false)]),
+            (
+                "one is written, another comes",
+                &[
+                    (later(0), 2 * LARGE, LARGE, true),
+                    (later(1), LARGE, LARGE, true),
+                    (later(2), LARGE, 1, false),
+                ],
+            ),
+            (
+                "half of one is written",
+                &[
+                    (later(0), 2 * LARGE, LARGE, true),
+                    (later(1), 3 * LARGE / 2, LARGE + 1, false),
+                    (later(1), 3 * LARGE / 2, LARGE, true),
+                ],
+            ),
+            (
+                "one does not come",
+                &[
+                    (later(0), LARGE, LARGE, true),
+                    (later(9), LARGE, 1, false),
+                    (PENDING + later(1), LARGE, 1, false),
+                    (2 * PENDING + later(2), LARGE, LARGE, true),
+                ],
+            ),
+            (
+                "what is deleted makes room",
+                &[(later(0), LARGE, LARGE, true), (later(1), 3 * LARGE, 2 * LARGE, true)],
+            ),
+        ];
+        for (name, steps) in cases {
+            let (disk, _folder) = claims(0);
+            let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 0).expect("opens");
+            let start = Instant::now();
+            for (number, (after, free, bytes, admitted)) in steps.iter().enumerate() {
+                disk.free.store(*free, Ordering::SeqCst);
+                let answer = reserve.admits_at(*bytes, start + *after);
+                assert_eq!(answer.is_ok(), *admitted, "{name}, step {number}: {answer:?}");
+            }
+        }
     }
 
     #[test]
@@ -252,7 +351,8 @@ mod tests {
 
     #[test]
     fn a_ballast_that_could_not_be_made_whole_is_not_there() {
-        for (step, errno) in [(0, 28), (1, 28), (2, 28), (3, 28), (0, 5), (1, 5), (2, 5), (3, 5)] {
+        for (step, errno) in [28, 122, 5].into_iter().flat_map(|errno| (0..4).map(move |step| (step, errno)))
+        {
             let folder = tempfile::tempdir().expect("a scratch folder");
             let (disk, faults) = FaultyDisk::new(folder.path());
             let reserve = Reserve::open(Arc::new(disk), 1 << 20, 0).expect("opens");
@@ -261,6 +361,7 @@ mod tests {
             faults.fail(at + step, at + step + 1, errno);
             let restored = reserve.restore();
             assert!(!matches!(restored, Ok(true)), "step {step}: {restored:?}");
+            assert_eq!(restored.is_err(), errno == 5 || step == 0, "step {step}: {restored:?}");
             assert!(!reserve.release(), "step {step}");
             faults.heal();
             assert!(reserve.restore().expect("works when the disk is well"));

@@ -31,7 +31,7 @@ impl Faults {
         self.steps.load(Ordering::SeqCst)
     }
 
-    /// Fails steps `from..to` (counted from the start) with `errno` (5 EIO, 28 ENOSPC).
+    /// Fails steps `from..to` (counted from the start) with `errno` (5 EIO, 28 ENOSPC, 122 EDQUOT).
     pub fn fail(&self, from: u64, to: u64, errno: u64) {
         self.errno.store(errno, Ordering::SeqCst);
         self.to.store(to, Ordering::SeqCst);

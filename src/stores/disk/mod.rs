@@ -35,6 +35,12 @@ pub struct Entry {
     pub len: u64,
 }
 
+/// Whether an error says that the disk, or the quota on it, is full: what is given up elsewhere may
+/// help.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The data directory.
 pub trait Disk: Send + Sync + 'static {
     /// Makes a new file for reading and writing; an existing one is an error.

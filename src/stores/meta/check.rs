@@ -8,7 +8,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 
 use pierhead_storage_format::journal::Position;
 use pierhead_storage_format::keys::Table;
@@ -17,9 +17,9 @@ use pierhead_storage_format::rows::validate_row;
 use pierhead_storage_format::snapshot::Sums;
 
 use super::chain::{self, Segment, walk_segment};
-use super::engine::{Engine, EngineError, guarded, sled_factory};
+use super::engine::{Engine, EngineError, sled_factory};
 use super::error::TruthError;
-use super::index::Index;
+use super::recovery::open_checked;
 use super::snapshots::{self, TEMPORARY};
 use super::truth::{Truth, changes_of, row_key};
 use crate::stores::disk::Disk;
@@ -47,7 +47,8 @@ pub struct CheckOptions {
     /// `meta/index`, absolute. `None` leaves the index out: while a server runs, a copy of its
     /// index would be torn.
     pub index_dir: Option<PathBuf>,
-    /// An absolute folder to make, fill and remove again; it must not exist.
+    /// An absolute folder to make, fill and remove again. What is there is removed: a check that was
+    /// killed leaves it.
     pub scratch: PathBuf,
     /// As in [`super::Options`].
     pub cache_bytes: u64,
@@ -205,12 +206,22 @@ fn check_index(
         found.add("M5", "index-unreadable", paths::INDEX, "there is no index; the next start makes it");
         return Ok(());
     }
-    let copied = copy_folder(folder, &options.scratch)
-        .map_err(TruthError::io("copying the index to", &options.scratch));
+    let scratch = &options.scratch;
+    remove_copy(scratch).map_err(TruthError::io("removing", scratch))?;
+    let copied = copy_folder(folder, scratch).map_err(TruthError::io("copying the index to", scratch));
     let result = copied.and_then(|()| compare(options, truth, end, sums, found));
-    let removed = fs::remove_dir_all(&options.scratch);
-    result?;
-    removed.map_err(TruthError::io("removing", &options.scratch))
+    if let Err(error) = remove_copy(scratch) {
+        // A copy that did not come back may still be written to.
+        tracing::warn!(%error, folder = %scratch.display(), "the copy of the index stays until the next check");
+    }
+    result
+}
+
+fn remove_copy(scratch: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(scratch) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
@@ -234,11 +245,7 @@ fn compare(
     sums: &Sums,
     found: &mut Findings,
 ) -> Result<(), TruthError> {
-    let opened = guarded(|| {
-        let engine = sled_factory()(&options.scratch, options.cache_bytes)?;
-        Index::inspect(engine, &AtomicU64::new(0))
-    });
-    let index = match opened {
+    let index = match open_checked(&sled_factory(), &options.scratch, options.cache_bytes) {
         Ok(index) => index,
         Err(error) => {
             found.add("M5", "index-unreadable", paths::INDEX, format!("{error}; the next start rebuilds it"));

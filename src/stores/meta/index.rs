@@ -121,7 +121,7 @@ impl Filling {
 }
 
 /// Gives every row of the index to `each`, in order.
-pub(super) fn each_row(
+fn each_row(
     engine: &dyn Engine,
     each: &mut dyn FnMut(Vec<u8>, Vec<u8>) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {

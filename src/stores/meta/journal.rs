@@ -7,8 +7,8 @@
 //! - A write or sync that failed ends its segment: never tried again on that file. The next
 //!   segment's header says where the truth before it ends. If the failed one holds no frame, the
 //!   next has the same name and replaces it.
-//! - Space is zeroed ahead in steps, so that the sync of an append changes no file size. Bytes
-//!   beyond the end of a finished segment are cut once the next one's header is durable.
+//! - Space is zeroed ahead in steps, so that the sync of an append changes no file size; *lean*, not
+//!   ahead, from when a step did not fit until the next segment that has grown. Bytes beyond the end of a finished segment are cut once the next one's header is durable.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use pierhead_storage_format::paths;
 use super::chain::{Chain, Tail};
 use super::error::TruthError;
 use super::snapshots::TEMPORARY;
-use crate::stores::disk::{Disk, DiskFile};
+use crate::stores::disk::{Disk, DiskFile, is_full};
 
 const STEP: u64 = 1 << 20;
 
@@ -96,9 +96,15 @@ impl Journal {
         Ok(Self { disk, segment_bytes, position, next, current, lean, rooted, sealed })
     }
 
-    /// The end of what is durable.
+    /// The end of what was read or appended; durable up to there if [`Self::is_durable`].
     pub(super) const fn position(&self) -> Position {
         self.position
+    }
+
+    /// Whether all of it is on stable storage for certain. Not before the first segment is open, if
+    /// the last frame found is to be carried over.
+    pub(super) const fn is_durable(&self) -> bool {
+        self.next.carried.is_none()
     }
 
     /// Whether a segment is open for appending.
@@ -174,20 +180,27 @@ impl Journal {
             self.end_segment();
             self.lean = false;
         }
+        match self.append_once(count, body) {
+            // The step ahead may be what does not fit; the new segment's header excludes what is
+            // there of the frame.
+            Err(error) if is_full(&error) && !self.lean => {
+                self.lean = true;
+                self.append_once(count, body)
+            }
+            result => result,
+        }
+    }
+
+    fn append_once(&mut self, count: u32, body: &[u8]) -> io::Result<Position> {
         self.ready()?;
         let after =
             self.position.after(count, body).ok_or_else(|| io::Error::other("sequence numbers ran out"))?;
-        match self.write(count, body) {
-            Ok(()) => {
-                self.position = after;
-                Ok(after)
-            }
-            Err(error) => {
-                self.lean |= error.kind() == io::ErrorKind::StorageFull;
-                self.end_segment();
-                Err(error)
-            }
+        if let Err(error) = self.write(count, body) {
+            self.end_segment();
+            return Err(error);
         }
+        self.position = after;
+        Ok(after)
     }
 
     fn end_segment(&mut self) {
@@ -197,17 +210,23 @@ impl Journal {
     }
 
     fn write(&mut self, count: u32, body: &[u8]) -> io::Result<()> {
-        let step = if self.lean { 0 } else { STEP.min(self.segment_bytes / 4) };
         let first = self.position.sequence + 1;
         let Some(current) = &mut self.current else { return Err(io::Error::other("no segment is open")) };
         let mut frame = encode_frame(&current.key, current.end, current.end, first, count, body)
             .map_err(io::Error::other)?;
         let end = current.end + frame.len() as u64;
         if end > current.zeroed {
-            let zeroed = end + step;
-            current.file.allocate(zeroed)?;
+            let mut step = if self.lean { 0 } else { STEP.min(self.segment_bytes / 4) };
+            match current.file.allocate(end + step) {
+                // Nothing is written yet: the frame alone may fit this very file.
+                Err(error) if is_full(&error) && step > 0 => {
+                    (self.lean, step) = (true, 0);
+                    current.file.allocate(end)?;
+                }
+                result => result?,
+            }
             frame.resize(frame.len() + usize::try_from(step).unwrap_or(0), 0);
-            current.zeroed = zeroed;
+            current.zeroed = end + step;
         }
         current.file.write_at(&frame, current.end)?;
         current.file.sync_data()?;

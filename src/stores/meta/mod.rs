@@ -36,13 +36,15 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use pierhead_storage_format::keys::TableKey;
+use pierhead_storage_format::paths;
 use tokio::sync::{Semaphore, oneshot};
 
 pub use check::{CheckOptions, check};
@@ -91,6 +93,19 @@ struct Threads {
     handles: Vec<JoinHandle<()>>,
     flusher: Option<Sender<()>>,
     stop: Arc<AtomicBool>,
+}
+
+/// Whether there is no metadata: no journal segment and no snapshot. (An index alone is none: it
+/// is rebuilt from them.) A data directory that has blobs nevertheless has lost its metadata; ask
+/// before the store is opened, which makes it.
+pub fn is_absent(disk: &dyn Disk) -> io::Result<bool> {
+    for (folder, suffix) in [(paths::JOURNAL, ".log"), (paths::SNAPSHOT, ".zst")] {
+        let entries = disk.list(Path::new(folder))?;
+        if entries.iter().any(|entry| paths::parse_numbered(&entry.name, suffix).is_some()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Meta {

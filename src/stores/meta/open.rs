@@ -1,7 +1,8 @@
 //! Opening the store. The order is the proof: journal and snapshot are read before anything is
 //! written; the index is asked whether it is ahead before a torn tail is given up; the journal
 //! goes on in a new segment, which has the last frame again and excludes the torn tail, before the
-//! index is changed and before the first commit.
+//! index is changed and before the first commit. If that segment cannot be made, the index on the
+//! disk is not changed.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -25,8 +26,9 @@ use super::shared::{Shared, View};
 use super::snapshots;
 use super::status::{Opened, Status};
 use super::truth::Truth;
-use super::writer::{Message, Writer, is_full, refusal};
-use super::{Inner, Meta, Options, Threads};
+use super::writer::{Message, Writer, refusal};
+use super::{Inner, Meta, Options, Threads, is_absent};
+use crate::stores::disk::is_full;
 
 /// Commits that wait for the writer; more wait in their callers.
 const QUEUE: usize = 4096;
@@ -35,9 +37,9 @@ const SMALLEST_SEGMENT: u64 = 16 << 10;
 
 /// What was found on the disk.
 struct Found {
+    fresh: bool,
     truth: Truth,
     tail: Option<Tail>,
-    leftovers: u64,
 }
 
 impl Found {
@@ -71,18 +73,20 @@ pub(super) fn open(options: Options, factory: Factory) -> Result<(Meta, Opened),
             Ok(()) => truth.chain = Chain::open(options.disk.as_ref(), truth.base().sequence)?,
             Err(error) => trouble = Some(error),
         }
-        Ok(())
+        Ok(journal.is_durable())
     })?;
     let trouble = trouble.filter(|_| !journal.is_ready());
     let opened = report(&found, &outcome, trouble.as_ref());
     drop(found);
-    let parts =
-        Parts { journal, index, in_memory: matches!(outcome, IndexOutcome::InMemory { .. }), trouble };
+    let in_memory = matches!(outcome, IndexOutcome::InMemory { .. });
+    let trouble = trouble.or_else(|| in_memory.then_some(MetaError::NoSpace));
+    let parts = Parts { journal, index, in_memory, trouble };
     let meta = start(options, recovery, parts, sealed_bytes, &opened)?;
     Ok((meta, opened))
 }
 
 fn find(options: &Options, stop: &AtomicBool) -> Result<Found, OpenError> {
+    let fresh = is_absent(options.disk.as_ref()).map_err(TruthError::io("listing", Path::new("meta")))?;
     for folder in [paths::JOURNAL, paths::SNAPSHOT, paths::INDEX].map(Path::new) {
         match options.disk.create_dir(folder) {
             Err(error) if is_full(&error) && (options.on_full)() => options.disk.create_dir(folder),
@@ -90,13 +94,12 @@ fn find(options: &Options, stop: &AtomicBool) -> Result<Found, OpenError> {
         }
         .map_err(TruthError::io("making", folder))?;
     }
-    let leftovers = snapshots::remove_leftovers(options.disk.as_ref()).unwrap_or_else(|error| {
-        tracing::warn!(%error, "leftovers stay");
-        0
-    });
+    if let Err(error) = snapshots::remove_leftovers(options.disk.as_ref()) {
+        tracing::warn!(%error, "what an earlier run left stays until the next start");
+    }
     let truth = Truth::open(options.disk.as_ref(), stop)?;
     let tail = truth.frames(&mut |_, _, _| Ok(()))?;
-    Ok(Found { truth, tail, leftovers })
+    Ok(Found { fresh, truth, tail })
 }
 
 fn recovery(options: &Options, factory: Factory, stop: &Arc<AtomicBool>) -> Recovery {
@@ -123,20 +126,12 @@ fn start_segment(journal: &mut Journal, options: &Options) -> Result<(), MetaErr
 }
 
 fn report(found: &Found, outcome: &IndexOutcome, trouble: Option<&MetaError>) -> Opened {
-    let torn_tail = found.tail.as_ref().and_then(|tail| tail.torn.clone());
-    if let Some(torn) = &torn_tail {
-        tracing::warn!(segment = %torn.segment, offset = torn.offset, bytes = torn.bytes, "a torn journal tail, never acknowledged, was cut");
-    }
-    for damage in &found.truth.damaged_snapshots {
-        tracing::error!(%damage, "a damaged metadata snapshot; an older one and the journal stand in");
-    }
     Opened {
-        fresh: found.tail.is_none(),
+        fresh: found.fresh,
         sequence: found.end().sequence,
-        torn_tail,
+        torn_tail: found.tail.as_ref().and_then(|tail| tail.torn.clone()),
         index: outcome.clone(),
         damaged_snapshots: found.truth.damaged_snapshots.clone(),
-        leftovers: found.leftovers,
         read_only: trouble.map(ToString::to_string),
     }
 }

@@ -16,10 +16,11 @@ use super::error::{OpenError, TruthError};
 use super::index::{Filling, Index};
 use super::truth::{Overlay, Truth, changes_of, row_key};
 use crate::seams::Clock;
-use crate::stores::disk::Disk;
+use crate::stores::disk::{Disk, is_full};
 
 /// An engine that makes no progress for this long is taken for broken.
 const STUCK: Duration = Duration::from_secs(180);
+const UNSETTLED: &str = "it lacks the end of a journal that cannot be written, which may not be durable";
 
 /// How the index was brought up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,15 +38,18 @@ pub enum IndexOutcome {
         /// Milliseconds.
         took_ms: u64,
     },
-    /// The disk is too full to open it: reads are answered from memory, nothing can be written.
+    /// There is none on the disk: it is too full, or the journal cannot be written and the index
+    /// lacks a last frame that may not be durable. Reads are answered from memory, nothing can be
+    /// written.
     InMemory {
         /// What was wrong.
         why: String,
     },
 }
 
-/// Makes the truth durable and opens it again where that moved it.
-pub(super) type Settle<'a> = dyn FnMut(&mut Truth) -> Result<(), TruthError> + 'a;
+/// Makes the truth durable and opens it again where that moved it; false if its last frame may not
+/// be durable.
+pub(super) type Settle<'a> = dyn FnMut(&mut Truth) -> Result<bool, TruthError> + 'a;
 
 /// What bringing up needs.
 pub(super) struct Recovery {
@@ -62,6 +66,8 @@ pub(super) struct Recovery {
 enum Unfit {
     Rebuild(String),
     Full(String),
+    /// The index lacks a last frame that may not be durable.
+    Unsettled,
     Fatal(OpenError),
 }
 
@@ -76,9 +82,25 @@ impl From<EngineError> for Unfit {
 
 impl From<TruthError> for Unfit {
     fn from(error: TruthError) -> Self {
+        if let TruthError::Io { source, .. } = &error
+            && is_full(source)
+        {
+            return Self::Full(source.to_string());
+        }
         match receiver_error(error) {
             Ok(engine) => engine.into(),
             Err(error) => Self::Fatal(error.into()),
+        }
+    }
+}
+
+impl From<Unfit> for OpenError {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Rebuild(why) => Self::Index(EngineError::Broken(why)),
+            Unfit::Full(why) => Self::Index(EngineError::Full(why)),
+            Unfit::Unsettled => Self::Index(EngineError::Broken(UNSETTLED.into())),
+            Unfit::Fatal(error) => error,
         }
     }
 }
@@ -99,10 +121,11 @@ fn handed(error: EngineError) -> TruthError {
 }
 
 impl Recovery {
-    /// An index at `end`, the end of `truth`; one in memory only if `memory` and the disk is full.
-    /// `settle` makes all of `truth` durable: it is called before the index is changed and after
-    /// it was asked whether it is ahead, perhaps more than once. (An index that has applied what
-    /// then is lost in a power cut would be ahead.)
+    /// An index at `end`, the end of `truth`; one in memory only if `memory`, and the disk is full or
+    /// `settle` says no. That makes all of `truth` durable: it is called before the index is changed
+    /// and after it was asked whether it is ahead, perhaps more than once. (An index that has applied
+    /// what then is lost in a power cut would be ahead. One without it would not do either: it may
+    /// have been acknowledged.)
     pub(super) fn bring_up(
         &self,
         truth: &mut Truth,
@@ -116,9 +139,8 @@ impl Recovery {
                 settle(truth)?;
                 self.in_memory(truth, end, why)
             }
-            Err(Unfit::Full(why)) => Err(OpenError::Index(EngineError::Full(why))),
-            Err(Unfit::Rebuild(why)) => Err(OpenError::Index(EngineError::Broken(why))),
-            Err(Unfit::Fatal(error)) => Err(error),
+            Err(Unfit::Unsettled) if memory => self.in_memory(truth, end, UNSETTLED.into()),
+            Err(unfit) => Err(unfit.into()),
         }
     }
 
@@ -140,7 +162,9 @@ impl Recovery {
         if !fresh {
             tracing::warn!(%why, "the metadata index is rebuilt from snapshot and journal");
         }
-        settle(truth)?;
+        if !settle(truth)? {
+            return Err(Unfit::Unsettled);
+        }
         let (index, outcome) = match self.rebuild(truth, end) {
             Err(Unfit::Full(_)) if (self.on_full)() => self.rebuild(truth, end)?,
             result => result?,
@@ -163,51 +187,16 @@ impl Recovery {
         if !self.exists().map_err(Unfit::Fatal)? {
             return Err(Unfit::Rebuild("there is no index".into()));
         }
-        let mut index = self.open_checked()?;
-        let result = not_ahead(&index, end)
-            .and_then(|()| settle(truth).map_err(Unfit::from))
-            .and_then(|()| catch_up(&mut index, truth, end));
+        let mut index = open_checked(&self.factory, &self.index_dir, self.cache_bytes)?;
+        let result = not_ahead(&index, end).and_then(|()| match settle(truth)? {
+            // What it has was synced before it got it.
+            false if index.state.position != end => Err(Unfit::Unsettled),
+            _ => catch_up(&mut index, truth, end),
+        });
         if result.is_err() {
             index.engine.close();
         }
         Ok((index, result?))
-    }
-
-    /// Opens and scans in a thread of its own: a damaged index may panic, or never come back.
-    fn open_checked(&self) -> Result<Index, EngineError> {
-        let (factory, folder, cache_bytes) =
-            (Arc::clone(&self.factory), self.index_dir.clone(), self.cache_bytes);
-        let progress = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&progress);
-        let (done, result) = sync_channel(1);
-        let work = move || {
-            let _ = done.send(guarded(|| {
-                let engine = factory(&folder, cache_bytes)?;
-                let inspected = Index::inspect(Arc::clone(&engine), &counter);
-                if inspected.is_err() {
-                    engine.close();
-                }
-                inspected
-            }));
-        };
-        let thread = std::thread::Builder::new().name("meta-index-open".into()).spawn(work);
-        thread.map_err(|e| EngineError::Broken(format!("no thread to open it in: {e}")))?;
-        let mut seen = 0;
-        loop {
-            match result.recv_timeout(STUCK) {
-                Ok(result) => return result,
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(EngineError::Broken("its thread ended without a word".into()));
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    let now = progress.load(Ordering::Relaxed);
-                    if now == seen {
-                        return Err(EngineError::Broken("it does not come back".into()));
-                    }
-                    seen = now;
-                }
-            }
-        }
     }
 
     fn rebuild(&self, truth: &Truth, end: Position) -> Result<(Index, IndexOutcome), Unfit> {
@@ -244,12 +233,9 @@ impl Recovery {
         end: Position,
         why: String,
     ) -> Result<(Index, IndexOutcome), OpenError> {
-        tracing::warn!(%why, "the disk is too full for the metadata index: read-only, reads are answered from memory");
-        match self.fill(Arc::new(MemoryEngine::default()), truth, end) {
-            Ok(index) => Ok((index, IndexOutcome::InMemory { why })),
-            Err(Unfit::Fatal(error)) => Err(error),
-            Err(Unfit::Rebuild(why) | Unfit::Full(why)) => Err(OpenError::Index(EngineError::Broken(why))),
-        }
+        tracing::warn!(%why, "no metadata index on the disk: read-only, reads are answered from memory");
+        let index = self.fill(Arc::new(MemoryEngine::default()), truth, end)?;
+        Ok((index, IndexOutcome::InMemory { why }))
     }
 
     /// Moves the index folder away and keeps only that one; removes it where space is short.
@@ -271,6 +257,43 @@ impl Recovery {
         }
         self.disk.remove_dir(index).map_err(TruthError::io("removing", index))?;
         self.disk.create_dir(index).map_err(TruthError::io("making", index))
+    }
+}
+
+/// Opens and scans the index at `folder`, in a thread of its own: a damaged one may panic, or never
+/// come back.
+pub(super) fn open_checked(factory: &Factory, folder: &Path, cache_bytes: u64) -> Result<Index, EngineError> {
+    let (factory, folder) = (Arc::clone(factory), folder.to_owned());
+    let progress = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&progress);
+    let (done, result) = sync_channel(1);
+    let work = move || {
+        let _ = done.send(guarded(|| {
+            let engine = factory(&folder, cache_bytes)?;
+            let inspected = Index::inspect(Arc::clone(&engine), &counter);
+            if inspected.is_err() {
+                engine.close();
+            }
+            inspected
+        }));
+    };
+    let thread = std::thread::Builder::new().name("meta-index-open".into()).spawn(work);
+    thread.map_err(|e| EngineError::Broken(format!("no thread to open it in: {e}")))?;
+    let mut seen = 0;
+    loop {
+        match result.recv_timeout(STUCK) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(EngineError::Broken("its thread ended without a word".into()));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let now = progress.load(Ordering::Relaxed);
+                if now == seen {
+                    return Err(EngineError::Broken("it does not come back".into()));
+                }
+                seen = now;
+            }
+        }
     }
 }
 

@@ -193,17 +193,17 @@ fn write_checked(
     Ok(sums)
 }
 
-/// Removes temporary files that a stop left in the journal's and snapshots' folders; how many.
-pub(super) fn remove_leftovers(disk: &dyn Disk) -> Result<u64, TruthError> {
-    let mut removed = 0;
+/// Removes what a stop left: temporary files in the journal's and snapshots' folders, the copy of
+/// the index that a check looked into.
+pub(super) fn remove_leftovers(disk: &dyn Disk) -> Result<(), TruthError> {
     for folder in [paths::JOURNAL, paths::SNAPSHOT].map(Path::new) {
         for entry in disk.list(folder).map_err(TruthError::io("listing", folder))? {
             if entry.name.ends_with(TEMPORARY) && !entry.is_dir {
                 let path = folder.join(&entry.name);
                 disk.remove_file(&path).map_err(TruthError::io("removing", &path))?;
-                removed += 1;
             }
         }
     }
-    Ok(removed)
+    let copy = Path::new(paths::INDEX_CHECKED);
+    disk.remove_dir(copy).map_err(TruthError::io("removing", copy))
 }

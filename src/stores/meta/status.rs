@@ -6,7 +6,7 @@ use super::recovery::IndexOutcome;
 /// What opening found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// There was nothing.
+    /// There was no metadata, as [`super::is_absent`] says, before the store was made.
     pub fresh: bool,
     /// The last change set.
     pub sequence: u64,
@@ -16,8 +16,6 @@ pub struct Opened {
     pub index: IndexOutcome,
     /// Snapshots that do not hold; an older one and the journal stood in.
     pub damaged_snapshots: Vec<String>,
-    /// Temporary files removed.
-    pub leftovers: u64,
     /// Why nothing can be written for now.
     pub read_only: Option<String>,
 }
@@ -31,7 +29,7 @@ pub struct Status {
     pub read_only: Option<String>,
     /// Whether reads are answered.
     pub readable: bool,
-    /// Whether reads are answered from memory, because the disk is too full for the index.
+    /// Whether reads are answered from memory: [`IndexOutcome::InMemory`].
     pub in_memory: bool,
     /// Times the index was rebuilt since the start, at the start included.
     pub rebuilds: u64,

@@ -11,7 +11,7 @@ use super::error::MetaError;
 use super::truth::{Overlay, row_key, split_row_key};
 
 /// The largest change set, in encoded bytes: with a group's other changes it fits a frame.
-pub const MAX_CHANGE_SET: usize = 32 << 20;
+const MAX_CHANGE_SET: usize = 32 << 20;
 
 /// What a transaction reads and changes. Dropped without effect when its closure fails.
 pub struct Tx<'a> {

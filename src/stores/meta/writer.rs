@@ -24,6 +24,7 @@ use super::recovery::{IndexOutcome, Recovery};
 use super::shared::{Shared, View};
 use super::truth::{Overlay, Truth};
 use super::tx::{Tx, encode};
+use crate::stores::disk::is_full;
 
 /// The most closures in a group.
 const GROUP_JOBS: usize = 256;
@@ -220,7 +221,6 @@ impl Writer {
         self.mend();
         match &self.index {
             Some(index) if !self.degraded() => Ok(Arc::clone(&index.engine)),
-            Some(_) if self.in_memory => Err(MetaError::NoSpace),
             _ => Err(self.trouble.clone().unwrap_or(MetaError::Closed)),
         }
     }
@@ -234,11 +234,12 @@ impl Writer {
             return;
         }
         let started = self.recovery.clock.now_ms();
-        if self.index.is_none() || self.in_memory {
-            self.bring_up();
-        }
         if let Err(error) = self.open_segment() {
             self.trouble = Some(refusal(&error));
+        }
+        // An index on the disk may not get what may not be durable.
+        if self.index.is_none() || (self.in_memory && self.journal.is_durable()) {
+            self.bring_up();
         }
         self.defer(self.recovery.clock.now_ms().saturating_sub(started));
         self.report(None);
@@ -277,25 +278,31 @@ impl Writer {
     fn bring_up(&mut self) {
         let truth = Truth::open(self.recovery.disk.as_ref(), &self.recovery.stop);
         let memory = !self.in_memory;
-        let end = self.journal.position(); // durable: nothing to settle
+        let (end, durable) = (self.journal.position(), self.journal.is_durable());
         let result = truth
             .map_err(OpenError::from)
-            .and_then(|mut truth| self.recovery.bring_up(&mut truth, end, memory, &mut |_| Ok(())));
+            .and_then(|mut truth| self.recovery.bring_up(&mut truth, end, memory, &mut |_| Ok(durable)));
         match result {
             Ok((index, outcome)) => {
                 self.in_memory = matches!(outcome, IndexOutcome::InMemory { .. });
+                if self.in_memory && durable {
+                    self.trouble = Some(MetaError::NoSpace);
+                }
                 self.shared.view.store(Arc::new(View::up(Arc::clone(&index.engine))));
                 self.index = Some(index);
                 let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
                 status.rebuilds += u64::from(matches!(outcome, IndexOutcome::Rebuilt { .. }));
             }
-            Err(error) if self.in_memory => tracing::debug!(%error, "the index still does not open"),
             Err(error) => {
-                tracing::error!(%error, "the metadata index could not be brought up");
                 let full = matches!(error, OpenError::Index(EngineError::Full(_)));
                 let why = format!("the metadata index could not be brought up: {error}");
                 let trouble = if full { MetaError::NoSpace } else { MetaError::Unavailable { why } };
-                self.shared.view.store(Arc::new(View::down(trouble.clone())));
+                if self.in_memory {
+                    tracing::debug!(%error, "the index still does not open");
+                } else {
+                    tracing::error!(%error, "the metadata index could not be brought up");
+                    self.shared.view.store(Arc::new(View::down(trouble.clone())));
+                }
                 self.trouble = Some(trouble);
             }
         }
@@ -314,7 +321,6 @@ impl Writer {
         }
         status.read_only = match &self.trouble {
             _ if !self.degraded() => None,
-            _ if self.in_memory => Some(MetaError::NoSpace.to_string()),
             trouble => Some(trouble.as_ref().map_or_else(|| "not ready".into(), ToString::to_string)),
         };
     }
@@ -349,10 +355,6 @@ fn run_job(
     };
     group.jobs.push((job, slot, own));
     broken
-}
-
-pub(super) fn is_full(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::StorageFull
 }
 
 /// What clients are told about an error of the journal.

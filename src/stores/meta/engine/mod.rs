@@ -17,7 +17,7 @@ pub(super) use memory::MemoryEngine;
 pub(super) use quiet::{guarded, guarded_job};
 pub(super) use sled::SledEngine;
 
-pub use super::error::EngineError;
+pub(super) use super::error::EngineError;
 
 /// A row as the engine sees it.
 pub(super) type Pair = (Vec<u8>, Vec<u8>);

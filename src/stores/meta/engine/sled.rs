@@ -3,12 +3,12 @@
 //! flushes by itself (`flush_async` deadlocks), lengths are never asked for (a full scan), and
 //! nothing it holds is the only copy.
 
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::{Engine, EngineError, Pair, Write, guarded};
+use crate::stores::disk::is_full;
 
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -20,7 +20,7 @@ pub(crate) struct SledEngine {
 
 fn error(error: sled::Error) -> EngineError {
     match error {
-        sled::Error::Io(io) if io.kind() == ErrorKind::StorageFull => EngineError::Full(io.to_string()),
+        sled::Error::Io(io) if is_full(&io) => EngineError::Full(io.to_string()),
         other => EngineError::Broken(other.to_string()),
     }
 }

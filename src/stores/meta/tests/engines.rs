@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::super::IndexOutcome;
 use super::super::engine::{Engine, EngineError, Pair, Write};
 use super::*;
+use crate::seams::Clock;
 
 const SOUND: u8 = 0;
 const BROKEN: u8 = 1;
@@ -143,6 +144,38 @@ async fn an_index_that_fails_under_a_read_is_rebuilt_and_reads_go_on() {
     until("reads go on", || meta.get(&key("a")).is_ok_and(|r| r.is_some()));
     put_one(&meta, "b", 1).await.expect("committed");
     assert_eq!(contents(&meta).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_fails_while_the_last_frame_may_not_be_durable_is_replaced_in_memory_until_it_is() {
+    let (house, switch) = brittle();
+    let (meta, _) = house.open();
+    put_one(&meta, "a", 1).await.expect("committed");
+    put_one(&meta, "b", 1).await.expect("committed");
+    meta.close();
+    let (disk, faults) = FaultyDisk::new(house.root());
+    faults.fail(3, u64::MAX, 5); // the folders can be made, no segment
+    let (meta, opened) = house.open_on(disk).expect("opens");
+    assert_eq!(opened.index, IndexOutcome::AsFound);
+    switch.opens.store(BROKEN, Ordering::SeqCst);
+    switch.gets.store(BROKEN, Ordering::SeqCst);
+    assert!(meta.get(&key("a")).is_err());
+    let later = || house.clock.set(house.clock.now_ms() + 1_000_000);
+    until("reads are answered from memory", || {
+        later();
+        meta.status().in_memory && meta.get(&key("a")).is_ok()
+    });
+    assert_eq!(contents(&meta).len(), 2);
+    assert!(house.at(paths::INDEX).join("db").exists(), "the index on the disk is not touched");
+    assert!(matches!(put_one(&meta, "c", 1).await, Err(MetaError::Unavailable { .. })));
+    switch.opens.store(SOUND, Ordering::SeqCst);
+    faults.heal();
+    until("writable without being asked", || {
+        later();
+        meta.status().read_only.is_none()
+    });
+    put_one(&meta, "c", 1).await.expect("committed");
+    assert_eq!((contents(&meta).len(), meta.status().in_memory), (3, false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use crate::seams::Clock;
 
 const EIO: u64 = 5;
 const ENOSPC: u64 = 28;
+const EDQUOT: u64 = 122;
 
 fn names(round: u64) -> Vec<String> {
     (0..40).map(|i| format!("{round:03}-{}-{i:03}", "n".repeat(100))).collect()
@@ -145,4 +146,35 @@ async fn a_journal_that_cannot_be_written_says_why_and_is_tried_about_every_seco
         until("writable without being asked", || meta.status().read_only.is_none());
         put_one(&meta, "b", 1).await.expect("committed");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_fits_without_the_step_ahead_is_committed_though_the_ballast_is_gone() {
+    for errno in [ENOSPC, EDQUOT] {
+        // A segment's first append takes its space, writes, syncs.
+        for (name, step, segments) in [("space", 0, 1), ("write", 1, 2), ("sync", 2, 2)] {
+            let house = House::memory();
+            let (meta, _) = house.open();
+            put_one(&meta, "a", 1).await.expect("committed");
+            meta.close();
+            let (opened, faults) = house.open_faulty();
+            let (meta, _) = opened.expect("opens");
+            let before = house.segments().len();
+            let at = faults.steps() + step;
+            faults.fail(at, at + 1, errno);
+            put_one(&meta, "b", 1).await.unwrap_or_else(|e| panic!("{name}, errno {errno}: {e}"));
+            assert_eq!(house.segments().len(), before + segments - 1, "{name}, errno {errno}");
+            meta.close();
+            assert_eq!(contents(&house.open().0).len(), 2, "{name}, errno {errno}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_that_is_used_up_is_no_space_to_a_client() {
+    let house = House::memory();
+    let (opened, faults) = house.open_faulty();
+    let (meta, _) = opened.expect("opens");
+    faults.fail(0, u64::MAX, EDQUOT);
+    assert!(matches!(put_one(&meta, "a", 1).await, Err(MetaError::NoSpace)));
 }

@@ -167,3 +167,15 @@ async fn the_check_names_rows_that_the_index_has_otherwise() {
     let (meta, _) = house.open();
     assert_eq!(contents(&meta), rows);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_goes_on_where_one_that_was_killed_left_its_copy() {
+    let (house, _, _) = store().await;
+    let scratch = house.at("scratch");
+    fs::create_dir_all(scratch.join("blobs")).expect("made");
+    fs::write(scratch.join("db"), b"half a copy").expect("written");
+    let index_dir = Some(house.at(paths::INDEX));
+    let options = CheckOptions { index_dir, scratch: scratch.clone(), cache_bytes: 1 << 20 };
+    assert_eq!(check(&house.disk(), &options).expect("readable"), []);
+    assert!(!scratch.exists());
+}

@@ -8,6 +8,7 @@ mod index_damage;
 mod journal_damage;
 mod scale;
 mod snapshot;
+mod start;
 mod suite;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
 //! What every store must do, over both engines.
 
+use super::super::Tx;
 use super::*;
 
 fn houses() -> [(&'static str, House); 2] {
@@ -158,6 +159,42 @@ async fn a_commit_whose_caller_left_is_done_all_the_same() {
     drop(commit);
     go.send(()).expect("closure waits");
     until("the row is there", || contents(&meta).len() == 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_set_that_is_too_large_is_refused_to_its_caller_alone() {
+    for (name, house) in houses() {
+        let (meta, _) = house.open();
+        let (go, may_go) = std::sync::mpsc::channel::<()>();
+        let first = meta.commit(move |tx| {
+            let _ = may_go.recv();
+            tx.put(&key("first"), &CounterRecord { next: 1 })
+        });
+        // Keys of a thousand bytes, until one is refused; one of the callers does not look.
+        let flood = |tx: &mut Tx<'_>, looks: bool| {
+            for number in 0u32.. {
+                let long = key(format!("{number:08}{}", "n".repeat(1000)));
+                if let Err(error) = tx.put(&long, &CounterRecord { next: 1 }) {
+                    assert!(number > 30_000, "{error} at {number}");
+                    return if looks { Err(error) } else { Ok(()) };
+                }
+            }
+            Ok(())
+        };
+        let (looks, blind) =
+            (meta.commit(move |tx| flood(tx, true)), meta.commit(move |tx| flood(tx, false)));
+        let (before, after) = (put_one(&meta, "before", 1), put_one(&meta, "after", 1));
+        let open = async { drop(go) };
+        let (first, before, looks, blind, after, ()) = tokio::join!(first, before, looks, blind, after, open);
+        assert!([first, before, after].iter().all(Result::is_ok), "{name}");
+        assert!(matches!(looks, Err(MetaError::TooLarge)), "{name}: {looks:?}");
+        assert!(matches!(blind, Err(MetaError::TooLarge)), "{name}: {blind:?}");
+        let expected = ["after", "before", "first"].map(|name| (name.to_owned(), 1));
+        assert_eq!(meta.status().groups, 1, "{name}: they were one group");
+        assert_eq!(contents(&meta), Rows::from(expected.clone()), "{name}");
+        meta.close();
+        assert_eq!(contents(&house.open().0), Rows::from(expected), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
