@@ -47,7 +47,7 @@ pub fn open(settings: &StorageSettings) -> Result<Store, StartError> {
     let disk = Arc::new(RealDisk::new(&settings.data));
     prepare(disk.as_ref(), &settings.data)?;
     let listing = io("cannot list the data directory");
-    if meta_is_absent(disk.as_ref()).map_err(&listing)? && holds_blobs(disk.as_ref()).map_err(&listing)? {
+    if meta::is_absent(disk.as_ref()).map_err(&listing)? && holds_blobs(disk.as_ref()).map_err(&listing)? {
         return Err(StartError::MetadataLost(settings.data.clone()));
     }
     let reserve = Reserve::open(disk.clone(), settings.ballast.bytes(), settings.reserve.bytes());
@@ -106,7 +106,7 @@ fn prepare(disk: &dyn Disk, data: &Path) -> Result<(), StartError> {
     }
     refuse_foreign(disk, data)?;
     let listing = io("cannot list the data directory");
-    if !meta_is_absent(disk).map_err(&listing)? || holds_blobs(disk).map_err(&listing)? {
+    if !meta::is_absent(disk).map_err(&listing)? || holds_blobs(disk).map_err(&listing)? {
         return Err(StartError::FormatLost(data.to_owned()));
     }
     write_format(disk).map_err(io("cannot write FORMAT"))
@@ -134,15 +134,6 @@ pub fn has_format(disk: &dyn Disk, data: &Path) -> Result<bool, StartError> {
     file.take(store::MAX_FORMAT_FILE as u64 + 1).read_to_end(&mut text).map_err(io("cannot read FORMAT"))?;
     let check = store::decode(&text);
     check.map(|()| true).map_err(|source| StartError::Format { data: data.to_owned(), source })
-}
-
-/// Neither a journal segment nor a snapshot: a store that was never opened, or has lost them.
-fn meta_is_absent(disk: &dyn Disk) -> std::io::Result<bool> {
-    let holds = |folder: &str, suffix: &str| {
-        let entries = disk.list(Path::new(folder))?;
-        Ok::<_, std::io::Error>(entries.iter().any(|entry| entry.name.ends_with(suffix)))
-    };
-    Ok(!holds(paths::JOURNAL, ".log")? && !holds(paths::SNAPSHOT, ".zst")?)
 }
 
 fn holds_blobs(disk: &dyn Disk) -> std::io::Result<bool> {
