@@ -79,6 +79,7 @@ fn open_meta(
 
 /// Tells the operator what opening found and did.
 fn report(opened: &meta::Opened) {
+    tracing::info!(new = opened.fresh, change_sets = opened.sequence, "opened the metadata");
     if let Some(tail) = &opened.torn_tail {
         tracing::info!(?tail, "cut what was being written to the metadata journal when the last run died");
     }
@@ -92,7 +93,9 @@ fn report(opened: &meta::Opened) {
         IndexOutcome::Rebuilt { why, rows, took_ms } => {
             tracing::warn!(%why, rows, took_ms, "the index was rebuilt from snapshot and journal");
         }
-        IndexOutcome::InMemory { why } => tracing::error!(%why, "the disk is too full for the index"),
+        IndexOutcome::InMemory { why } => {
+            tracing::error!(%why, "metadata is read from memory and cannot be changed for now");
+        }
     }
     if let Some(why) = &opened.read_only {
         tracing::error!(%why, "metadata is read-only");

@@ -1,10 +1,11 @@
 //! What can go wrong with blobs, as a caller can act on it.
 
-use std::io::{self, ErrorKind};
+use std::io;
 
 use pierhead_storage_format::Digest;
 
 use crate::seams::tasks;
+use crate::stores::disk::is_full;
 
 /// Why a blob operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +44,7 @@ pub enum BlobError {
 
 /// Says what was being done; a full disk (or quota) is told apart.
 pub(super) fn io(what: &'static str) -> impl Fn(io::Error) -> BlobError {
-    move |source| match source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BlobError::NoSpace,
-        _ => BlobError::Io { what, source },
-    }
+    move |source| if is_full(&source) { BlobError::NoSpace } else { BlobError::Io { what, source } }
 }
 
 /// Runs blocking `work` to its end and waits for it.
