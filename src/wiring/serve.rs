@@ -62,9 +62,10 @@ pub async fn serve(
     let signals =
         server::signals(stop.clone(), move || reload(reload_tls.as_deref())).map_err(StartError::Host)?;
     let storage = settings.storage.clone();
-    let store = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
-    let store = Arc::new(store);
+    let opened = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
+    let (store, resumables) = (Arc::new(opened.0), opened.1);
     let (images, uploads) = services(&settings, &store);
+    uploads.take_up(resumables).await;
     let access = Access::new(Rules::Lab);
     let gauges = Gauges::default();
     let jobs = jobs(&store, access, &uploads, &gauges);

@@ -1,10 +1,11 @@
 //! Opening a data directory. Order: lock, `FORMAT` (written before anything of value is, if the
-//! store is new), reserve, metadata, blobs, what an earlier run left is cleared. Steps and what a
+//! store is new), reserve, metadata, blobs, what an earlier run left is cleared or proved. Steps and what a
 //! stop between them leaves: `FORMAT.md`, "A new store".
 
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use pierhead_storage_format::{Algorithm, paths, store};
 
@@ -12,7 +13,7 @@ use super::{StartError, io};
 use crate::config::StorageSettings;
 use crate::seams::{OsRandom, SystemClock};
 use crate::services::uploads::clear_leftovers;
-use crate::stores::blobs::{self, Blobs};
+use crate::stores::blobs::{self, Blobs, Resumable};
 use crate::stores::disk::{Disk, RealDisk};
 use crate::stores::lock::DataLock;
 use crate::stores::meta::{self, IndexOutcome, Meta};
@@ -41,8 +42,8 @@ impl Store {
     }
 }
 
-/// Opens, or makes, the store. Blocks.
-pub fn open(settings: &StorageSettings) -> Result<Store, StartError> {
+/// Opens, or makes, the store, with the uploads of an earlier run that go on. Blocks.
+pub fn open(settings: &StorageSettings) -> Result<(Store, Vec<Resumable>), StartError> {
     let lock = DataLock::create(&settings.data)?;
     let disk = Arc::new(RealDisk::new(&settings.data));
     prepare(disk.as_ref(), &settings.data)?;
@@ -53,10 +54,15 @@ pub fn open(settings: &StorageSettings) -> Result<Store, StartError> {
     let reserve = Reserve::open(disk.clone(), settings.ballast.bytes(), settings.reserve.bytes());
     let reserve = Arc::new(reserve.map_err(io("cannot keep space back"))?);
     let meta = open_meta(settings, disk.clone(), &reserve)?;
-    let options = blobs::Options { disk: disk.clone(), random: Arc::new(OsRandom) };
-    let (blobs, leftovers) = Blobs::open(options)?;
-    clear_leftovers(&meta, &blobs, &leftovers)?;
-    Ok(Store { meta, blobs, reserve, _lock: lock })
+    let (random, checkpoint_every) = (Arc::new(OsRandom), blobs::CHECKPOINT_EVERY);
+    let began = Instant::now();
+    let (blobs, found) = Blobs::open(blobs::Options { disk: disk.clone(), random, checkpoint_every })?;
+    clear_leftovers(&meta, &blobs, &found.leftovers)?;
+    if !found.resumables.is_empty() {
+        let (uploads, mib, took) = (found.resumables.len(), found.proved >> 20, began.elapsed());
+        tracing::info!(uploads, mib, took_ms = took.as_millis(), "proved uploads that go on");
+    }
+    Ok((Store { meta, blobs, reserve, _lock: lock }, found.resumables))
 }
 
 fn open_meta(

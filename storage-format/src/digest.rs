@@ -38,14 +38,14 @@ impl Algorithm {
         }
     }
 
-    const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Sha256 => 1,
             Self::Sha512 => 2,
         }
     }
 
-    const fn from_code(code: u8) -> Option<Self> {
+    pub(crate) const fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Sha256),
             2 => Some(Self::Sha512),

@@ -61,6 +61,11 @@ pub fn upload_data(id: &str) -> PathBuf {
     upload_dir(id).join("data")
 }
 
+/// `uploads/<id>/journal`: whose upload it is, and up to where its bytes are known durable.
+pub fn upload_journal(id: &str) -> PathBuf {
+    upload_dir(id).join("journal")
+}
+
 /// `uploads/<id>/publish-<algorithm>-<hex>`: made empty before `data` becomes that blob, so that
 /// start-up knows which blobs to look for a record of.
 pub fn upload_intent(id: &str, digest: &Digest) -> PathBuf {

@@ -30,6 +30,7 @@ fn drawn() -> Vec<(PathBuf, &'static str)> {
         (folder(paths::INDEX_SET_ASIDE), "indexes that were found wrong"),
         (folder(paths::INDEX_CHECKED), "a copy of the index that fsck looks into"),
         (paths::upload_data(id), "bytes of an upload so far"),
+        (paths::upload_journal(id), "whose it is, and its checkpoints"),
         (paths::upload_intent(id, &digest), "an intent"),
         (paths::quarantined(&digest, id), "a damaged blob set aside"),
     ]

@@ -1,5 +1,5 @@
-//! What an earlier run left under `uploads/`: sessions do not outlive the process, and a blob that
-//! was published but never got its record is nobody's.
+//! What an earlier run left under `uploads/` and nobody goes on with: a blob that was published but
+//! never got its record is nobody's.
 
 use pierhead_storage_format::keys::BlobKey;
 
@@ -19,7 +19,10 @@ pub fn clear_leftovers(meta: &Meta, blobs: &Blobs, leftovers: &[Leftover]) -> Re
         blobs.clear_leftover(leftover, &unrecorded).map_err(Error::Store)?;
     }
     if !leftovers.is_empty() {
-        tracing::info!(uploads = leftovers.len(), "cleared uploads that the last run did not finish");
+        tracing::info!(
+            uploads = leftovers.len(),
+            "cleared uploads that the last run did not finish and that cannot be gone on with"
+        );
     }
     Ok(())
 }

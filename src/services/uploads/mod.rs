@@ -9,11 +9,13 @@
 //!
 //! U1: a refused or failed request leaves a session where it was, or at the last byte received.
 //! U2: sessions are limited in number and end after a time without use.
-//! U3: sessions do not outlive the process; start-up removes their folders.
+//! U3: a session that has grown beyond a checkpoint outlives the process, with the same repository and
+//!     actor, and goes on from that checkpoint; start-up removes all others.
 //!
-//! `leftovers` clears an earlier run's; `session` keeps the sessions; `transfer` moves a body into one.
+//! `leftovers` clears an earlier run's, `resumed` opens them again; `session` keeps the sessions; `transfer` moves a body into one.
 
 mod leftovers;
+mod resumed;
 mod session;
 mod transfer;
 
@@ -28,7 +30,7 @@ use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, SourceError};
 use crate::services::images::{Shelves, permitted};
 use crate::services::names::RepositoryName;
-use crate::stores::blobs::{BlobError, Upload};
+use crate::stores::blobs::{BlobError, Owner, Upload};
 
 /// Limits of uploads.
 #[derive(Clone, Copy, Debug)]
@@ -84,14 +86,11 @@ impl Uploads {
         let name = permitted(permit, Action::Push)?;
         self.welcome(name)?;
         let place = self.sessions.reserve().ok_or(Error::TooManyUploads)?;
-        let upload = self.begin(algorithm).await?;
+        let now = self.shelves.clock.now_ms();
+        let upload = self.begin(algorithm, resumed::owner(name, permit.actor(), now)).await?;
         let view = SessionView { id: upload.id().to_owned(), offset: 0 };
-        place.fill(Session::new(
-            name.clone(),
-            permit.actor().clone(),
-            upload,
-            self.shelves.clock.monotonic_ms(),
-        ));
+        let used_at = self.shelves.clock.monotonic_ms();
+        place.fill(Session::new(name.clone(), permit.actor().clone(), upload, used_at));
         Ok(view)
     }
 
@@ -114,7 +113,7 @@ impl Uploads {
         session.touch(self.shelves.clock.monotonic_ms());
         let result = self.transfer(writing.upload()?, chunk, &mut body).await;
         session.touch(self.shelves.clock.monotonic_ms());
-        if matches!(result, Err(Error::LayerTooLarge { .. })) {
+        if matches!(result, Err(Error::LayerTooLarge { .. })) || writing.is_over() {
             self.end(id, writing.take()).await;
         }
         result.map(|offset| SessionView { id: id.to_owned(), offset })
@@ -148,7 +147,12 @@ impl Uploads {
                 self.end(id, writing.take()).await;
                 return Err(error);
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                if writing.is_over() {
+                    self.end(id, writing.take()).await;
+                }
+                return Err(error);
+            }
             Ok(_) => {}
         }
         let (service, name, id) = (self.clone(), session.repository().clone(), id.to_owned());
@@ -174,7 +178,7 @@ impl Uploads {
     ) -> Result<u64, Error> {
         let name = permitted(permit, Action::Push)?.clone();
         self.welcome(&name)?;
-        let mut upload = self.begin(digest.algorithm()).await?;
+        let mut upload = self.begin(digest.algorithm(), None).await?;
         let chunk = Chunk { first: None, length: declared };
         if let Err(error) = self.receive(&mut upload, chunk, &mut body).await {
             upload.discard().await;
@@ -229,8 +233,8 @@ impl Uploads {
         Err(Error::OrganisationUnknown(name.clone()))
     }
 
-    async fn begin(&self, algorithm: Algorithm) -> Result<Upload, Error> {
-        match self.shelves.blobs.begin(algorithm).await {
+    async fn begin(&self, algorithm: Algorithm, owner: Option<Owner>) -> Result<Upload, Error> {
+        match self.shelves.blobs.begin(algorithm, owner).await {
             Ok(upload) => Ok(upload),
             Err(error) => Err(self.shelves.failed(error).await),
         }

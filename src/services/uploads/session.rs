@@ -37,6 +37,11 @@ impl Writing {
         self.held.as_mut().ok_or(Error::UploadUnknown)
     }
 
+    /// Whether the upload is one with which nothing can be done any more: its bytes may be lost.
+    pub fn is_over(&self) -> bool {
+        self.held.as_ref().is_some_and(Upload::is_over)
+    }
+
     /// Takes the upload out: the session has ended.
     pub fn take(&mut self) -> Option<Upload> {
         self.held.take()
@@ -53,10 +58,13 @@ impl Drop for Writing {
 }
 
 impl Session {
-    /// A session that has received nothing.
-    pub fn new(repository: RepositoryName, actor: Actor, upload: Upload, now: u64) -> Self {
+    /// A session of an upload that is new, or goes on. It is ended by whoever takes the upload out; a
+    /// session that is merely dropped, as when the process stops, leaves it to the next run.
+    pub fn new(repository: RepositoryName, actor: Actor, mut upload: Upload, now: u64) -> Self {
+        upload.outlive();
+        let offset = AtomicU64::new(upload.offset());
         let upload = Arc::new(tokio::sync::Mutex::new(Some(upload)));
-        Self { repository, actor, upload, offset: AtomicU64::new(0), used_at: AtomicU64::new(now) }
+        Self { repository, actor, upload, offset, used_at: AtomicU64::new(now) }
     }
 
     /// The repository its blob goes to.

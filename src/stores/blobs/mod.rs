@@ -10,8 +10,8 @@
 //!     at rest holds neither a thread nor a buffer.
 //!
 //! Steps of a publish, what each leaves when it is the last, and what start-up does with that, are
-//! in `publish`. Uploads do not outlive the process: `open` lists those of the run before as
-//! [`Leftover`]s. Every async function here does its disk work on blocking threads, and work once
+//! in `publish`. An upload with an [`Owner`] writes checkpoints (`journal`) and outlives a crash from
+//! a first checkpoint on: `open` gives it back as [`Resumable`], and lists all others as [`Leftover`]s. Every async function here does its disk work on blocking threads, and work once
 //! begun runs to its end though the caller is dropped.
 //!
 //! Must not know what a manifest, a repository or a record is. Look next at `pipe` (how bytes get to
@@ -19,11 +19,13 @@
 
 mod error;
 mod hash;
+mod journal;
 mod map;
 mod pipe;
 mod pool;
 mod publish;
 mod read;
+mod recovery;
 mod upload;
 
 #[cfg(test)]
@@ -37,14 +39,19 @@ use bytes::Bytes;
 use pierhead_storage_format::{Algorithm, Digest, paths};
 
 use self::error::{blocking, io};
+use self::hash::Hasher;
+use self::journal::{Hashing, Journal};
+use self::pipe::Pipe;
 use self::pool::Pool;
 use super::disk::Disk;
 use crate::seams::Random;
 
 pub use error::BlobError;
 pub use hash::of as digest_of;
+pub use journal::Owner;
 pub use publish::Published;
 pub use read::{BlobReader, Reading};
+pub use recovery::{Found, Resumable};
 pub use upload::Upload;
 
 /// What the store works with.
@@ -53,7 +60,13 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// Makes upload ids.
     pub random: Arc<dyn Random>,
+    /// Bytes an upload receives between two checkpoints.
+    pub checkpoint_every: u64,
 }
+
+/// What [`Options::checkpoint_every`] is but in tests: half of what a client should ever have to send
+/// again.
+pub const CHECKPOINT_EVERY: u64 = 32 << 20;
 
 /// The blobs of a data directory. Clones share it.
 #[derive(Clone)]
@@ -77,21 +90,20 @@ struct Store {
     pool: Arc<Pool>,
     /// Held, by digest, while the name of a blob gets another file, or loses it.
     places: [Mutex<()>; PLACES],
+    checkpoint_every: u64,
 }
 
 impl Blobs {
-    /// Makes the folders that are missing and lists what an earlier run left. Blocks. Nothing else
-    /// may use the store until every leftover has been cleared.
-    pub fn open(options: Options) -> Result<(Self, Vec<Leftover>), BlobError> {
-        let store = Store {
-            disk: options.disk,
-            random: options.random,
-            pool: Pool::new(),
-            places: std::array::from_fn(|_| Mutex::default()),
-        };
+    /// Makes the folders that are missing and finds what an earlier run left. Blocks, for as long as
+    /// it takes to read what is gone on with. Nothing else may use the store until every leftover has
+    /// been cleared.
+    pub fn open(options: Options) -> Result<(Self, Found), BlobError> {
+        let Options { disk, random, checkpoint_every } = options;
+        let places = std::array::from_fn(|_| Mutex::default());
+        let store = Arc::new(Store { disk, random, pool: Pool::new(), places, checkpoint_every });
         make_folders(store.disk.as_ref())?;
-        let leftovers = leftovers(store.disk.as_ref())?;
-        Ok((Self(Arc::new(store)), leftovers))
+        let found = recovery::find(&store)?;
+        Ok((Self(store), found))
     }
 
     /// Unlinks the blobs of `leftover` that have no record (`unrecorded`; others are left alone) and
@@ -104,12 +116,16 @@ impl Blobs {
         self.0.disk.remove_dir(&paths::upload_dir(&leftover.id)).map_err(io("removing a leftover upload"))
     }
 
-    /// Begins an upload whose bytes are hashed with `algorithm` as they come.
-    pub async fn begin(&self, algorithm: Algorithm) -> Result<Upload, BlobError> {
+    /// Begins an upload whose bytes are hashed with `algorithm` as they come. With an owner it writes
+    /// checkpoints, so that it outlives a crash.
+    pub async fn begin(&self, algorithm: Algorithm, owner: Option<Owner>) -> Result<Upload, BlobError> {
         let store = Arc::clone(&self.0);
         blocking(move || {
             let (id, file) = store.new_upload()?;
-            Ok(Upload::new(store, id, file, algorithm))
+            let journal = owner.and_then(|owner| Journal::new(&store, &id, algorithm, owner));
+            let hashing = Hashing::new(Hasher::new(algorithm), journal.is_some());
+            let pipe = Pipe::new(&store, file, 0, hashing, journal);
+            Ok(Upload::new(store, id, pipe))
         })
         .await
     }
@@ -248,19 +264,6 @@ fn make_folders(disk: &dyn Disk) -> Result<(), BlobError> {
         disk.sync_dir(Path::new(""))
     };
     make().map_err(making)
-}
-
-fn leftovers(disk: &dyn Disk) -> Result<Vec<Leftover>, BlobError> {
-    let listing = || {
-        let mut found = Vec::new();
-        for entry in disk.list(Path::new(paths::UPLOADS))?.into_iter().filter(|entry| entry.is_dir) {
-            let files = disk.list(&paths::upload_dir(&entry.name))?;
-            let published = files.iter().filter_map(|file| paths::parse_intent(&file.name)).collect();
-            found.push(Leftover { id: entry.name, published });
-        }
-        Ok(found)
-    };
-    listing().map_err(io("listing uploads of an earlier run"))
 }
 
 /// A panic elsewhere never makes a lock unusable: what it guards is made whole by its owner.

@@ -16,14 +16,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use pierhead_storage_format::Algorithm;
+use pierhead_storage_format::upload::{CHUNK, Checkpoint};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use super::error::{BlobError, io};
 use super::hash::Hasher;
-use super::lock;
+use super::journal::{Failure, Hashing, Journal};
 use super::pool::{BLOCK, Block, Pool};
+use super::{Store, lock};
 use crate::stores::disk::DiskFile;
 
 /// Blocks an upload may hold at once.
@@ -39,7 +40,10 @@ pub(super) type Slot = Option<Box<dyn DiskFile>>;
 /// The way from the caller to the disk.
 pub(super) struct Pipe {
     file: Mutex<Slot>,
-    hash: Mutex<Hasher>,
+    hash: Mutex<Hashing>,
+    /// Held while a checkpoint is written.
+    journal: Mutex<Option<Journal>>,
+    checkpoint_every: u64,
     state: Mutex<State>,
     moved: Notify,
     pool: Arc<Pool>,
@@ -62,6 +66,13 @@ struct State {
     hashing: bool,
     /// The block being filled is to be written too.
     flushing: bool,
+    /// There is a journal and it works.
+    journaling: bool,
+    /// A checkpoint is being written.
+    checkpointing: bool,
+    /// The offset of the last checkpoint begun, and of the last one that is durable.
+    marked: u64,
+    durable: u64,
     /// Disk space was asked for ahead of the bytes.
     allocated: bool,
     /// A failed write nobody has been told of.
@@ -70,13 +81,24 @@ struct State {
 }
 
 impl Pipe {
-    pub(super) fn new(file: Box<dyn DiskFile>, algorithm: Algorithm, pool: Arc<Pool>) -> Arc<Self> {
+    /// Goes on at `offset`, which is the length of `file` and where `hashing` stands.
+    pub(super) fn new(
+        store: &Store,
+        file: Box<dyn DiskFile>,
+        offset: u64,
+        hashing: Hashing,
+        journal: Option<Journal>,
+    ) -> Arc<Self> {
+        let at = State { accepted: offset, written: offset, kept: offset, ..State::default() };
+        let state = State { marked: offset, durable: offset, journaling: journal.is_some(), ..at };
         Arc::new(Self {
             file: Mutex::new(Some(file)),
-            hash: Mutex::new(Hasher::new(algorithm)),
-            state: Mutex::default(),
+            hash: Mutex::new(hashing),
+            journal: Mutex::new(journal),
+            checkpoint_every: store.checkpoint_every,
+            state: Mutex::new(state),
             moved: Notify::new(),
-            pool,
+            pool: Arc::clone(&store.pool),
         })
     }
 
@@ -103,6 +125,8 @@ impl Pipe {
         while !bytes.is_empty() {
             let mut block = match state.filling.take() {
                 Some(block) => block,
+                // So that a crash never costs more than two checkpoints' bytes.
+                None if state.lag() > self.checkpoint_every / 2 * 3 => break,
                 None if state.blocks < OWN_BLOCKS || (state.blocks < BLOCKS && self.pool.is_plenty()) => {
                     state.blocks += 1;
                     self.pool.block_of(BLOCK - beyond_block(state.accepted))
@@ -211,9 +235,72 @@ impl Pipe {
             let mut state = lock(&self.state);
             state.kept += len;
             state.blocks -= 1;
+            if !state.journaling {
+                hash.without_chunks();
+            }
+            let due = state.is_checkpoint_due(self.checkpoint_every);
+            let checkpoint = if due { hash.checkpoint(state.kept) } else { None };
+            if let Some(checkpoint) = checkpoint {
+                state.checkpointing = true;
+                state.marked = state.kept;
+                let pipe = Arc::clone(&self);
+                spawn_blocking(move || pipe.write_checkpoint(&checkpoint));
+            }
             drop(state);
             self.moved.notify_waiters();
         }
+    }
+
+    /// All bytes up to the checkpoint are written: only written blocks are hashed.
+    fn write_checkpoint(&self, checkpoint: &Checkpoint) {
+        let _unwinding = EndOnPanic(self);
+        let mut journal = lock(&self.journal);
+        let written = match journal.as_mut().filter(|_| !self.ended()) {
+            Some(journal) => journal.write(checkpoint),
+            None => Ok(()),
+        };
+        match written {
+            Ok(()) => lock(&self.state).durable = checkpoint.offset,
+            Err(Failure::Journal(error)) => {
+                if let Some(journal) = journal.take() {
+                    tracing::warn!(upload = journal.id(), %error, "an upload goes on without checkpoints");
+                }
+                lock(&self.state).journaling = false;
+            }
+            Err(Failure::Data(error)) => self.give_up(journal.take(), io("syncing an upload")(error)),
+        }
+        drop(journal);
+        lock(&self.state).checkpointing = false;
+        self.moved.notify_waiters();
+    }
+
+    /// What was written may be lost: the upload ends, and its next caller is told why.
+    fn give_up(&self, journal: Option<Journal>, error: BlobError) {
+        lock(&self.state).failed = Some(error);
+        self.end();
+        if let (Some(_), Some(journal)) = (self.slot().take(), journal) {
+            journal.drop_upload();
+        }
+    }
+
+    /// Waits for the checkpoint that is being written, if one is. Nothing begins one while nothing
+    /// is appended.
+    pub(super) async fn checkpointed(&self) {
+        loop {
+            let moved = self.moved.notified();
+            {
+                let state = lock(&self.state);
+                if !state.checkpointing || state.ended {
+                    return;
+                }
+            }
+            moved.await;
+        }
+    }
+
+    /// Waits for the checkpoint that is being written; none follows in an upload that has ended. Blocks.
+    pub(super) fn stop_journal(&self) {
+        drop(lock(&self.journal).take());
     }
 
     fn next_to_hash(&self) -> Option<Block> {
@@ -269,7 +356,7 @@ impl Pipe {
             let source = std::io::Error::from(std::io::ErrorKind::ResourceBusy);
             return Err(BlobError::Io { what: "publishing an upload that is still written to", source });
         }
-        Ok((state.kept, hash.clone(), state.allocated))
+        Ok((state.kept, hash.digest.clone(), state.allocated))
     }
 
     /// Nothing more is accepted.
@@ -298,10 +385,20 @@ fn beyond_block(offset: u64) -> usize {
 impl State {
     /// Tells of a failure, once.
     fn check(&mut self) -> Result<(), BlobError> {
-        if self.ended {
-            return Err(BlobError::Lost);
+        if let Some(error) = self.failed.take() {
+            return Err(error);
         }
-        self.failed.take().map_or(Ok(()), Err)
+        if self.ended { Err(BlobError::Lost) } else { Ok(()) }
+    }
+
+    /// Bytes accepted beyond the last durable checkpoint, while one is being written.
+    fn lag(&self) -> u64 {
+        if self.checkpointing { self.accepted.saturating_sub(self.durable) } else { 0 }
+    }
+
+    fn is_checkpoint_due(&self, every: u64) -> bool {
+        let far = self.kept.saturating_sub(self.marked) >= every;
+        far && self.journaling && !self.checkpointing && !self.ended && self.kept.is_multiple_of(CHUNK)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pierhead_storage_format::{Algorithm, Digest};
+use pierhead_storage_format::Digest;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
@@ -12,20 +12,26 @@ use super::error::{BlobError, blocking};
 use super::pipe::Pipe;
 use super::publish::{self, Published};
 use crate::seams::tasks;
-use crate::stores::disk::DiskFile;
 
 /// An upload under way. Every future here may be dropped: what was accepted is still written, and
-/// what began to be published is published. Dropping the upload itself discards it.
+/// what began to be published is published. Dropping the upload itself discards it, unless it was told
+/// to [`outlive`](Self::outlive).
 pub struct Upload {
     store: Arc<Store>,
     id: String,
     pipe: Arc<Pipe>,
+    outlives: bool,
 }
 
 impl Upload {
-    pub(super) fn new(store: Arc<Store>, id: String, file: Box<dyn DiskFile>, algorithm: Algorithm) -> Self {
-        let pipe = Pipe::new(file, algorithm, Arc::clone(&store.pool));
-        Self { store, id, pipe }
+    pub(super) fn new(store: Arc<Store>, id: String, pipe: Arc<Pipe>) -> Self {
+        Self { store, id, pipe, outlives: false }
+    }
+
+    /// From now on dropping it leaves its folder to the next start, which goes on with it if it can:
+    /// for uploads that somebody may come back to.
+    pub fn outlive(&mut self) {
+        self.outlives = true;
     }
 
     /// 32 hex digits.
@@ -85,9 +91,16 @@ impl Upload {
     /// (digest mismatch, full disk) it is as it was.
     pub async fn publish(&mut self, digest: &Digest) -> Result<Published, BlobError> {
         self.pipe.settle().await?;
+        self.pipe.checkpointed().await;
         let (store, pipe, id, digest) =
             (Arc::clone(&self.store), Arc::clone(&self.pipe), self.id.clone(), *digest);
         blocking(move || publish::upload(&store, &id, &pipe, &digest)).await
+    }
+
+    /// Waits for a checkpoint under way.
+    #[cfg(test)]
+    pub(super) async fn checkpointed(&self) {
+        self.pipe.checkpointed().await;
     }
 
     /// Ends the upload and removes its bytes.
@@ -100,7 +113,7 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if self.pipe.ended() || Handle::try_current().is_err() {
+        if self.outlives || self.pipe.ended() || Handle::try_current().is_err() {
             return; // nothing to remove, or the process is stopping and the next start will
         }
         let (store, pipe, id) =
@@ -112,6 +125,7 @@ impl Drop for Upload {
 /// Removes the upload unless a publish got hold of its file first: that one then sees to the folder.
 fn discard(store: &Store, id: &str, pipe: &Pipe) {
     pipe.end();
+    pipe.stop_journal();
     if pipe.slot().take().is_some() {
         store.drop_upload(id);
     }

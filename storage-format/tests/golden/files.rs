@@ -1,15 +1,17 @@
-//! A journal segment and a snapshot, each whole: `golden/journal/v1.bin`, `golden/snapshot/v1.bin`
-//! (before compression), with what they say beside them in `.txt`.
+//! A journal segment, a snapshot and the journal of an upload, each whole: `golden/journal/v1.bin`,
+//! `golden/snapshot/v1.bin` (before compression), `golden/upload/v1.bin`, with what they say beside
+//! them in `.txt`.
 
 use std::fmt::Write;
 
-use pierhead_storage_format::FormatError;
 use pierhead_storage_format::journal::{
     Change, FRAME_CHECK, FRAME_HEADER, FrameHeader, Position, SEGMENT_HEADER, SegmentHeader, Tag,
     each_change, encode_change_set, encode_frame,
 };
 use pierhead_storage_format::keys::Table;
 use pierhead_storage_format::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
+use pierhead_storage_format::upload::{self, Checkpoint, Header, State};
+use pierhead_storage_format::{Algorithm, FormatError};
 
 use crate::samples::{Sample, names};
 use crate::{BUMP, damaged, golden, read_or_make};
@@ -97,6 +99,52 @@ fn read_snapshot(bytes: &[u8]) -> Result<String, SnapshotError> {
     }
     let _ = writeln!(text, "{} rows", reader.sums().total());
     Ok(text)
+}
+
+/// Two checkpoints: of two chunks, and of one.
+fn upload_journal() -> Vec<u8> {
+    let header = Header {
+        id: 0x7f3c_0000_0000_0000_0000_0000_0000_0001,
+        algorithm: Algorithm::Sha256,
+        created_at: 1_795_000_000_000,
+        repository: "acme/web".to_owned(),
+        actor: b"\x01anonymous".to_vec(),
+    };
+    let mut bytes = header.encode().expect("samples are small");
+    for (offset, chunks) in [(2 * upload::CHUNK, vec![[1; 32], [2; 32]]), (3 * upload::CHUNK, vec![[3; 32]])]
+    {
+        let checkpoint = Checkpoint { offset, state: State { version: 11, bytes: vec![5; 104] }, chunks };
+        let key = header.key().expect("samples are small");
+        bytes.extend(checkpoint.encode(&key, bytes.len() as u64).expect("samples are small"));
+    }
+    bytes
+}
+
+/// What it says; an error unless all of it holds.
+fn read_upload_journal(bytes: &[u8]) -> Result<String, FormatError> {
+    let (header, checkpoints) = upload::read(bytes)?;
+    let mut text = format!("{header:?}\n");
+    for (Checkpoint { offset, state, chunks }, end) in &checkpoints {
+        let chunks: Vec<String> = chunks.iter().map(|chunk| hex(chunk)).collect();
+        let state = format!("state {} {}", state.version, hex(&state.bytes));
+        let _ = writeln!(text, "up to {offset}, {state}, chunks {chunks:?}, ends at {end}");
+    }
+    let end = checkpoints.last().map_or(0, |(_, end)| *end);
+    if end == bytes.len() as u64 { Ok(text) } else { Err(FormatError::Record) }
+}
+
+#[test]
+fn the_golden_upload_journal_is_read_and_written_again_and_every_damage_is_seen() {
+    let path = golden("upload/v1.bin");
+    let bytes = read_or_make(&path, upload_journal);
+    let text = read_upload_journal(&bytes).expect(BUMP);
+    let beside = read_or_make(&path.with_extension("txt"), || text.clone().into_bytes());
+    assert_eq!((&bytes, text.as_bytes()), (&upload_journal(), beside.as_slice()), "{BUMP}");
+    for copy in damaged(&bytes) {
+        // A cut between two checkpoints leaves a shorter journal, as a stop there would.
+        let shorter = copy.len() < bytes.len() && read_upload_journal(&copy).is_ok();
+        assert!(shorter || read_upload_journal(&copy).is_err());
+    }
 }
 
 #[test]

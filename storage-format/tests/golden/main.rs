@@ -4,6 +4,7 @@
 //! - `golden/records/<table>/v<version>[-<case>].bin`, with the record as JSON in `.txt`
 //! - `golden/keys/<table>/v1.bin`, with the key as JSON in `.txt`
 //! - `golden/journal/v1.bin`, `golden/snapshot/v1.bin`: a whole segment and snapshot, see `files.rs`
+//! - `golden/upload/v1.bin`: a whole journal of an upload, see `files.rs`
 //! - `golden/dump/v1.jsonl`: a whole dump; `golden/store/v1.txt`: a `FORMAT` file
 //!
 //! Files for a new table, record version or case are made from `samples.rs` by

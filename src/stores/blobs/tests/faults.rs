@@ -66,7 +66,7 @@ async fn upload(
     errno: u64,
     case: &str,
 ) -> Result<(), BlobError> {
-    let mut upload = sick.blobs.begin(digest.algorithm()).await?;
+    let mut upload = sick.blobs.begin(digest.algorithm(), None).await?;
     upload.allocate(bytes.len() as u64).await.or_else(|error| heal(sick, error, errno, case))?;
     let mut tries = 0;
     loop {
@@ -183,7 +183,7 @@ async fn a_small_blob_is_absent_or_whole_after_a_fault_at_every_step() {
 async fn a_failed_sync_gives_the_upload_up_and_is_never_tried_again() {
     let sick = Sick::new();
     let bytes = noise(3, 1000);
-    let mut upload = sick.blobs.begin(Algorithm::Sha256).await.expect("begins");
+    let mut upload = sick.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     upload.append(bytes.clone()).await.expect("appends");
     upload.settle().await.expect("settles");
     sick.fail_after(0, false, EIO); // the next step is the sync of the data
@@ -203,7 +203,8 @@ async fn the_store_opens_after_a_fault_at_any_step_of_making_its_folders() {
         let disk = Arc::new(disk);
         faults.fail(step, u64::MAX, ENOSPC);
         let random = Arc::new(crate::seams::TestRandom::default());
-        let options = super::Options { disk: Arc::<FaultyDisk>::clone(&disk), random };
+        let disk_again = Arc::<FaultyDisk>::clone(&disk);
+        let options = super::Options { disk: disk_again, random, checkpoint_every: 1 << 20 };
         assert!(matches!(Blobs::open(options), Err(BlobError::NoSpace)), "step {step}");
         faults.heal();
         push(&open(disk).0, &noise(4, 10), 10).await;

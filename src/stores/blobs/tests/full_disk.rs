@@ -45,7 +45,7 @@ async fn on_a_full_disk_uploads_wait_pulls_go_on_and_all_works_when_space_return
     let (old, new) = (noise(1, 9 * BLOCK), noise(2, 10 * BLOCK));
     let old_digest = push(&blobs, &old, 400 << 10).await;
 
-    let mut upload = blobs.begin(Algorithm::Sha256).await.expect("begins");
+    let mut upload = blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     let refused = upload.allocate(new.len() as u64).await;
     assert!(matches!(refused, Err(BlobError::NoSpace)), "a full disk shows before the transfer");
     let appended = upload.append(new.clone()).await;

@@ -3,6 +3,7 @@
 mod faults;
 mod full_disk;
 mod reading;
+mod resuming;
 mod uploads;
 
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pierhead_storage_format::{Algorithm, Digest, paths};
 
-use super::{Blobs, Leftover, Options, Reading, hash};
+use super::{Blobs, CHECKPOINT_EVERY, Found, Leftover, Options, Reading, hash};
 use crate::seams::TestRandom;
 use crate::stores::disk::{Disk, RealDisk};
 
@@ -48,7 +49,14 @@ impl Scratch {
 }
 
 fn open(disk: Arc<dyn Disk>) -> (Blobs, Vec<Leftover>) {
-    Blobs::open(Options { disk, random: Arc::new(TestRandom::default()) }).expect("the store opens")
+    let (blobs, found) = open_every(disk, CHECKPOINT_EVERY);
+    (blobs, found.leftovers)
+}
+
+/// With checkpoints every so many bytes.
+fn open_every(disk: Arc<dyn Disk>, checkpoint_every: u64) -> (Blobs, Found) {
+    let options = Options { disk, random: Arc::new(TestRandom::default()), checkpoint_every };
+    Blobs::open(options).expect("the store opens")
 }
 
 /// `len` bytes that look random and differ by `seed`.
@@ -72,7 +80,7 @@ fn sha256(bytes: &[u8]) -> Digest {
 /// Uploads `bytes` in frames of `frame` and publishes them as sha256.
 async fn push(blobs: &Blobs, bytes: &Bytes, frame: usize) -> Digest {
     let digest = sha256(bytes);
-    let mut upload = blobs.begin(Algorithm::Sha256).await.expect("begins");
+    let mut upload = blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     for frame in bytes.chunks(frame) {
         upload.append(Bytes::copy_from_slice(frame)).await.expect("appends");
     }

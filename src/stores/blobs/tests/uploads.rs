@@ -40,7 +40,7 @@ async fn an_upload_of_any_length_reads_back_and_leaves_nothing_behind() {
 async fn a_digest_that_does_not_match_leaves_the_upload_as_it_was() {
     let store = Scratch::new();
     let bytes = noise(1, 300_000);
-    let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+    let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     upload.append(bytes.slice(..200_000)).await.expect("appends");
     let refused = upload.publish(&sha256(b"something else")).await;
     let Err(BlobError::DigestMismatch { actual }) = refused else { panic!("not a mismatch") };
@@ -64,7 +64,7 @@ async fn a_digest_of_another_algorithm_is_checked_by_reading_the_file_again() {
         (Algorithm::Sha512, Algorithm::Sha256),
         (Algorithm::Sha512, Algorithm::Sha512),
     ] {
-        let mut upload = store.blobs.begin(running).await.expect("begins");
+        let mut upload = store.blobs.begin(running, None).await.expect("begins");
         upload.append(bytes.clone()).await.expect("appends");
         let wrong = upload.publish(&hash::of(wanted, b"")).await;
         assert!(matches!(wrong, Err(BlobError::DigestMismatch { .. })));
@@ -79,7 +79,7 @@ async fn a_digest_of_another_algorithm_is_checked_by_reading_the_file_again() {
 async fn a_dropped_append_keeps_a_true_offset_and_the_upload_goes_on_there() {
     let store = Scratch::new();
     let bytes = noise(3, 64 * BLOCK);
-    let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+    let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     {
         let mut append = pin!(upload.append(bytes.clone()));
         let polled = append.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -107,7 +107,7 @@ async fn requests_that_end_anywhere_make_one_whole_blob_and_each_leaves_its_byte
     ];
     for (name, lengths) in cases {
         let bytes = noise(20, lengths.iter().sum());
-        let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+        let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
         let path = store.root().join(paths::upload_data(upload.id()));
         let mut at = 0;
         for len in lengths {
@@ -126,7 +126,7 @@ async fn requests_that_end_anywhere_make_one_whole_blob_and_each_leaves_its_byte
 async fn what_a_request_gathered_is_written_when_it_leaves() {
     let store = Scratch::new();
     let bytes = noise(21, 2 * BLOCK + 1000);
-    let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+    let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     upload.append(bytes.clone()).await.expect("appends");
     let path = store.root().join(paths::upload_data(upload.id()));
     upload.rest();
@@ -156,7 +156,7 @@ fn an_upload_at_rest_pins_no_thread() {
         let store = Scratch::new();
         let mut resting = Vec::new();
         for seed in 0..5 {
-            let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+            let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
             upload.append(noise(seed, 3 * BLOCK + 1)).await.expect("appends");
             resting.push(upload);
         }
@@ -173,7 +173,7 @@ async fn space_allocated_ahead_and_not_used_is_not_part_of_the_blob() {
     use std::os::unix::fs::MetadataExt;
     let store = Scratch::new();
     let bytes = noise(4, 10_000);
-    let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+    let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     upload.allocate(8 * BLOCK as u64).await.expect("allocates");
     upload.append(bytes.clone()).await.expect("appends");
     let digest = sha256(&bytes);
@@ -227,7 +227,7 @@ async fn a_publish_runs_to_its_end_though_its_future_is_dropped() {
     let store = Scratch::new();
     let bytes = noise(10, BLOCK + 1);
     let digest = sha256(&bytes);
-    let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+    let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     upload.append(bytes.clone()).await.expect("appends");
     upload.settle().await.expect("settles");
     {
@@ -242,11 +242,11 @@ async fn a_publish_runs_to_its_end_though_its_future_is_dropped() {
 #[tokio::test]
 async fn discarded_and_dropped_uploads_leave_no_folder() {
     let store = Scratch::new();
-    let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+    let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     upload.append(noise(6, 2 * BLOCK)).await.expect("appends");
     upload.discard().await;
     assert_eq!(store.uploads(), 0);
-    let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+    let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     upload.append(noise(6, 2 * BLOCK)).await.expect("appends");
     drop(upload);
     until("the dropped upload's folder goes", || store.uploads() == 0).await;
@@ -257,11 +257,11 @@ async fn what_an_earlier_run_left_is_listed_and_cleared_and_recorded_blobs_stay(
     let store = Scratch::new();
     assert_eq!(store.leftovers, []);
     let (recorded, unrecorded) = (noise(7, 100), noise(8, BLOCK));
-    let mut unfinished = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+    let mut unfinished = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     unfinished.append(noise(9, 1000)).await.expect("appends");
     unfinished.settle().await.expect("settles");
     let first = store.blobs.publish_bytes(&sha256(&recorded), recorded.clone()).await.expect("publishes");
-    let mut upload = store.blobs.begin(Algorithm::Sha256).await.expect("begins");
+    let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     upload.append(unrecorded.clone()).await.expect("appends");
     let second = upload.publish(&sha256(&unrecorded)).await.expect("publishes");
     drop((first, second)); // the process died before `settled`

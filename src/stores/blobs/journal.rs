@@ -1,0 +1,174 @@
+//! Checkpoints of one upload: what lets it go on after a crash. A checkpoint says that the bytes up to
+//! its offset are durable, with the running digest there and the BLAKE3 of every chunk since the one
+//! before; `recovery` proves it against the file. Steps, and what a stop after each leaves:
+//! `FORMAT.md`, "A checkpoint of an upload".
+//!
+//! J1: the bytes are synced before the checkpoint is written, through a descriptor of its own, so that
+//!     writing goes on meanwhile.
+//! J2: after a sync of the bytes that failed the upload is given up; after any failure of the journal
+//!     itself nothing more is written to it, and the upload goes on without.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use pierhead_storage_format::upload::{CHUNK, Checkpoint, Header, Key};
+use pierhead_storage_format::{Algorithm, FormatError, paths};
+
+use super::Store;
+use super::hash::Hasher;
+use crate::stores::disk::DiskFile;
+
+/// Who an upload belongs to, for whoever takes it up after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Where its blob goes, at most 255 bytes.
+    pub repository: String,
+    /// Who began it; at most 4096 bytes, which mean nothing here.
+    pub actor: Vec<u8>,
+    /// UTC milliseconds.
+    pub created_at: u64,
+}
+
+/// What failed.
+pub(super) enum Failure {
+    /// The upload's bytes may be lost.
+    Data(io::Error),
+    /// Only the journal.
+    Journal(io::Error),
+}
+
+/// The journal of one upload.
+pub(super) struct Journal {
+    store: Arc<Store>,
+    id: String,
+    header: Header,
+    data: Option<Box<dyn DiskFile>>,
+    file: Option<Box<dyn DiskFile>>,
+    len: u64,
+}
+
+impl Journal {
+    /// One that is made with its first checkpoint; `None` for an owner that does not fit.
+    pub(super) fn new(store: &Arc<Store>, id: &str, algorithm: Algorithm, owner: Owner) -> Option<Self> {
+        let number = u128::from_str_radix(id, 16).ok()?;
+        let Owner { repository, actor, created_at } = owner;
+        let header = Header { id: number, algorithm, created_at, repository, actor };
+        header.encode().ok()?;
+        Some(Self { store: Arc::clone(store), id: id.to_owned(), header, data: None, file: None, len: 0 })
+    }
+
+    /// One that is there and goes on after `len` bytes.
+    pub(super) fn open(
+        store: &Arc<Store>,
+        id: &str,
+        header: Header,
+        file: Box<dyn DiskFile>,
+        len: u64,
+    ) -> Self {
+        Self { store: Arc::clone(store), id: id.to_owned(), header, data: None, file: Some(file), len }
+    }
+
+    /// Makes the bytes and then the checkpoint durable. Blocks.
+    pub(super) fn write(&mut self, checkpoint: &Checkpoint) -> Result<(), Failure> {
+        self.sync_data()?;
+        self.append(checkpoint).map_err(Failure::Journal)
+    }
+
+    fn sync_data(&mut self) -> Result<(), Failure> {
+        let mut data = match self.data.take() {
+            Some(data) => data,
+            None => self.store.disk.open(&paths::upload_data(&self.id)).map_err(Failure::Journal)?,
+        };
+        data.sync_data().map_err(Failure::Data)?;
+        self.data = Some(data);
+        Ok(())
+    }
+
+    fn append(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
+        let key = self.header.key().map_err(unfit)?;
+        if let Some(file) = self.file.as_mut() {
+            let record = checkpoint.encode(&key, self.len).map_err(unfit)?;
+            file.write_at(&record, self.len)?;
+            file.sync_data()?;
+            self.len += record.len() as u64;
+            return Ok(());
+        }
+        self.make(&key, checkpoint)
+    }
+
+    fn make(&mut self, key: &Key, checkpoint: &Checkpoint) -> io::Result<()> {
+        let mut bytes = self.header.encode().map_err(unfit)?;
+        bytes.extend(checkpoint.encode(key, bytes.len() as u64).map_err(unfit)?);
+        let mut file = self.store.disk.create(&paths::upload_journal(&self.id))?;
+        file.write_at(&bytes, 0)?;
+        file.sync_data()?;
+        self.store.disk.sync_dir(&paths::upload_dir(&self.id))?;
+        self.store.disk.sync_dir(Path::new(paths::UPLOADS))?;
+        self.file = Some(file);
+        self.len = bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Removes the folder of an upload that is given up.
+    pub(super) fn drop_upload(&self) {
+        self.store.drop_upload(&self.id);
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+fn unfit(error: FormatError) -> io::Error {
+    io::Error::other(error)
+}
+
+/// The running digest of an upload and, for one with a journal, of its chunks.
+pub(super) struct Hashing {
+    pub(super) digest: Hasher,
+    chunks: Option<Chunks>,
+}
+
+#[derive(Default)]
+struct Chunks {
+    running: blake3::Hasher,
+    filled: u64,
+    done: Vec<[u8; 32]>,
+}
+
+impl Hashing {
+    /// Goes on with `digest`, which stands at a multiple of a chunk.
+    pub(super) fn new(digest: Hasher, with_chunks: bool) -> Self {
+        Self { digest, chunks: with_chunks.then(Chunks::default) }
+    }
+
+    pub(super) fn update(&mut self, mut bytes: &[u8]) {
+        self.digest.update(bytes);
+        let Some(chunks) = self.chunks.as_mut() else { return };
+        while !bytes.is_empty() {
+            let room = usize::try_from(CHUNK - chunks.filled).unwrap_or(bytes.len());
+            let (now, rest) = bytes.split_at(room.min(bytes.len()));
+            chunks.running.update(now);
+            chunks.filled += now.len() as u64;
+            if chunks.filled == CHUNK {
+                chunks.done.push(*chunks.running.finalize().as_bytes());
+                chunks.running.reset();
+                chunks.filled = 0;
+            }
+            bytes = rest;
+        }
+    }
+
+    /// The claim for `offset`, where this stands: a multiple of a chunk. It is made once.
+    pub(super) fn checkpoint(&mut self, offset: u64) -> Option<Checkpoint> {
+        let chunks = self.chunks.as_mut().filter(|chunks| chunks.filled == 0)?;
+        let chunks = std::mem::take(&mut chunks.done);
+        Some(Checkpoint { offset, state: self.digest.save(), chunks })
+    }
+
+    /// No checkpoint will be asked for any more.
+    pub(super) fn without_chunks(&mut self) {
+        self.chunks = None;
+    }
+}
