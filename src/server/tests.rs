@@ -392,7 +392,8 @@ fn data(bytes: &[u8]) -> Vec<u8> {
 async fn frames_that_ask_nothing_do_not_keep_an_http2_connection_open() {
     let short: Period = "400ms".parse().unwrap();
     let long: Period = "10min".parse().unwrap();
-    let rows: [(&str, &[&[u8]], &[u8], Period, Period); 6] = [
+    type Row<'a> = (&'a str, &'a [&'a [u8]], &'a [u8], Period, Period);
+    let rows: [Row<'_>; 6] = [
         ("PING and no request", &[PREFACE, SETTINGS], PING, short, long),
         ("SETTINGS and no request", &[PREFACE, SETTINGS], SETTINGS, short, long),
         ("PING after a request", &[PREFACE, SETTINGS, GET], PING, long, short),
