@@ -15,6 +15,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use support::certificates::renew;
 use support::clients::{Client, require};
 use support::http::{read_response, with_query};
 use support::server::binary;
@@ -173,6 +174,82 @@ fn every_answer_has_a_request_id_that_is_in_the_log() {
     let answer = server.repository().get("tags/list").expect(404);
     let id = answer.need("x-request-id").to_owned();
     until_true("the log has the request's id", Duration::from_secs(20), || server.log().contains(&id));
+}
+
+#[test]
+fn a_chunked_upload_that_expected_100_keeps_its_connection() {
+    let Some(server) = Server::own(Settings::default()) else { return };
+    let patch = server.http().patch(&server.repository().begin()).header("Expect", "100-continue");
+    let patch = patch.header("Connection", "keep-alive").chunked([&b"abc"[..]]).head_bytes();
+    let next = server.http().get("/v2/").head_bytes();
+    let answers = server.http().raw(&[&patch[..], b"3\r\nabc\r\n0\r\n\r\n", &next].concat());
+    let answers = String::from_utf8_lossy(&answers);
+    let first = answers.split("HTTP/1.1 200 ").next().expect("a first part");
+    assert!(first.contains("HTTP/1.1 202 ") && !first.contains("connection: close"), "{answers}");
+    assert!(answers.contains("HTTP/1.1 200 "), "the connection serves another request: {answers}");
+}
+
+#[test]
+fn the_log_has_no_control_characters_of_a_path() {
+    let Some(server) = Server::own(Settings::default().set("LOG_LEVEL", "debug")) else { return };
+    let answer = server.http().get("/v2/\u{9b}31m\u{202e}/x").send();
+    let id = answer.need("x-request-id");
+    until_true("the request is logged", Duration::from_secs(20), || {
+        server.log().lines().any(|line| line.contains(id) && line.contains("31m"))
+    });
+    assert!(!server.log().contains(['\u{9b}', '\u{202e}']), "{}", server.log());
+}
+
+#[test]
+fn settings_that_serve_could_not_use_are_not_called_right() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
+    renew(folder.path());
+    fs::copy(path("cert.pem"), path("other.pem")).expect("copied");
+    renew(folder.path());
+    let tls = |name: &str| format!("[tls]\ncertificate = {:?}\nkey = {:?}\n", path(name), path("key.pem"));
+    let rows = [
+        ("[registry]\nmax_sessions = 0\n".to_owned(), "registry.max_sessions"),
+        ("[registry]\nmax_layer = \"0B\"\n".to_owned(), "registry.max_layer"),
+        (tls("none.pem"), "none.pem"),
+        (tls("other.pem"), "does not fit"),
+        (tls("cert.pem"), ""),
+    ];
+    for (text, words) in rows {
+        fs::write(path("p.toml"), &text).expect("written");
+        let output = binary().args(["config", "check", "--json", "--config", &path("p.toml")]).output();
+        let output = output.expect("the binary starts");
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(output.status.success(), words.is_empty(), "{text}: {answer}");
+        assert_eq!(answer["ok"], words.is_empty());
+        assert!(answer["problem"].as_str().unwrap_or_default().contains(words), "{text}: {answer}");
+    }
+}
+
+#[test]
+fn a_failed_export_leaves_nothing_and_the_corrected_one_goes_on() {
+    let Some(mut server) = Server::own(Settings::default()) else { return };
+    assert!(server.stop().success());
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let target = folder.path().join("metadata.zst");
+    let export = |data: &Path| {
+        let mut command = binary();
+        command.args(["export-metadata", "--data"]).arg(data).arg("--output").arg(&target);
+        command.output().expect("the binary starts")
+    };
+    let files = || fs::read_dir(folder.path()).expect("a folder").count();
+    assert!(!export(&folder.path().join("none")).status.success());
+    assert_eq!(files(), 0, "nothing is left");
+    let done = export(server.data());
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let written = fs::read(&target).expect("the export");
+    assert!(!written.is_empty());
+    let again = export(server.data());
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(!again.status.success() && said.contains("metadata.zst"), "{said}");
+    assert!(fs::read(&target).expect("the export") == written && files() == 1, "it is not replaced");
+    let piped = server.command(&["export-metadata"]);
+    assert!(piped.status.success() && !piped.stdout.is_empty());
 }
 
 #[test]

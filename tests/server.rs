@@ -217,6 +217,32 @@ fn a_server_out_of_descriptors_serves_again_when_there_are_some() {
     assert!(get(lab.address, "/healthz").starts_with("HTTP/1.1 200 "));
 }
 
+/// The status of an answer, and its `Location`.
+fn ask(address: SocketAddr, head: &str) -> (String, Option<String>) {
+    let answer = rest(send(address, format!("{head}\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()));
+    let location = answer.lines().find_map(|line| line.strip_prefix("location: "));
+    (answer.split(' ').nth(1).unwrap_or_default().to_owned(), location.map(str::to_owned))
+}
+
+#[test]
+fn upload_sessions_never_take_the_descriptors_that_others_need() {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 128 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_pierhead")]);
+    let lab = Lab::start_by(limited, tempfile::tempdir().expect("a scratch folder"), "");
+    let begin = "POST /v2/o/r/blobs/uploads/ HTTP/1.1\r\nContent-Length: 0";
+    let (taken, refused) = (0..200)
+        .map(|taken| (taken, ask(lab.address, begin).0))
+        .find(|(_, status)| status != "202")
+        .expect("more than there are descriptors");
+    assert_eq!(refused, "429", "after {taken}");
+    assert!(taken >= 16, "{taken}");
+    assert_eq!(ask(lab.address, "GET /v2/ HTTP/1.1").0, "200");
+    let line =
+        lab.log().lines().find(|line| line.contains("registry.max_sessions is lowered")).map(str::to_owned);
+    let line: serde_json::Value = serde_json::from_str(&line.expect("it is said")).expect("JSON");
+    assert_eq!((&line["asked"], &line["max_sessions"]), (&10_000.into(), &taken.into()));
+}
+
 #[test]
 fn every_answer_has_a_request_id_and_the_log_has_neither_query_nor_credentials() {
     let lab = Lab::start("");
@@ -398,6 +424,13 @@ fn lab_listens_beyond_loopback_only_when_told_twice() {
     let output = run(&["serve", "--lab", "--data", data, "--listen", "0.0.0.0:0"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("--lab-open-to-network"), "{}", stderr(&output));
+    let output = binary()
+        .args(["serve", "--lab", "--data", "/dev/null", "--listen", "127.0.0.1:0"])
+        .env("PIERHEAD_METRICS_LISTEN", "0.0.0.0:0")
+        .output()
+        .expect("the binary starts");
+    assert_eq!(output.status.code(), Some(2), "monitoring says what is in the registry, too");
+    assert!(stderr(&output).contains("metrics.listen"), "{}", stderr(&output));
     let output = run(&["serve", "--lab-open-to-network"]);
     assert_eq!(output.status.code(), Some(2), "it means nothing alone");
 }

@@ -4,17 +4,25 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use crate::config::Settings;
 use crate::wiring::Listening;
 
-/// Why `--lab` will not listen there, if it will not.
-pub fn refusal(listen: &[SocketAddr], open_to_network: bool) -> Option<String> {
-    let exposed = listen.iter().find(|address| !address.ip().to_canonical().is_loopback())?;
+/// Why `--lab` will not listen where `settings` say, if it will not.
+pub fn refusal(settings: &Settings, open_to_network: bool) -> Option<String> {
+    let listen = settings.server.listen.iter().map(|address| ("server.listen", address));
+    let monitoring = settings.metrics.listen.iter().map(|address| ("metrics.listen", address));
+    let (key, exposed) = listen.chain(monitoring).find(|(_, address)| is_exposed(address))?;
     (!open_to_network).then(|| {
         format!(
-            "--lab lets anybody push and pull, and {exposed} can be reached by others. \
+            "--lab lets anybody push and pull, and {exposed} ({key}) can be reached by others. \
              Use a loopback address, or say it twice: --lab --lab-open-to-network"
         )
     })
+}
+
+/// Whether others than this host can reach it.
+fn is_exposed(address: &SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
 }
 
 /// What to do about a port that is taken.
@@ -31,7 +39,7 @@ pub fn taken(address: SocketAddr) -> String {
 pub fn banner(listening: &Listening, data: &Path) -> String {
     let mut text = String::new();
     let scheme = if listening.tls { "https" } else { "http" };
-    let exposed = listening.addresses.iter().any(|address| !address.ip().to_canonical().is_loopback());
+    let exposed = listening.addresses.iter().chain(&listening.metrics).any(is_exposed);
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
@@ -93,8 +101,25 @@ mod tests {
             ("0.0.0.0:5000", true, true),
         ];
         for (address, said_twice, taken) in rows {
-            let listen = ["127.0.0.1:1".parse().unwrap(), address.parse().unwrap()];
-            assert_eq!(refusal(&listen, said_twice).is_none(), taken, "{address} {said_twice}");
+            let address: SocketAddr = address.parse().unwrap();
+            let (mut listen, mut monitoring) = (Settings::lab(), Settings::lab());
+            listen.server.listen.push(address);
+            monitoring.metrics.listen = Some(address);
+            for (key, settings) in [("server.listen", listen), ("metrics.listen", monitoring)] {
+                let refusal = refusal(&settings, said_twice);
+                assert_eq!(refusal.is_none(), taken, "{key} {address} {said_twice}");
+                assert!(refusal.is_none_or(|words| words.contains(key)), "{key} {address}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_banner_warns_of_monitoring_that_others_can_reach() {
+        for (monitoring, warns) in [("127.0.0.1:9090", false), ("0.0.0.0:9090", true)] {
+            let (addresses, metrics) =
+                (vec!["127.0.0.1:1".parse().unwrap()], vec![monitoring.parse().unwrap()]);
+            let text = banner(&Listening { addresses, tls: false, metrics }, Path::new("/d"));
+            assert_eq!(text.contains("NETWORK"), warns, "{text}");
         }
     }
 

@@ -4,9 +4,11 @@
 //!
 //! L1: exit code 0 means that what was asked for was done; 1 that it was not, or that there are
 //! findings; 2 that the question was wrong. L2: what a program may read has `--json`.
-//! Must not hold a rule or open a store. Look next: `arguments`, `lab` (what `--lab` prints).
+//! Must not hold a rule or open a store. Look next: `arguments`, `lab` (what `--lab` prints),
+//! `draft` (files that are written whole or not at all).
 
 mod arguments;
+mod draft;
 mod lab;
 mod logs;
 mod offline;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{self, ConfigError, Settings, Sources};
+use crate::server::Tls;
 use crate::wiring::StartError;
 use arguments::{Arguments, Command, ConfigCommand};
 
@@ -107,14 +110,22 @@ fn dispatch(command: Command) -> Result<(), Failure> {
 }
 
 fn check(file: Option<&Path>, json: bool) -> Result<(), Failure> {
-    let result = settings(Settings::default(), file);
+    let result = settings(Settings::default(), file).and_then(|settings| usable(&settings));
     if json {
         let problem = result.as_ref().err().map(ToString::to_string);
         say(&format!("{}\n", serde_json::json!({"ok": problem.is_none(), "problem": problem})))?;
-        return result.map(drop).map_err(|_| Failure::Findings);
+        return result.map_err(|_| Failure::Findings);
     }
     result?;
     say("the settings are right\n")
+}
+
+/// Whether what the settings name can be used as `serve` would.
+fn usable(settings: &Settings) -> Result<(), Failure> {
+    if let Some((certificate, key)) = settings.tls.files() {
+        Tls::open(certificate, key, settings.server.http2).map_err(StartError::from)?;
+    }
+    Ok(())
 }
 
 /// The settings from `file` (or the default one, if it is there) and the environment.

@@ -1,7 +1,7 @@
 //! Commands that have the data directory to themselves.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::arguments::{ExportArguments, FsckArguments, ImportArguments, Place};
+use super::draft::Draft;
 use super::{Failure, logs, say, settings};
 use crate::config::Settings;
 use crate::services::fsck::{Report, Stage};
@@ -76,7 +77,7 @@ fn render(report: &Report) -> String {
 
 pub fn export(arguments: &ExportArguments) -> Result<(), Failure> {
     let data = place(&arguments.place)?;
-    let rows = wiring::export(&data, &mut *output(&arguments.output)?)?;
+    let rows = export_to(&data, &arguments.output)?;
     // stdout may be the export itself.
     let text =
         if arguments.json { json!({"rows": rows}).to_string() } else { format!("{rows} rows written") };
@@ -91,16 +92,18 @@ pub fn import(arguments: &ImportArguments) -> Result<(), Failure> {
     say(&format!("{text}\n"))
 }
 
-fn output(path: &Path) -> Result<Box<dyn Write>, Failure> {
-    if path == Path::new("-") {
+fn export_to(data: &Path, output: &Path) -> Result<u64, Failure> {
+    if output == Path::new("-") {
         if io::stdout().is_terminal() {
             return Err(Failure::Usage("the export is not text: give --output FILE, or a pipe".to_owned()));
         }
-        return Ok(Box::new(io::stdout().lock()));
+        return Ok(wiring::export(data, &mut io::stdout().lock())?);
     }
-    let made = OpenOptions::new().write(true).create_new(true).open(path);
-    let what = || format!("cannot make {}", path.display());
-    made.map(|file| Box::new(file) as Box<dyn Write>).map_err(|source| Failure::Io { what: what(), source })
+    let cannot = |source| Failure::Io { what: format!("cannot make {}", output.display()), source };
+    let mut draft = Draft::begin(output).map_err(cannot)?;
+    let rows = wiring::export(data, &mut draft)?;
+    draft.keep().map_err(cannot)?;
+    Ok(rows)
 }
 
 fn input(path: &Path) -> Result<Box<dyn Read>, Failure> {

@@ -12,18 +12,20 @@ use crate::wiring::{self, StartError};
 
 /// Descriptors beside the connections': the index, the journal, blobs being read and written.
 const OTHER_FILES: u64 = 512;
+/// Upload sessions that there may be, however few files may be open.
+const FEWEST_SESSIONS: u64 = 16;
 
 pub fn serve(arguments: ServeArguments) -> Result<(), Failure> {
     let lab = arguments.lab;
     if !lab {
         return Err(StartError::NoIdentity.into());
     }
-    let settings = with_arguments(&arguments)?;
-    if let Some(refusal) = lab::refusal(&settings.server.listen, arguments.lab_open_to_network) {
+    let mut settings = with_arguments(&arguments)?;
+    if let Some(refusal) = lab::refusal(&settings, arguments.lab_open_to_network) {
         return Err(Failure::Usage(refusal));
     }
     logs::start(&settings.log);
-    check_descriptors(&settings);
+    fit_descriptors(&mut settings, descriptors::raise());
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -64,13 +66,61 @@ fn explain(error: StartError) -> Failure {
     }
 }
 
-fn check_descriptors(settings: &Settings) {
-    let wanted = u64::from(settings.server.max_connections) * 2 + OTHER_FILES;
-    if let Some(limit) = descriptors::raise().filter(|limit| *limit < wanted) {
+/// Makes the settings fit the `limit` on open files, and says what an operator can do about it.
+/// A connection may have a blob open; an upload session keeps a file open as long as it lasts.
+fn fit_descriptors(settings: &mut Settings, limit: Option<u64>) {
+    let others = u64::from(settings.server.max_connections) * 2 + OTHER_FILES;
+    let asked = settings.registry.max_sessions;
+    let wanted = others + u64::from(asked);
+    let Some(limit) = limit.filter(|limit| *limit < wanted) else { return };
+    let max_sessions = sessions_within(limit, others).min(asked);
+    settings.registry.max_sessions = max_sessions;
+    if max_sessions < asked {
+        tracing::warn!(
+            limit,
+            wanted,
+            asked,
+            max_sessions,
+            "few open files are allowed: registry.max_sessions is lowered; raise LimitNOFILE"
+        );
+    } else {
         tracing::warn!(
             limit,
             wanted,
             "few open files are allowed for server.max_connections: raise LimitNOFILE"
         );
+    }
+}
+
+/// How many upload sessions may keep a file open, beside `others`. Where those alone would take
+/// everything, which they rarely do, a quarter: sessions last for hours, and a few that their
+/// clients left must not keep the rest from pushing.
+fn sessions_within(limit: u64, others: u64) -> u32 {
+    let fitting = limit.saturating_sub(others).max(limit / 4).max(FEWEST_SESSIONS);
+    u32::try_from(fitting).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upload_sessions_leave_descriptors_for_the_rest() {
+        let rows = [
+            ("no limit", None, 10_000),
+            ("room for all", Some(18_704), 10_000),
+            ("room for most", Some(18_703), 9_999),
+            ("a quarter", Some(4096), 1024),
+            ("next to nothing", Some(48), 16),
+        ];
+        for (name, limit, expected) in rows {
+            let mut settings = Settings::default();
+            fit_descriptors(&mut settings, limit);
+            assert_eq!(settings.registry.max_sessions, expected, "{name}");
+        }
+        let mut few = Settings::default();
+        few.registry.max_sessions = 3;
+        fit_descriptors(&mut few, Some(48));
+        assert_eq!(few.registry.max_sessions, 3, "never more than asked");
     }
 }

@@ -81,7 +81,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Settings, ConfigError> {
         overlay(&mut table, read_table(path, text)?);
     }
     for (name, value) in sources.environment {
-        if let Some(setting) = ours(name) {
+        if let Some(setting) = ours(name, value) {
             set_variable(&mut table, name, setting, value)?;
         }
     }
@@ -126,9 +126,24 @@ fn overlay(table: &mut Table, file: Table) {
 }
 
 /// What follows `PIERHEAD_`, if the variable is meant for the product.
-fn ours(name: &str) -> Option<&str> {
+fn ours<'a>(name: &'a str, value: &str) -> Option<&'a str> {
     let foreign = |known: &str| if known.ends_with('_') { name.starts_with(known) } else { name == known };
-    name.strip_prefix("PIERHEAD_").filter(|_| !NOT_OURS.iter().any(|known| foreign(known)))
+    let setting = name.strip_prefix("PIERHEAD_")?;
+    let ours = !NOT_OURS.iter().any(|known| foreign(known)) && !is_of_a_service(name, value);
+    ours.then_some(setting)
+}
+
+/// Whether Kubernetes sets this in every container for a Service named `pierhead` (or
+/// `pierhead-web`, ...): `PIERHEAD_SERVICE_HOST`, `PIERHEAD_SERVICE_PORT_HTTPS`,
+/// `PIERHEAD_PORT=tcp://10.0.0.1:443`, `PIERHEAD_PORT_443_TCP_ADDR`. No setting has such a name.
+fn is_of_a_service(name: &str, value: &str) -> bool {
+    let link = name.split("_PORT_").skip(1).any(|rest| {
+        let (port, protocol) = rest.split_once('_').unwrap_or_default();
+        port.parse::<u16>().is_ok() && ["TCP", "UDP", "SCTP"].iter().any(|known| protocol.starts_with(known))
+    });
+    let service =
+        name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_");
+    link || service || (name.ends_with("_PORT") && value.contains("://"))
 }
 
 fn set_variable(table: &mut Table, name: &str, setting: &str, text: &str) -> Result<(), ConfigError> {
@@ -228,6 +243,12 @@ mod tests {
             ),
             ("[tls]\nkey = \"k.pem\"\n", "tls.certificate: must be set with tls.key"),
             ("[log]\nlevel = \"loud\"\n", "p.toml, line 2: log.level: unknown variant `loud`"),
+            ("[registry]\nmax_sessions = 0\n", "line 2: registry.max_sessions: must be more than nothing"),
+            ("[registry]\nmax_layer = \"0B\"\n", "line 2: registry.max_layer: must be more than nothing"),
+            (
+                "[storage]\nsnapshot_after = \"0B\"\n",
+                "line 2: storage.snapshot_after: must be more than nothing",
+            ),
             ("[server\n", "p.toml, line 1: "),
         ];
         for (text, expected) in rows {
@@ -270,6 +291,36 @@ mod tests {
         for (name, value, expected) in rows {
             let Err(error) = load_file("", &[(name, value)]) else { panic!("{name}={value} was accepted") };
             assert!(error.to_string().contains(expected), "{name}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn variables_of_a_kubernetes_service_are_no_settings() {
+        let rows = [
+            ("PIERHEAD_SERVICE_HOST", "10.0.0.1"),
+            ("PIERHEAD_SERVICE_PORT", "443"),
+            ("PIERHEAD_SERVICE_PORT_HTTPS", "443"),
+            ("PIERHEAD_PORT", "tcp://10.0.0.1:443"),
+            ("PIERHEAD_PORT_443_TCP", "tcp://10.0.0.1:443"),
+            ("PIERHEAD_PORT_443_TCP_PROTO", "tcp"),
+            ("PIERHEAD_PORT_443_TCP_PORT", "443"),
+            ("PIERHEAD_PORT_443_TCP_ADDR", "10.0.0.1"),
+            ("PIERHEAD_METRICS_SERVICE_HOST", "10.0.0.2"),
+            ("PIERHEAD_METRICS_SERVICE_PORT_HTTP", "9090"),
+            ("PIERHEAD_METRICS_PORT", "tcp://10.0.0.2:9090"),
+            ("PIERHEAD_METRICS_PORT_9090_UDP_ADDR", "10.0.0.2"),
+        ];
+        for row in rows {
+            let settings = load_file("", &[row]);
+            assert!(matches!(&settings, Ok(read) if *read == Settings::default()), "{row:?}: {settings:?}");
+        }
+        for row in [
+            ("PIERHEAD_SERVER_PORT", "443"),
+            ("PIERHEAD_PORT", "443"),
+            ("PIERHEAD_SERVICE", "1"),
+            ("PIERHEAD_SERVER_PORT_X_TCP", "1"),
+        ] {
+            assert!(load_file("", &[row]).is_err(), "{row:?} is a mistake worth hearing of");
         }
     }
 

@@ -125,7 +125,7 @@ pub struct RegistrySettings {
     pub manifest_memory: Size,
     /// The largest blob taken.
     pub max_layer: Size,
-    /// Upload sessions open at once.
+    /// Upload sessions open at once; at least 1.
     pub max_sessions: u32,
     /// How long an upload nobody goes on with is kept.
     pub session_idle: Period,
@@ -254,6 +254,9 @@ impl Settings {
             (self.storage.data.as_os_str().is_empty(), "storage", "data", "must name a directory"),
             (self.registry.max_manifest.bytes() == 0, "registry", "max_manifest", never),
             (self.registry.max_manifest > MAX_MANIFEST, "registry", "max_manifest", "must be 64MiB at most"),
+            (self.storage.snapshot_after.bytes() == 0, "storage", "snapshot_after", never),
+            (self.registry.max_layer.bytes() == 0, "registry", "max_layer", never),
+            (self.registry.max_sessions == 0, "registry", "max_sessions", never),
             (self.registry.session_idle.as_ms() == 0, "registry", "session_idle", never),
         ];
         let wrong = rows.into_iter().find(|(wrong, ..)| *wrong);

@@ -50,7 +50,7 @@ pub struct Connection {
 pub async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>, permit: OwnedSemaphorePermit) {
     let _counted = Counted::new(shared.options.metrics.clone());
     if let Err(error) = Box::pin(serve_socket(socket, peer, shared, permit)).await {
-        tracing::debug!(%peer, error = %chain(&*error), "connection ended");
+        tracing::debug!(%peer, error = %chain(&*error).escape_debug(), "connection ended");
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::{HeaderName, HeaderValue};
@@ -16,6 +15,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::piece::Piece;
 use super::request_body::Watched;
 use super::{PeerFacts, spawn};
 use crate::server::body::{self, Body, BoxError};
@@ -41,6 +41,7 @@ struct Exchange {
     connection: Arc<Connection>,
     id: String,
     method: Method,
+    /// Escaped, for the log.
     path: String,
     begun: Instant,
     received: Arc<AtomicU64>,
@@ -60,7 +61,8 @@ impl Exchange {
             connection,
             id,
             method: request.method().clone(),
-            path: request.uri().path().to_owned(),
+            // The log is read at terminals: nothing a client sends may steer one.
+            path: request.uri().path().escape_debug().to_string(),
             begun: Instant::now(),
             received: Arc::new(AtomicU64::new(0)),
             sent: 0,
@@ -107,7 +109,7 @@ impl Exchange {
             let whole_at = inner.size_hint().exact();
             // The body of an answer to HEAD is only measured.
             self.whole = self.method == Method::HEAD || inner.is_end_stream();
-            Answer { inner, exchange: self, whole_at, offered: false }
+            Answer { inner, exchange: self, whole_at }
         })
     }
 }
@@ -147,39 +149,20 @@ pub struct Answer {
     inner: Body,
     exchange: Exchange,
     whole_at: Option<u64>,
-    /// The last piece given is not known to be taken.
-    offered: bool,
-}
-
-impl Answer {
-    fn offer(&mut self, given: bool) {
-        if self.offered != given {
-            self.offered = given;
-            self.exchange.connection.pulse.offer(given);
-        }
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.offer(false);
-    }
 }
 
 impl HttpBody for Answer {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
         let this = &mut *self;
-        this.offer(false);
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                this.offer(true);
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 this.exchange.sent += bytes;
                 this.exchange.connection.shared.options.metrics.sent(bytes);
@@ -191,7 +174,8 @@ impl HttpBody for Answer {
             Poll::Ready(None) => this.exchange.whole = true,
             Poll::Pending => {}
         }
-        polled
+        let pulse = &this.exchange.connection.pulse;
+        polled.map_ok(|frame| frame.map_data(|bytes| Piece::new(bytes, Arc::clone(pulse))))
     }
 
     fn is_end_stream(&self) -> bool {

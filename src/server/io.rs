@@ -28,7 +28,7 @@ pub struct Pulse {
     served: AtomicBool,
     multiplexed: AtomicBool,
     unread: AtomicBool,
-    /// Answers that gave a piece which is not yet taken, and when one last was given or taken.
+    /// Pieces of answers that are not yet taken, and when one last was given or some of it taken.
     offering: AtomicU32,
     moved: AtomicU64,
 }
@@ -90,7 +90,7 @@ impl Pulse {
 
     /// An answer gave a piece (`true`), or that piece was taken or given up (`false`).
     pub fn offer(&self, given: bool) {
-        self.moved.store(self.now(), Ordering::Release);
+        self.took();
         if given {
             self.offering.fetch_add(1, Ordering::AcqRel);
         } else {
@@ -98,9 +98,20 @@ impl Pulse {
         }
     }
 
-    /// The client took bytes; what is left of an answer may be on its way without its request.
-    fn wrote(&self) {
+    /// The client took bytes of a piece; the request that it answers may have ended long ago.
+    pub fn took(&self) {
+        let now = self.now();
+        self.moved.store(now, Ordering::Release);
         if self.in_flight.load(Ordering::Acquire) == 0 {
+            self.idle_since.store(now, Ordering::Release);
+        }
+    }
+
+    /// The client took bytes of some kind. In HTTP/1 after a request that is an answer's rest. In
+    /// HTTP/2, or before the first request, it may be anything, an answer to a PING for one.
+    fn wrote(&self) {
+        let answers = self.served.load(Ordering::Acquire) && !self.multiplexed.load(Ordering::Acquire);
+        if answers && self.in_flight.load(Ordering::Acquire) == 0 {
             self.idle_since.store(self.now(), Ordering::Release);
         }
     }
@@ -114,14 +125,12 @@ impl Pulse {
     /// When to look again, and what it means if nothing has happened by then.
     fn patience(&self, limits: &IoLimits) -> (Instant, Verdict) {
         let at = |ms: u64, wait: Duration| self.start + Duration::from_millis(ms) + wait;
+        // HTTP/2 has windows of its own: a client can leave them shut over a willing socket.
+        if self.multiplexed.load(Ordering::Acquire) && self.offering.load(Ordering::Acquire) > 0 {
+            return (at(self.moved.load(Ordering::Acquire), limits.write_idle), Verdict::Slow);
+        }
         if self.in_flight.load(Ordering::Acquire) > 0 {
-            // HTTP/2 has windows of its own: a client can leave them shut over a willing socket.
-            let shut = self.multiplexed.load(Ordering::Acquire) && self.offering.load(Ordering::Acquire) > 0;
-            return if shut {
-                (at(self.moved.load(Ordering::Acquire), limits.write_idle), Verdict::Slow)
-            } else {
-                (Instant::now() + limits.keep_alive.min(limits.write_idle), Verdict::Fine)
-            };
+            return (Instant::now() + limits.keep_alive.min(limits.write_idle), Verdict::Fine);
         }
         let head = self.head_since.load(Ordering::Acquire);
         let idle = self.idle_since.load(Ordering::Acquire);
@@ -141,6 +150,15 @@ enum Verdict {
     Fine,
     Slow,
     Idle,
+}
+
+impl Verdict {
+    fn end(self) -> io::Result<()> {
+        match self {
+            Self::Idle | Self::Fine => Ok(()),
+            Self::Slow => Err(io::Error::new(ErrorKind::TimedOut, "the client is too slow")),
+        }
+    }
 }
 
 /// How long a socket is waited for.
@@ -191,11 +209,16 @@ impl<S> Guarded<S> {
                 self.read_timer.as_mut().reset(deadline);
                 continue;
             }
-            return Poll::Ready(match verdict {
-                Verdict::Idle | Verdict::Fine => Ok(()),
-                Verdict::Slow => Err(io::Error::new(ErrorKind::TimedOut, "the client is too slow")),
-            });
+            return Poll::Ready(verdict.end());
         }
+    }
+
+    /// What to answer a read that brings bytes though time is over: a client that never stops
+    /// sending would else never be looked at.
+    fn overdue(&self) -> Option<io::Result<()>> {
+        let (deadline, verdict) = self.pulse.patience(&self.limits);
+        let over = !self.write_waits && verdict != Verdict::Fine && Instant::now() >= deadline;
+        over.then(|| verdict.end())
     }
 
     /// Starts the clock of a write that waits, and says when it has run out.
@@ -253,6 +276,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             Poll::Ready(result) => {
                 if buffer.filled().len() > before {
                     self.pulse.arrived();
+                    if let Some(end) = self.overdue() {
+                        buffer.set_filled(before);
+                        return Poll::Ready(end);
+                    }
                 }
                 Poll::Ready(result)
             }
@@ -342,6 +369,35 @@ mod tests {
         pulse.offer(true);
         let error = socket.read(&mut byte).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_before_a_request_or_beside_answers_buys_no_time() {
+        for requests in [0, 1] {
+            let (mut socket, mut client, pulse) =
+                guarded(IoLimits { head: SHORT, keep_alive: SHORT, ..LIMITS });
+            for _ in 0..requests {
+                pulse.begin(true);
+                pulse.end();
+            }
+            let (mut read, mut write) = tokio::io::split(&mut socket);
+            let answering = async {
+                loop {
+                    write.write_all(b"pong").await.unwrap();
+                    client.read_exact(&mut [0; 4]).await.unwrap();
+                    tokio::time::sleep(SHORT / 8).await;
+                }
+            };
+            let mut byte = [0];
+            let reading = tokio::time::timeout(LONG / 2, read.read(&mut byte));
+            tokio::select! {
+                () = answering => {}
+                ended = reading => {
+                    let ended = ended.unwrap();
+                    assert_eq!(ended.is_err(), requests == 0, "{requests}: {ended:?}");
+                }
+            }
+        }
     }
 
     #[tokio::test]

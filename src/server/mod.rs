@@ -6,7 +6,7 @@
 //! client can make the server keep is bounded: connections, head bytes, streams, windows. E3: a
 //! panic in the app ends that request with 500, nothing else. E4: an app's work runs to its end
 //! though the client leaves, and keeps its connection's permit until then. E5: no header value
-//! and no query string is logged.
+//! and no query string is logged, and a path only escaped.
 //!
 //! Look next: `accept`, `connection`, `exchange` (one request), `stop`, `tls`.
 
@@ -18,6 +18,7 @@ mod exchange;
 mod io;
 pub mod metrics;
 mod noise;
+mod piece;
 mod request_body;
 mod signals;
 mod stop;

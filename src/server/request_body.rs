@@ -53,7 +53,9 @@ impl<B: Body<Data = Bytes> + Unpin> Watched<B> {
             Some(_) => {}
             None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
         }
-        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+        let Some(timer) = &mut self.timer else { return Poll::Pending };
+        // The timer itself answers later to a task that has had much to do.
+        if Instant::now() >= timer.deadline() { Poll::Ready(()) } else { timer.as_mut().poll(cx) }
     }
 }
 
@@ -73,10 +75,15 @@ where
             ready!(this.poll_stalled(cx));
             return Poll::Ready(Some(Err(Box::new(BodyStalled(this.idle)))));
         };
-        this.waiting = false;
         match &frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                if bytes > 0 {
+                    this.waiting = false;
+                } else if this.poll_stalled(cx).is_ready() {
+                    // A frame without bytes is no progress, however many there are.
+                    return Poll::Ready(Some(Err(Box::new(BodyStalled(this.idle)))));
+                }
                 this.received.fetch_add(bytes, Ordering::Relaxed);
                 this.metrics.received(bytes);
             }
@@ -86,8 +93,9 @@ where
         Poll::Ready(frame.map(|result| result.map_err(Into::into)))
     }
 
+    /// Also of a chunked body that was read to its end, which hyper's own does not know.
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.ended || self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -107,12 +115,19 @@ impl<B: Body<Data = Bytes> + Unpin> Drop for Watched<B> {
 mod tests {
     use super::*;
     use http_body_util::BodyExt;
-    use std::collections::VecDeque;
 
-    /// Brings a byte after each pause, then nothing any more.
+    /// Brings `piece` after a pause, so often, then nothing any more.
     struct Dripping {
-        pauses: VecDeque<Duration>,
+        piece: &'static [u8],
+        pause: Duration,
+        left: u32,
         timer: Option<Pin<Box<Sleep>>>,
+    }
+
+    impl Dripping {
+        fn new(piece: &'static [u8], pause: Duration, left: u32) -> Self {
+            Self { piece, pause, left, timer: None }
+        }
     }
 
     impl Body for Dripping {
@@ -123,32 +138,57 @@ mod tests {
             mut self: Pin<&mut Self>,
             cx: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-            let Some(pause) = self.pauses.front().copied() else { return Poll::Pending };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
-            ready!(timer.as_mut().poll(cx));
-            self.timer = None;
-            self.pauses.pop_front();
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+            if self.left == 0 {
+                return Poll::Pending;
+            }
+            let pause = self.pause;
+            if pause > Duration::ZERO {
+                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+                ready!(timer.as_mut().poll(cx));
+                self.timer = None;
+            }
+            self.left -= 1;
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(self.piece)))))
         }
+    }
+
+    const IDLE: Duration = Duration::from_millis(400);
+
+    fn watched(inner: Dripping, received: &Arc<AtomicU64>, pulse: &Arc<Pulse>) -> Watched<Dripping> {
+        Watched::new(inner, IDLE, Arc::clone(received), Metrics::new(|_| ()), Arc::clone(pulse))
     }
 
     #[tokio::test]
     async fn a_body_that_drips_is_read_on_and_one_that_stops_is_an_error() {
-        let idle = Duration::from_millis(400);
-        let dripping = Dripping { pauses: vec![idle / 4; 6].into(), timer: None };
-        let received = Arc::new(AtomicU64::new(0));
-        let pulse = Arc::new(Pulse::new());
-        let metrics = Metrics::new(|_| ());
-        let mut body = Watched::new(dripping, idle, Arc::clone(&received), metrics, Arc::clone(&pulse));
+        let (received, pulse) = (Arc::new(AtomicU64::new(0)), Arc::new(Pulse::new()));
+        let mut body = watched(Dripping::new(b"x", IDLE / 4, 6), &received, &pulse);
         let begun = Instant::now();
         for _ in 0..6 {
             assert!(body.frame().await.unwrap().is_ok(), "each pause is shorter than the timeout");
         }
-        assert!(begun.elapsed() > idle, "the whole takes longer than the timeout");
+        assert!(begun.elapsed() > IDLE, "the whole takes longer than the timeout");
         let error = body.frame().await.unwrap().unwrap_err();
-        assert_eq!(error.downcast_ref(), Some(&BodyStalled(idle)));
+        assert_eq!(error.downcast_ref(), Some(&BodyStalled(IDLE)));
         assert_eq!(received.load(Ordering::Relaxed), 6);
         drop(body);
         assert!(pulse.is_left_unread());
+    }
+
+    #[tokio::test]
+    async fn frames_without_bytes_are_no_progress() {
+        let rows = [("now and then", IDLE / 8, 100), ("a flood", Duration::ZERO, u32::MAX)];
+        for (name, pause, frames) in rows {
+            let (received, pulse) = (Arc::new(AtomicU64::new(0)), Arc::new(Pulse::new()));
+            let mut body = watched(Dripping::new(b"", pause, frames), &received, &pulse);
+            let mut read = 0;
+            let error = loop {
+                match body.frame().await.unwrap() {
+                    Ok(_) => read += 1,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.downcast_ref(), Some(&BodyStalled(IDLE)), "{name}");
+            assert!(0 < read && read < frames, "{name}: {read}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use hyper::{Request, Response, StatusCode};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
@@ -28,22 +29,33 @@ use crate::server::metrics::Metrics;
 const DEADLINE: Duration = Duration::from_secs(20);
 const BIG: usize = 64 << 20;
 
-/// `/read` reads the body, `/wait` waits for the test, `/panic` panics, `/big` answers a lot,
+/// `/read` reads the body, `/ended` says whether it knows its end then, `/wait` waits for the test, `/panic` panics, `/big` answers a lot,
 /// `/refuse` answers without reading.
 #[derive(Default)]
 struct TestApp {
     entered: Notify,
     go_on: Notify,
     done: Notify,
+    stalled: Notify,
 }
 
 async fn answer(app: Arc<TestApp>, request: Request<Body>, facts: PeerFacts) -> Response<Body> {
     match request.uri().path() {
         "/read" => match request.into_body().collect().await {
             Ok(read) => Response::new(body::full(format!("{} bytes", read.to_bytes().len()))),
-            Err(error) if error.is::<BodyStalled>() => with_status(StatusCode::REQUEST_TIMEOUT),
+            Err(error) if error.is::<BodyStalled>() => {
+                app.stalled.notify_one();
+                with_status(StatusCode::REQUEST_TIMEOUT)
+            }
             Err(_) => with_status(StatusCode::BAD_REQUEST),
         },
+        "/ended" => {
+            let mut body = request.into_body();
+            while let Some(frame) = body.frame().await {
+                frame.unwrap();
+            }
+            Response::new(body::full(body.is_end_stream().to_string()))
+        }
         "/wait" => {
             app.entered.notify_one();
             app.go_on.notified().await;
@@ -319,4 +331,129 @@ async fn http2_is_spoken_only_where_it_is_switched_on() {
         let settings_frame = read.ok().filter(|_| &header[..4] != b"HTTP").map(|_| header[3]);
         assert_eq!(settings_frame, frame_type, "http2 = {http2}");
     }
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+/// Every stream's window is nothing until it is opened.
+const SETTINGS_SHUT: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0pingpong";
+/// `GET /` as stream 1; `PUT /read` without its end as the same.
+const GET: &[u8] = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
+const PUT: &[u8] = b"\0\0\x10\x01\x04\0\0\0\x01\x02\x03PUT\x86\x04\x05/read\x41\x01a";
+const ONE_BYTE_MORE: &[u8] = b"\0\0\x04\x08\0\0\0\0\x01\0\0\0\x01";
+const EMPTY_DATA: &[u8] = b"\0\0\0\0\0\0\0\0\x01";
+
+/// Sends `first`, then `again` each time `pause` is over, until the server closes: what it sent.
+async fn nag(server: &Running, first: &[&[u8]], again: &[u8], pause: Duration) -> Vec<u8> {
+    let (mut reader, mut writer) = server.send(&first.concat()).await.into_split();
+    let nagging = async {
+        loop {
+            tokio::time::sleep(pause).await;
+            if writer.write_all(again).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let mut sent = Vec::new();
+    let reading = async {
+        let mut buffer = [0; 4096];
+        // A reset is a close, too: the server may close with a frame of ours unread.
+        while let Ok(bytes @ 1..) = reader.read(&mut buffer).await {
+            sent.extend_from_slice(&buffer[..bytes]);
+        }
+    };
+    timeout(DEADLINE, async {
+        tokio::select! { () = nagging => {}, () = reading => {} }
+    })
+    .await
+    .expect("the server closes");
+    sent
+}
+
+/// Type and payload of every frame in `bytes`.
+fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
+    let mut frames = Vec::new();
+    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = bytes {
+        let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+        let Some((payload, rest)) = rest.split_at_checked(length) else { break };
+        frames.push((*kind, payload));
+        bytes = rest;
+    }
+    frames
+}
+
+/// All bytes of all DATA frames.
+fn data(bytes: &[u8]) -> Vec<u8> {
+    frames(bytes).into_iter().filter(|(kind, _)| *kind == 0).flat_map(|(_, data)| data.to_vec()).collect()
+}
+
+#[tokio::test]
+async fn frames_that_ask_nothing_do_not_keep_an_http2_connection_open() {
+    let short: Period = "400ms".parse().unwrap();
+    let long: Period = "10min".parse().unwrap();
+    type Row<'a> = (&'a str, &'a [&'a [u8]], &'a [u8], Period, Period);
+    let rows: [Row<'_>; 6] = [
+        ("PING and no request", &[PREFACE, SETTINGS], PING, short, long),
+        ("SETTINGS and no request", &[PREFACE, SETTINGS], SETTINGS, short, long),
+        ("PING after a request", &[PREFACE, SETTINGS, GET], PING, long, short),
+        ("SETTINGS after a request", &[PREFACE, SETTINGS, GET], SETTINGS, long, short),
+        ("a flood of PING", &[PREFACE, SETTINGS], &PING.repeat(4000), short, long),
+        ("a flood after a request", &[PREFACE, SETTINGS, GET], &PING.repeat(4000), long, short),
+    ];
+    for (name, first, again, head, idle) in rows {
+        let server = start(|settings| {
+            settings.http2 = true;
+            (settings.header_timeout, settings.keep_alive, settings.write_idle_timeout) = (head, idle, long);
+        });
+        let pause = if again.len() > 1000 { Duration::ZERO } else { short.duration() / 4 };
+        let sent = nag(&server, first, again, pause).await;
+        assert!(first.len() < 3 || !data(&sent).is_empty(), "{name}: the request was answered");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_left_behind_a_shut_window_is_given_up_whatever_else_is_sent() {
+    let (short, long): (Period, Period) = ("400ms".parse().unwrap(), "10min".parse().unwrap());
+    let server = start(|settings| {
+        settings.http2 = true;
+        (settings.keep_alive, settings.write_idle_timeout) = (long, short);
+    });
+    let sent = nag(&server, &[PREFACE, SETTINGS_SHUT, GET], PING, short.duration() / 4).await;
+    assert!(data(&sent).is_empty());
+}
+
+#[tokio::test]
+async fn an_http2_answer_taken_byte_by_byte_is_not_cut() {
+    let short: Period = "400ms".parse().unwrap();
+    let server = start(|settings| {
+        settings.http2 = true;
+        (settings.keep_alive, settings.write_idle_timeout) = (short, short);
+    });
+    let sent = nag(&server, &[PREFACE, SETTINGS_SHUT, GET], ONE_BYTE_MORE, short.duration() / 4).await;
+    let answer = String::from_utf8(data(&sent)).unwrap();
+    assert!(answer.starts_with("127.0.0.1:") && answer.ends_with(" false"), "{answer}");
+}
+
+#[tokio::test]
+async fn empty_frames_are_no_progress_of_a_body() {
+    let (short, long): (Period, Period) = ("400ms".parse().unwrap(), "10min".parse().unwrap());
+    let server = start(|settings| {
+        settings.http2 = true;
+        (settings.body_idle_timeout, settings.keep_alive) = (short, long);
+    });
+    tokio::select! {
+        told = timeout(DEADLINE, server.app.stalled.notified()) => told.expect("the app is told"),
+        sent = nag(&server, &[PREFACE, SETTINGS, PUT], EMPTY_DATA, short.duration() / 4) => {
+            panic!("cut: {:?}", frames(&sent))
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_body_read_to_its_end_is_at_its_end() {
+    let server = start(|_| ());
+    let request = b"PUT /ended HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let answer = rest(server.send(request).await).await;
+    assert!(answer.ends_with("true"), "{answer}");
 }

@@ -5,14 +5,15 @@
 //! drop its credentials, or worse, show them.
 //! L2: forwarding headers of a peer that is not a trusted proxy are not looked at.
 //! L3: a host that does not parse as `name[:port]` counts as none.
+//! L4: `Forwarded` counts only where there is no `X-Forwarded-*` header at all: a proxy that writes
+//! those passes on a `Forwarded` that the client made up.
 //!
 //! Several proxies append to these headers; the first entry is the one nearest to the client, and
 //! names the host the client asked for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use hyper::header::{self, HeaderMap, HeaderName};
-use hyper::http::uri::Authority;
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -27,7 +28,9 @@ impl Origin {
         if !trusted(peer) {
             return Self::default();
         }
-        forwarded(headers).or_else(|| x_forwarded(headers)).unwrap_or_default()
+        let speaks_x = headers.keys().any(|name| name.as_str().starts_with("x-forwarded-"));
+        let origin = if speaks_x { x_forwarded(headers) } else { forwarded(headers) };
+        origin.unwrap_or_default()
     }
 
     /// The location of `path`, which starts with `/`.
@@ -37,10 +40,36 @@ impl Origin {
 
     fn new(proto: &str, host: &str) -> Option<Self> {
         let scheme = ["http", "https"].into_iter().find(|s| proto.eq_ignore_ascii_case(s))?;
-        let authority: Authority = host.parse().ok()?;
-        let plain = !authority.host().is_empty() && !host.contains('@');
-        plain.then(|| Self(format!("{scheme}://{authority}")))
+        is_host(host).then(|| Self(format!("{scheme}://{host}")))
     }
+}
+
+/// Whether `text` is a name or an address, perhaps with a port.
+fn is_host(text: &str) -> bool {
+    let (is_known, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((address, port))) => (address.parse::<Ipv6Addr>().is_ok(), port),
+        Some(None) => return false,
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (is_name(name), port)
+        }
+    };
+    is_known && (port.is_empty() || is_port(port))
+}
+
+/// `:1` to `:65535`.
+fn is_port(text: &str) -> bool {
+    let digits = text.strip_prefix(':').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    digits.and_then(|digits| digits.parse().ok()).is_some_and(|port: u16| port > 0)
+}
+
+/// Letters, digits, `-`, `_` between dots: what DNS and container networks use.
+fn is_name(text: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    // One dot at the end is the root's.
+    text.strip_suffix('.').unwrap_or(text).split('.').all(label)
 }
 
 /// `X-Forwarded-Host` with `X-Forwarded-Proto`, as most proxies send them.
@@ -100,7 +129,7 @@ mod tests {
     #[test]
     fn a_trusted_proxy_names_the_host_and_everybody_else_does_not() {
         let x_both = [("x-forwarded-host", "reg.example:8443"), ("x-forwarded-proto", "https")];
-        let cases: [(&str, Lines<'_>, IpAddr, &str); 14] = [
+        let cases: [(&str, Lines<'_>, IpAddr, &str); 10] = [
             ("nothing said", &[("host", "other.example")], PROXY, "/v2/"),
             ("host and scheme", &x_both, PROXY, "https://reg.example:8443/v2/"),
             ("not a proxy", &x_both, CLIENT, "/v2/"),
@@ -125,12 +154,6 @@ mod tests {
                 "http://a.example:1/v2/",
             ),
             (
-                "RFC 7239 before the others",
-                &[("forwarded", "host=a.example;proto=https"), x_both[0], x_both[1]],
-                PROXY,
-                "https://a.example/v2/",
-            ),
-            (
                 "RFC 7239 without a host",
                 &[("forwarded", "for=192.0.2.7"), x_both[0], x_both[1]],
                 PROXY,
@@ -142,6 +165,43 @@ mod tests {
                 PROXY,
                 "http://[::1]:5000/v2/",
             ),
+        ];
+        for (name, lines, peer, expected) in cases {
+            assert_eq!(origin(lines, peer), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_proxy_writes_beats_a_header_that_only_passes_through() {
+        let x_both = [("x-forwarded-host", "reg.example:8443"), ("x-forwarded-proto", "https")];
+        let cases: [(&str, Lines<'_>, IpAddr, &str); 3] = [
+            (
+                "both, which disagree",
+                &[("forwarded", "host=evil.example;proto=http"), x_both[0], x_both[1]],
+                PROXY,
+                "https://reg.example:8443/v2/",
+            ),
+            (
+                "both, and the proxy says half",
+                &[("forwarded", "host=evil.example;proto=http"), x_both[1]],
+                PROXY,
+                "/v2/",
+            ),
+            (
+                "both, and the proxy says something else",
+                &[("forwarded", "host=evil.example;proto=http"), ("x-forwarded-for", "192.0.2.7")],
+                PROXY,
+                "/v2/",
+            ),
+        ];
+        for (name, lines, peer, expected) in cases {
+            assert_eq!(origin(lines, peer), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_scheme_or_no_host_makes_no_location() {
+        let cases: [(&str, Lines<'_>, IpAddr, &str); 3] = [
             (
                 "another scheme",
                 &[("x-forwarded-host", "a.example"), ("x-forwarded-proto", "ftp")],
@@ -163,6 +223,43 @@ mod tests {
         ];
         for (name, lines, peer, expected) in cases {
             assert_eq!(origin(lines, peer), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
+        let rows = [
+            ("a", true),
+            ("reg.example", true),
+            ("reg.example.:443", true),
+            ("my_registry:5000", true),
+            ("192.0.2.7:1", true),
+            ("[::1]", true),
+            ("[2001:db8::1]:65535", true),
+            ("", false),
+            (":443", false),
+            (".", false),
+            ("a..b", false),
+            ("*", false),
+            ("*.example", false),
+            ("a:", false),
+            ("a:0", false),
+            ("a:+1", false),
+            ("a:65536", false),
+            ("a:1:2", false),
+            ("u@a", false),
+            ("a/b", false),
+            ("a%41", false),
+            ("[]", false),
+            ("[a]", false),
+            ("[::1]x", false),
+            ("[::1]:", false),
+            ("[::1]:0", false),
+            ("[fe80::1%25eth0]", false),
+            ("::1", false),
+        ];
+        for (host, expected) in rows {
+            assert_eq!(is_host(host), expected, "{host:?}");
         }
     }
 
