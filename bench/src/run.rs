@@ -79,6 +79,10 @@ pub async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let started_unix_s = now_unix_s();
     let identity = plan.identity()?;
     let programs = plan.versions().await?;
+    if let Subjects::Url { url, trust, .. } = &plan.subjects {
+        // What is wrong with it is said before anything is measured.
+        Target::from_url(url, trust).await?;
+    }
     let before = limits(plan)?;
     let pool = Pool::new(content::fresh_seed(), plan.body);
     let (mut records, mut skipped) = (Vec::new(), Vec::new());

@@ -4,7 +4,8 @@ use super::Report;
 use super::date::day;
 use super::table::figure;
 use super::words::{cell, limit_rows, times};
-use crate::summary::{Case, Medians, Unit};
+use crate::summary::{Case, Medians, Ratio, Unit};
+use crate::workloads::counted;
 
 const CAUTION: &str =
     "**Sizes of a quick check: this run shows that everything works, not how fast it is.**\n\n";
@@ -33,11 +34,17 @@ impl Report {
         let caution = if context.quick { CAUTION } else { "" };
         let skipped = self.skipped.iter().map(|what| format!("Not measured: {}.\n\n", escape(what)));
         let skipped: String = skipped.collect();
+        let how = match context.programs.is_empty() {
+            true => "a registry that ran already".to_owned(),
+            false => {
+                format!("{programs}; in turn, each on an empty store, started and measured by the same run")
+            }
+        };
+        let repetitions = counted(context.repetitions as usize, "repetition");
+        let body = context.body.word();
         format!(
-            "{caution}Run of {day}, {commit}, on {machine}. {programs}. {} bodies; medians of {} repetitions, the \
-             registries in turn, each on an empty store, every one started and measured by the same run.\n\n{skipped}",
-            context.body.word(),
-            context.repetitions,
+            "{caution}Run of {day}, {commit}, on {machine}. Measured: {how}. {body} bodies; medians of \
+             {repetitions}.\n\n{skipped}"
         )
     }
 
@@ -59,7 +66,8 @@ fn table(title: &str, unit: Unit, cases: &[&Case]) -> String {
     let rate = if unit == Unit::Operations { "per second" } else { rate };
     let mut text = format!(
         "## {title}\n\nEach cell: {names}. \"Better\" is how many times. CPU is the server's, user and system apart; \
-         memory is its peak and, in parentheses, what of it came with the load.\n\n\
+         memory is what is resident at its peak, pages of mapped files included, and in parentheses what of it \
+         came with the load.\n\n\
          | case | {rate} | better | CPU {cpu} (user + system) | better | peak MiB | p50 ms | p99 ms | also |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n"
     );
@@ -71,7 +79,7 @@ fn row(case: &Case) -> String {
     let each = |of: &dyn Fn(&Medians) -> String| {
         case.subjects.iter().map(|(_, medians)| of(medians)).collect::<Vec<_>>().join(" / ")
     };
-    let ratio = |of: &dyn Fn(&crate::summary::Ratio) -> Option<f64>| times(case.ratio.as_ref().and_then(of));
+    let ratio = |of: &dyn Fn(&Ratio) -> Option<f64>| times(case.ratio.as_ref().and_then(of));
     let cells = [
         format!("**{}** {}", escape(&case.group()), escape(&case.case)),
         each(&|medians| cell(medians.rate)),
@@ -132,7 +140,8 @@ mod tests {
         let text = both().markdown(Some("performance.svg"));
         for expected in [
             "Run of 2026-11-22, commit 0123abc, on a processor, 2 threads, 23 GiB, Linux 6.18.1.",
-            "peer: registry &lt;2.8> \\| x. Random bodies; medians of 3 repetitions",
+            "Measured: peer: registry &lt;2.8> \\| x; in turn,",
+            "Random bodies; medians of 3 repetitions.",
             "Not measured: pull-cold: not root.",
             "![Medians and ratios of this run](performance.svg)",
             "| AES-128-GCM, one core | 7000 MB/s | 7000 MB/s |",
@@ -150,6 +159,14 @@ mod tests {
         let mut quick = both();
         quick.context.quick = true;
         assert!(quick.markdown(None).starts_with(CAUTION));
+    }
+
+    #[test]
+    fn a_registry_that_ran_already_is_not_said_to_be_started() {
+        let mut report = both();
+        report.context.programs.clear();
+        let text = report.markdown(None);
+        assert!(text.contains("a registry that ran already") && !text.contains("empty store"), "{text}");
     }
 
     #[test]

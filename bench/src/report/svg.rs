@@ -16,11 +16,11 @@ const GAP: f64 = 14.0;
 /// Left ends of the columns: names, rates, CPU times, names of ratios, ratios.
 const NAMES: f64 = 16.0;
 const RATES: f64 = 92.0;
-const CPU: f64 = 430.0;
+const CPU: f64 = 410.0;
 const RATIO_NAMES: f64 = 800.0;
 const RATIOS: f64 = 874.0;
 /// Widths of the longest bars.
-const LONGEST: f64 = 220.0;
+const LONGEST: f64 = 190.0;
 const RATIO_WIDTH: f64 = 300.0;
 /// The ratios' scale, as powers of two.
 const POWERS: (i32, i32) = (-2, 7);
@@ -65,7 +65,10 @@ impl Report {
         }
         drawing.text([RATES, 118.0], Anchor::Start, "note", "rate (longer is better)");
         drawing.text([CPU, 118.0], Anchor::Start, "note", "server CPU, user + system (shorter is better)");
-        drawing.text([RATIOS, 100.0], Anchor::Start, "note", "how many times better the first registry is");
+        if let Some((first, _)) = names.first() {
+            let better = format!("how many times better {first} is");
+            drawing.text([RATIOS, 100.0], Anchor::Start, "note", &better);
+        }
     }
 
     fn footer(&self) -> String {
@@ -180,6 +183,7 @@ mod tests {
             "Measured 2026-11-22<",
             "commit 0123abc; a processor, 2 threads, 23 GiB, Linux 6.18.1<",
             "peer: registry &lt;2.8&gt; | x<",
+            ">how many times better pierhead is<",
             ">work: a case<",
             ">500/s<",
             ">1000 µs (250 + 750)<",

@@ -206,7 +206,7 @@ impl Bench {
 }
 
 /// `1 stream`, `8 streams`.
-fn counted(count: usize, noun: &str) -> String {
+pub fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
