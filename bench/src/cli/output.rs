@@ -11,7 +11,7 @@ use crate::report::{self, Report};
 /// What a program cannot find out by itself.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Told {
-    /// The commit that is measured [default: PIERHEAD_BENCH_COMMIT of the environment]
+    /// The commit the measured program was built from; nothing checks it [default: PIERHEAD_BENCH_COMMIT of the environment]
     #[arg(long)]
     commit: Option<String>,
     /// The machine in a line [default: PIERHEAD_BENCH_MACHINE; else what the kernel says of it]
