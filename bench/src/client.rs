@@ -1,116 +1,29 @@
-//! One keep-alive HTTP/1.1 connection to a registry.
+//! One keep-alive HTTP/1.1 connection to a registry, plain or over TLS.
 //! Every answer's body is read to its end before the next request, and is bounded where it is kept.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::header::HOST;
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
 
-use crate::content::{self, Payload};
+use crate::call::{Call, Reply};
+use crate::content;
 use crate::error::BenchError;
+use crate::payload::Payload;
+use crate::target::Target;
 
 /// The longest answer that is kept in memory; a peer gives 10,000 tags in one.
 const KEPT: usize = 64 << 20;
-
-/// Where a registry listens.
-#[derive(Clone)]
-pub struct Target {
-    address: SocketAddr,
-    host: HeaderValue,
-}
-
-impl Target {
-    /// A registry on this machine.
-    pub fn local(address: SocketAddr) -> Self {
-        let digits = Bytes::from(address.to_string());
-        // An address is written in digits, dots, colons and brackets: a header value always.
-        let host = HeaderValue::from_maybe_shared(digits).unwrap_or(HeaderValue::from_static("localhost"));
-        Self { address, host }
-    }
-
-    /// Reads `http://host[:port]`, looking the host up.
-    pub async fn from_url(url: &str) -> Result<Self, BenchError> {
-        let wrong = |why| BenchError::Url { url: url.to_owned(), why };
-        let uri: Uri = url.parse().map_err(|_| wrong("not a URL"))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(wrong("only http:// can be driven"));
-        }
-        if !matches!(uri.path(), "" | "/") {
-            return Err(wrong("the host alone is wanted, without a path"));
-        }
-        let authority = uri.authority().ok_or_else(|| wrong("no host"))?;
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("not a host"))?;
-        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let mut found = tokio::net::lookup_host((name, authority.port_u16().unwrap_or(80)))
-            .await
-            .map_err(BenchError::io(format!("looking up {name}")))?;
-        let address = found.next().ok_or_else(|| wrong("the host has no address"))?;
-        Ok(Self { address, host })
-    }
-}
-
-/// A request that can be sent again and again; sending shares its path.
-#[derive(Clone)]
-pub struct Call {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-}
-
-impl Call {
-    /// A request for a path that begins with `/`.
-    pub fn new(method: Method, path: &str) -> Result<Self, BenchError> {
-        let what = || format!("{method} {path}");
-        let uri = path.parse().map_err(|_| BenchError::content(what(), "this is not a path"))?;
-        Ok(Self { method, uri, headers: HeaderMap::new() })
-    }
-
-    /// `GET` of a path.
-    pub fn get(path: &str) -> Result<Self, BenchError> {
-        Self::new(Method::GET, path)
-    }
-
-    /// With one more header.
-    pub fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
-        self
-    }
-
-    /// Method and path, for messages.
-    pub fn what(&self) -> String {
-        format!("{} {}", self.method, self.uri)
-    }
-}
-
-/// An answer read to its end.
-pub struct Reply {
-    /// The answer's headers.
-    pub headers: HeaderMap,
-    /// The answer's body.
-    pub body: Bytes,
-}
-
-impl Reply {
-    /// A header as text, if it is there and is text.
-    pub fn header(&self, name: impl hyper::header::AsHeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// Where to go on: the path and query of `Location`, which may name the host or not.
-    pub fn location(&self) -> Option<String> {
-        let uri: Uri = self.header(LOCATION)?.parse().ok()?;
-        uri.path_and_query().map(|path| path.as_str().to_owned())
-    }
-}
 
 /// A connection, opened by the first request and again after the registry closed it.
 pub struct Connection {
@@ -192,11 +105,8 @@ impl Connection {
     }
 
     async fn send(&mut self, call: &Call, payload: Payload) -> Result<Response<Incoming>, BenchError> {
-        let mut request = Request::new(payload);
-        *request.method_mut() = call.method.clone();
-        *request.uri_mut() = call.uri.clone();
-        *request.headers_mut() = call.headers.clone();
-        request.headers_mut().insert(HOST, self.target.host.clone());
+        let mut request: Request<Payload> = call.request(payload);
+        request.headers_mut().insert(HOST, self.target.host().clone());
         let sent = self.sender().await?.send_request(request).await;
         sent.map_err(BenchError::exchange(call.what()))
     }
@@ -220,9 +130,20 @@ impl Connection {
     }
 
     async fn open(&mut self) -> Result<SendRequest<Payload>, BenchError> {
-        let what = format!("connecting to {}", self.target.address);
-        let stream = TcpStream::connect(self.target.address).await.map_err(BenchError::io(what.as_str()))?;
+        let address = self.target.address();
+        let what = format!("connecting to {address}");
+        let stream = TcpStream::connect(address).await.map_err(BenchError::io(what.as_str()))?;
         stream.set_nodelay(true).map_err(BenchError::io(what.as_str()))?;
+        let Some(tls) = self.target.tls().cloned() else { return self.handshake(stream, what).await };
+        let connecting = TlsConnector::from(tls.config).connect(tls.name, stream);
+        let stream = Box::pin(connecting).await.map_err(BenchError::io(format!("{what} over TLS")))?;
+        self.handshake(stream, what).await
+    }
+
+    async fn handshake<S>(&mut self, stream: S, what: String) -> Result<SendRequest<Payload>, BenchError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(BenchError::exchange(what))?;
         self.driver.abort_all();
@@ -245,12 +166,14 @@ async fn next(incoming: &mut Incoming, call: &Call) -> Result<Option<Bytes>, Ben
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, SocketAddr};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
 
     use super::*;
+    use crate::tls::{Identity, Trust};
 
     /// Answers each connection once with these bytes and closes it.
     async fn answering(answer: &'static str) -> (Arc<Target>, JoinSet<()>) {
@@ -266,7 +189,7 @@ mod tests {
                 }
             }
         });
-        (Arc::new(Target::local(address)), task)
+        (Arc::new(Target::local(address, None)), task)
     }
 
     #[tokio::test]
@@ -303,20 +226,41 @@ mod tests {
         assert!(matches!(drained, Err(BenchError::Exchange { .. })));
     }
 
+    /// Serves one TLS connection after another: each is answered once and closed.
+    async fn answering_over_tls(identity: &Identity) -> (SocketAddr, JoinSet<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        let acceptor = TlsAcceptor::from(identity.server());
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut request = [0; 4096];
+                if stream.read(&mut request).await.is_ok() {
+                    drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await);
+                    drop(stream.shutdown().await);
+                }
+            }
+        });
+        (address, task)
+    }
+
     #[tokio::test]
-    async fn only_the_root_of_a_plain_http_host_is_driven() {
+    async fn a_registry_over_tls_is_driven_if_its_certificate_is_trusted() {
+        let (own, stranger) = (Identity::new().expect("a certificate"), Identity::new().expect("another"));
+        let (address, _registry) = answering_over_tls(&own).await;
+        let call = Call::get("/v2/").expect("this is a path");
+        let url = format!("https://{address}");
+        let anyone = Trust { ca: None, insecure: true };
         let table = [
-            ("port", "http://127.0.0.1:5000", true),
-            ("slash", "http://127.0.0.1:5000/", true),
-            ("no port", "http://127.0.0.1", true),
-            ("address of version 6", "http://[::1]:5000", true),
-            ("path", "http://127.0.0.1/v2/", false),
-            ("tls", "https://127.0.0.1", false),
-            ("no scheme", "127.0.0.1:5000", false),
-            ("empty", "", false),
+            ("its certificate", Target::local(address, Some(&own)), true),
+            ("another one", Target::local(address, Some(&stranger)), false),
+            ("anyone", Target::from_url(&url, &anyone).await.expect("a host"), true),
+            ("plain HTTP", Target::local(address, None), false),
         ];
-        for (row, url, driven) in table {
-            assert_eq!(Target::from_url(url).await.is_ok(), driven, "{row}");
+        for (row, target, trusted) in table {
+            let asked = Connection::new(&Arc::new(target)).ask(&call, Payload::EMPTY, StatusCode::OK).await;
+            assert_eq!(asked.is_ok_and(|reply| reply.body == "hi"), trusted, "{row}");
         }
     }
 }

@@ -1,33 +1,59 @@
-//! Bodies to push: bytes that do not compress, made before the clock runs and sent without copying.
+//! What is pushed: bytes that do not compress or text that does, made before the clock runs and sent without copying.
 //! A body is a unique head followed by slices of one shared pool, so that 10 GiB of it need 16 MiB of memory.
 
-use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 const POOL: usize = 16 << 20;
 const SLICE: u64 = 1 << 20;
 const HEAD: u64 = 4096;
 
-/// The random bytes all bodies of a run are cut from.
+/// What bodies are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filling {
+    /// Bytes that do not compress
+    #[default]
+    Random,
+    /// Words, which compress about as an image's layers do
+    Text,
+}
+
+impl Filling {
+    /// Bytes of this kind; the same seed gives the same bytes.
+    pub fn bytes(self, seed: u64, length: usize) -> Bytes {
+        match self {
+            Self::Random => random(seed, length),
+            Self::Text => text(seed, length),
+        }
+    }
+}
+
+/// The bytes all bodies of a run are cut from.
 #[derive(Clone)]
-pub struct Pool(Bytes);
+pub struct Pool {
+    filling: Filling,
+    bytes: Bytes,
+}
 
 impl Pool {
     /// Fills a pool; the same seed gives the same bytes.
-    pub fn new(seed: u64) -> Self {
-        Self(random(seed, POOL))
+    pub fn new(seed: u64, filling: Filling) -> Self {
+        Self { filling, bytes: filling.bytes(seed, POOL) }
     }
 
     /// A body of `length` bytes; bodies of different seeds differ from the first bytes on.
     pub fn content(&self, seed: u64, length: u64) -> Content {
-        let head = random(seed, length.min(HEAD) as usize);
-        Content { head, pool: self.0.clone(), length }
+        let head = self.small(seed, length.min(HEAD) as usize);
+        Content { head, pool: self.bytes.clone(), length }
+    }
+
+    /// A small body in one piece, made anew: different seeds share nothing.
+    pub fn small(&self, seed: u64, length: usize) -> Bytes {
+        self.filling.bytes(seed, length)
     }
 }
 
@@ -62,6 +88,18 @@ pub struct Chunks {
     rest: u64,
 }
 
+impl Chunks {
+    /// Bytes at hand as one piece.
+    pub fn one(bytes: Bytes) -> Self {
+        Self { head: Some(bytes), pool: Bytes::new(), at: 0, rest: 0 }
+    }
+
+    /// Bytes that are still to come.
+    pub fn left(&self) -> u64 {
+        self.rest + self.head.as_ref().map_or(0, |head| head.len() as u64)
+    }
+}
+
 impl Iterator for Chunks {
     type Item = Bytes;
 
@@ -78,46 +116,6 @@ impl Iterator for Chunks {
         self.rest -= length;
         // POOL is a whole number of slices and only the last slice is shorter: none passes the pool's end.
         Some(self.pool.slice(from..from + length as usize))
-    }
-}
-
-/// A request's body.
-pub enum Payload {
-    /// Sent with its length.
-    Whole(Bytes),
-    /// Sent in HTTP chunks, as docker does: the length is not announced.
-    Streamed(Chunks),
-}
-
-impl Payload {
-    /// No body.
-    pub const EMPTY: Self = Self::Whole(Bytes::new());
-}
-
-impl Body for Payload {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let next = match self.get_mut() {
-            Self::Whole(bytes) => Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty()),
-            Self::Streamed(chunks) => chunks.next(),
-        };
-        Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(bytes) if bytes.is_empty())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Streamed(_) => SizeHint::default(),
-        }
     }
 }
 
@@ -138,19 +136,51 @@ pub fn name(hash: Sha256) -> String {
     text
 }
 
-/// Bytes without a pattern (SplitMix64); the same seed gives the same bytes.
+/// Bytes without a pattern; the same seed gives the same bytes.
 pub fn random(seed: u64, length: usize) -> Bytes {
-    let mut state = seed;
+    let mut mixer = Mixer(seed);
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bytes.extend_from_slice(&(mixed ^ (mixed >> 31)).to_le_bytes());
+        bytes.extend_from_slice(&mixer.next().to_le_bytes());
     }
     bytes.truncate(length);
     Bytes::from(bytes)
+}
+
+/// Lines of made-up words and numbers; the same seed gives the same text.
+fn text(seed: u64, length: usize) -> Bytes {
+    const PARTS: [&[u8]; 16] = [
+        b"lib", b"usr", b"share", b"doc", b"pack", b"age", b"ver", b"sion", b"con", b"fig", b"re", b"ad",
+        b"port", b"in", b"stall", b"er",
+    ];
+    let mut mixer = Mixer(seed);
+    let mut bytes = Vec::with_capacity(length + 64);
+    while bytes.len() < length {
+        let mixed = mixer.next();
+        for part in 0..=mixed % 3 {
+            bytes.extend_from_slice(PARTS[(mixed >> (8 * part + 8)) as usize % PARTS.len()]);
+        }
+        match mixed >> 60 {
+            0 => bytes.push(b'\n'),
+            1 => bytes.extend_from_slice(format!("-{:04x} ", mixed >> 32 & 0xffff).as_bytes()),
+            _ => bytes.push(b' '),
+        }
+    }
+    bytes.truncate(length);
+    Bytes::from(bytes)
+}
+
+/// SplitMix64.
+struct Mixer(u64);
+
+impl Mixer {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
 }
 
 /// A seed no other run has had.
@@ -170,21 +200,39 @@ mod tests {
         assert_eq!(digest(b"abc"), abc);
     }
 
+    const FILLINGS: [Filling; 2] = [Filling::Random, Filling::Text];
+
     #[test]
     fn a_body_has_its_length_and_its_digest() {
-        let pool = Pool::new(1);
-        for length in [0, 1, HEAD - 1, HEAD, HEAD + 1, SLICE + HEAD, (17 << 20) + 5] {
-            let content = pool.content(2, length);
-            let bytes: Vec<u8> = content.chunks().flatten().collect();
-            assert_eq!(bytes.len() as u64, length);
-            assert_eq!(content.digest(), digest(&bytes), "{length}");
+        for filling in FILLINGS {
+            let pool = Pool::new(1, filling);
+            for length in [0, 1, HEAD - 1, HEAD, HEAD + 1, SLICE + HEAD, (17 << 20) + 5] {
+                let content = pool.content(2, length);
+                let bytes: Vec<u8> = content.chunks().flatten().collect();
+                assert_eq!(bytes.len() as u64, length, "{filling:?}");
+                assert_eq!(content.digest(), digest(&bytes), "{filling:?}, {length}");
+                assert_eq!(content.chunks().left(), length);
+            }
         }
     }
 
     #[test]
     fn bodies_differ_by_seed_alone() {
-        let pool = Pool::new(1);
-        assert_eq!(pool.content(2, 5000).digest(), pool.content(2, 5000).digest());
-        assert_ne!(pool.content(2, 5000).digest(), pool.content(3, 5000).digest());
+        for filling in FILLINGS {
+            let pool = Pool::new(1, filling);
+            assert_eq!(pool.content(2, 5000).digest(), pool.content(2, 5000).digest());
+            assert_ne!(pool.content(2, 5000).digest(), pool.content(3, 5000).digest());
+            assert_ne!(pool.small(2, 64), pool.small(3, 64));
+        }
+    }
+
+    #[test]
+    fn text_compresses_and_random_bytes_do_not() {
+        let packed = |filling: Filling| {
+            let bytes = filling.bytes(7, 1 << 20);
+            bytes.len() as f64 / zstd::bulk::compress(&bytes, 3).expect("bytes at hand").len() as f64
+        };
+        let (random, text) = (packed(Filling::Random), packed(Filling::Text));
+        assert!(random < 1.01 && (2.0..6.0).contains(&text), "random {random:.2}, text {text:.2}");
     }
 }

@@ -64,6 +64,24 @@ pub enum BenchError {
         /// What is expected.
         why: &'static str,
     },
+    /// `https://` without a word about whom to trust.
+    #[error("over https, --ca FILE or --insecure says whom to trust, one of the two")]
+    NoTrust,
+    /// A CA file without readable certificates.
+    #[error("{path} has no readable certificates")]
+    Pem {
+        /// The file.
+        path: String,
+        /// The reader's account.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// A certificate cannot be trusted, or TLS cannot be set up.
+    #[error("setting TLS up")]
+    Tls(#[source] rustls::Error),
+    /// No certificate could be made for the registries to start.
+    #[error("making a certificate")]
+    Certificate(#[source] rcgen::Error),
     /// A file below `/proc` does not read as expected.
     #[error("{path} has no readable {what}")]
     Proc {
@@ -72,9 +90,25 @@ pub enum BenchError {
         /// The figure looked for.
         what: &'static str,
     },
-    /// The results cannot be written as JSON.
-    #[error("writing the results as JSON")]
-    Json(#[source] serde_json::Error),
+    /// The results cannot be written as JSON, or read.
+    #[error("{what}")]
+    Json {
+        /// Writing, or reading what.
+        what: String,
+        /// Where it went wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The page that is to be written lacks the marks between which tables stand.
+    #[error("{path} exists without the two lines between which tables are put: {begin} and {end}")]
+    Marks {
+        /// The page.
+        path: String,
+        /// The first mark.
+        begin: &'static str,
+        /// The second one.
+        end: &'static str,
+    },
     /// One workload took longer than any sound registry needs.
     #[error("{what} did not end within {} s", .limit.as_secs())]
     TooLong {
@@ -102,6 +136,12 @@ impl BenchError {
     pub fn exchange(what: impl Into<String>) -> impl FnOnce(hyper::Error) -> Self {
         let what = what.into();
         move |source| Self::Exchange { what, source }
+    }
+
+    /// For `map_err`: JSON that cannot be written or read.
+    pub fn json(what: impl Into<String>) -> impl FnOnce(serde_json::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Json { what, source }
     }
 
     /// A right status with wrong content.

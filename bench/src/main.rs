@@ -1,4 +1,4 @@
-//! Load against any registry over plain HTTP, and side-by-side runs of Pierhead and a peer in one run.
+//! Load against any registry over HTTP and HTTPS, and side-by-side runs of Pierhead and a peer in one run.
 //!
 //! Words: a *subject* is a registry under load, started here or given by URL; a *workload* sets one up and
 //! measures a few *cases*; a *sample* is one case measured once; a *repetition* runs every subject once.
@@ -14,12 +14,15 @@
     reason = "printing the results is what this program is for"
 )]
 
+mod cache;
+mod call;
 mod cli;
 mod client;
 mod content;
 mod error;
 mod load;
 mod machine;
+mod payload;
 mod procfs;
 mod protocol;
 mod report;
@@ -27,7 +30,8 @@ mod run;
 mod server;
 mod statistics;
 mod summary;
-mod table;
+mod target;
+mod tls;
 mod watch;
 mod workloads;
 

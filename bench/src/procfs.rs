@@ -4,7 +4,7 @@
 use std::fs;
 use std::ops::Sub;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
 
@@ -12,7 +12,7 @@ use crate::error::BenchError;
 const TICKS: f64 = 100.0;
 
 /// CPU time in seconds, split as the kernel does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuTime {
     /// In the program's own code.
     pub user_s: f64,
@@ -71,10 +71,31 @@ pub fn machine_time() -> Result<MachineTime, BenchError> {
     parse_machine(&text).ok_or(BenchError::Proc { path, what: "line of all processors" })
 }
 
-/// The processor's name and the number of its threads that are online.
-pub fn processor() -> Result<(String, usize), BenchError> {
+/// The machine's processors, taken for equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Processor {
+    /// As its maker calls it.
+    pub name: String,
+    /// Hardware threads that are online.
+    pub threads: usize,
+}
+
+/// The processor of this machine.
+pub fn processor() -> Result<Processor, BenchError> {
     let (_, text) = read("/proc/cpuinfo".to_owned())?;
     Ok(parse_cpuinfo(&text))
+}
+
+/// Memory of the machine in GiB.
+pub fn memory_gib() -> Result<f64, BenchError> {
+    let (path, text) = read("/proc/meminfo".to_owned())?;
+    let kib = kib_field(&text, "MemTotal:").ok_or(BenchError::Proc { path, what: "MemTotal" })?;
+    Ok(kib as f64 / f64::from(1 << 20))
+}
+
+/// The kernel's release.
+pub fn kernel() -> Result<String, BenchError> {
+    read("/proc/sys/kernel/osrelease".to_owned()).map(|(_, text)| text.trim().to_owned())
 }
 
 /// Starts the peak of a process anew. Best effort: another user's process refuses, and its peak then counts
@@ -99,11 +120,12 @@ fn parse_stat(text: &str) -> Option<CpuTime> {
 }
 
 fn parse_status(text: &str) -> Option<Memory> {
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().strip_suffix(" kB")?.parse().ok()
-    };
-    Some(Memory { resident_kib: field("VmRSS:")?, peak_kib: field("VmHWM:")? })
+    Some(Memory { resident_kib: kib_field(text, "VmRSS:")?, peak_kib: kib_field(text, "VmHWM:")? })
+}
+
+fn kib_field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// `cpu user nice system idle iowait irq softirq steal guest ...`; guests are counted in user already.
@@ -116,10 +138,11 @@ fn parse_machine(text: &str) -> Option<MachineTime> {
     Some(MachineTime { busy_s: user + nice + system + irq + softirq, stolen_s: *stolen_s })
 }
 
-fn parse_cpuinfo(text: &str) -> (String, usize) {
+fn parse_cpuinfo(text: &str) -> Processor {
     let names = || text.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let name = names().next().map_or("unknown", |(_, name)| name.trim());
-    (name.to_owned(), text.lines().filter(|line| line.starts_with("processor")).count())
+    let threads = text.lines().filter(|line| line.starts_with("processor")).count();
+    Processor { name: name.to_owned(), threads }
 }
 
 fn seconds(ticks: &str) -> Option<f64> {
@@ -171,8 +194,9 @@ mod tests {
     #[test]
     fn processor_without_a_name_is_unknown() {
         let text = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nprocessor\t: 1\nmodel name\t: Some CPU\n";
-        assert_eq!(parse_cpuinfo(text), ("Some CPU @ 2 GHz".to_owned(), 2));
-        assert_eq!(parse_cpuinfo(""), ("unknown".to_owned(), 0));
+        let processor = |name: &str, threads| Processor { name: name.to_owned(), threads };
+        assert_eq!(parse_cpuinfo(text), processor("Some CPU @ 2 GHz", 2));
+        assert_eq!(parse_cpuinfo(""), processor("unknown", 0));
     }
 
     #[test]
@@ -182,5 +206,7 @@ mod tests {
         assert!(machine_time().is_ok_and(|time| time.busy_s > 0.0));
         let memory = memory_of(own).expect("this process runs");
         assert!(memory.peak_kib > 0 && memory.resident_kib > 0);
+        assert!(memory_gib().is_ok_and(|memory| memory > 0.0));
+        assert!(kernel().is_ok_and(|release| !release.is_empty()));
     }
 }

@@ -1,20 +1,40 @@
 //! The few exchanges of the registry protocol that workloads are made of. Each checks its answer.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, LINK};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use crate::client::{Call, Connection, Reply};
-use crate::content::{self, Content, Payload};
+use crate::call::{Call, Reply};
+use crate::client::Connection;
+use crate::content::{self, Chunks, Content};
 use crate::error::BenchError;
+use crate::payload::Payload;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const OCTETS: &str = "application/octet-stream";
 
-/// The config every image of this program has.
+/// A blob as manifests name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// `sha256:...`.
+    pub digest: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Blob {
+    /// Names bytes at hand.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { digest: content::digest(bytes), size: bytes.len() as u64 }
+    }
+}
+
+/// The config of images of which nothing but a manifest counts.
 pub const EMPTY_CONFIG: &[u8] =
     b"{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}";
 
@@ -30,18 +50,49 @@ pub async fn push_blob(
     Ok(digest)
 }
 
-/// Pushes a blob as docker does: POST, one PATCH of unannounced length, PUT.
+/// Pushes a blob as docker does: POST, one PATCH of unannounced length, PUT; returns how long the PUT took.
 pub async fn push_streamed(
+    connection: &mut Connection,
+    repository: &str,
+    content: &Content,
+    digest: &str,
+) -> Result<Duration, BenchError> {
+    let session = patch(connection, repository, Payload::Streamed(content.chunks())).await?;
+    let begun = Instant::now();
+    finish(connection, &session, digest, Payload::EMPTY).await?;
+    Ok(begun.elapsed())
+}
+
+/// Pushes a small blob as docker does.
+pub async fn push_small_streamed(
+    connection: &mut Connection,
+    repository: &str,
+    bytes: Bytes,
+    digest: &str,
+) -> Result<(), BenchError> {
+    let session = patch(connection, repository, Payload::Streamed(Chunks::one(bytes))).await?;
+    finish(connection, &session, digest, Payload::EMPTY).await
+}
+
+/// Pushes a blob of any size with POST and one PUT that announces its length.
+pub async fn push_announced(
     connection: &mut Connection,
     repository: &str,
     content: &Content,
     digest: &str,
 ) -> Result<(), BenchError> {
     let session = begin(connection, repository).await?;
-    let patch = Call::new(Method::PATCH, &session)?.with(CONTENT_TYPE, OCTETS);
-    let reply = connection.ask(&patch, Payload::Streamed(content.chunks()), StatusCode::ACCEPTED).await?;
-    let session = location(&patch, &reply)?;
-    finish(connection, &session, digest, Payload::EMPTY).await
+    finish(connection, &session, digest, Payload::Announced(content.chunks())).await
+}
+
+/// Asks for a blob that must not be there yet, as docker does before it pushes one.
+pub async fn ask_missing(
+    connection: &mut Connection,
+    repository: &str,
+    digest: &str,
+) -> Result<(), BenchError> {
+    let call = Call::new(Method::HEAD, &blob_path(repository, digest))?;
+    connection.ask(&call, Payload::EMPTY, StatusCode::NOT_FOUND).await.map(drop)
 }
 
 /// Takes a blob over from another repository.
@@ -69,9 +120,9 @@ pub async fn push_manifest(
     Ok(content::digest(manifest))
 }
 
-/// `GET` of a manifest, as a client asks for it.
-pub fn get_manifest(repository: &str, reference: &str) -> Result<Call, BenchError> {
-    Ok(Call::get(&format!("/v2/{repository}/manifests/{reference}"))?.with(ACCEPT, MANIFEST))
+/// `GET` or `HEAD` of a manifest, as a client asks for it.
+pub fn ask_manifest(method: Method, repository: &str, reference: &str) -> Result<Call, BenchError> {
+    Ok(Call::new(method, &format!("/v2/{repository}/manifests/{reference}"))?.with(ACCEPT, MANIFEST))
 }
 
 /// The path of a blob.
@@ -79,17 +130,20 @@ pub fn blob_path(repository: &str, digest: &str) -> String {
     format!("/v2/{repository}/blobs/{digest}")
 }
 
-/// An image of the empty config and at most one layer; `note` makes it unlike others.
-pub fn manifest(layer: Option<(&str, u64)>, note: &str) -> Bytes {
-    let config = content::digest(EMPTY_CONFIG);
-    let layers: Vec<_> = layer
-        .map(|(digest, size)| json!({"mediaType": LAYER, "digest": digest, "size": size}))
-        .into_iter()
-        .collect();
+/// An image of the empty config and no layer; `note` makes it unlike others.
+pub fn empty_manifest(note: &str) -> Bytes {
+    manifest(&Blob::of(EMPTY_CONFIG), &[], note)
+}
+
+/// An image; `note` makes it unlike others.
+pub fn manifest(config: &Blob, layers: &[Blob], note: &str) -> Bytes {
+    let named =
+        |kind: &str, blob: &Blob| json!({"mediaType": kind, "digest": blob.digest, "size": blob.size});
+    let layers: Vec<_> = layers.iter().map(|layer| named(LAYER, layer)).collect();
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "config": {"mediaType": CONFIG, "digest": config, "size": EMPTY_CONFIG.len()},
+        "config": named(CONFIG, config),
         "layers": layers,
         "annotations": {"bench.note": note},
     });
@@ -107,6 +161,18 @@ pub fn next_page(reply: &Reply) -> Option<String> {
 async fn begin(connection: &mut Connection, repository: &str) -> Result<String, BenchError> {
     let call = Call::new(Method::POST, &format!("/v2/{repository}/blobs/uploads/"))?;
     let reply = connection.ask(&call, Payload::EMPTY, StatusCode::ACCEPTED).await?;
+    location(&call, &reply)
+}
+
+/// Begins an upload and sends all of it; returns where it is finished.
+async fn patch(
+    connection: &mut Connection,
+    repository: &str,
+    payload: Payload,
+) -> Result<String, BenchError> {
+    let session = begin(connection, repository).await?;
+    let call = Call::new(Method::PATCH, &session)?.with(CONTENT_TYPE, OCTETS);
+    let reply = connection.ask(&call, payload, StatusCode::ACCEPTED).await?;
     location(&call, &reply)
 }
 
@@ -168,10 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_names_its_layer_and_differs_by_note() {
-        let bytes = manifest(Some(("sha256:0", 7)), "a");
+    fn a_manifest_names_its_blobs_and_differs_by_note() {
+        let (config, layer) = (Blob::of(EMPTY_CONFIG), Blob { digest: "sha256:0".to_owned(), size: 7 });
+        let bytes = manifest(&config, std::slice::from_ref(&layer), "a");
         let read: serde_json::Value = serde_json::from_slice(&bytes).expect("it was written as JSON");
         assert_eq!(read["layers"][0]["size"], 7);
-        assert_ne!(bytes, manifest(Some(("sha256:0", 7)), "b"));
+        assert_eq!(read["config"]["digest"], content::digest(EMPTY_CONFIG));
+        assert_ne!(bytes, manifest(&config, &[layer], "b"));
     }
 }

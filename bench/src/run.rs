@@ -1,15 +1,18 @@
 //! The order of a run: limits of the machine, then for every workload and repetition every subject in turn, then
 //! the limits again, so that a machine that changed under the run shows.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::client::Target;
-use crate::content::{self, Pool};
+use crate::content::{self, Filling, Pool};
 use crate::error::BenchError;
 use crate::machine;
-use crate::report::Report;
+use crate::report::{Context, Report};
 use crate::server::{Kind, Programs, Server};
 use crate::summary::Record;
+use crate::target::Target;
+use crate::tls::{Identity, Trust};
 use crate::workloads::{Bench, Sample, Sizes, Workload};
 
 /// The longest one workload may take on one subject: a registry that hangs must not hang the run.
@@ -19,17 +22,40 @@ const LIMIT: Duration = Duration::from_secs(1800);
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// What to measure, in this order.
-    pub workloads: Vec<Workload>,
+    pub tasks: Vec<Task>,
     /// The registries.
     pub subjects: Subjects,
     /// How often each workload meets each registry.
     pub repetitions: u32,
     /// How much of everything.
     pub sizes: Sizes,
+    /// Whether these are the sizes of a check.
+    pub quick: bool,
+    /// What bodies are made of.
+    pub body: Filling,
+    /// The commit that is measured, as told.
+    pub commit: Option<String>,
+    /// The machine, if it is not to be described by what it says of itself.
+    pub machine: Option<String>,
     /// MiB hashed, sent and written to find the machine's limits.
     pub limit_mib: u32,
     /// Programs of the registries to start, and the folder for stores.
     pub programs: Programs,
+}
+
+/// One workload, over plain HTTP or TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// What is measured.
+    pub workload: Workload,
+    /// Whether over TLS; a registry given by URL is spoken to as its URL says.
+    pub tls: bool,
+}
+
+impl Task {
+    fn name(self) -> String {
+        format!("{}{}", name(self.workload), if self.tls { " over TLS" } else { "" })
+    }
 }
 
 /// The registries of a run.
@@ -41,6 +67,8 @@ pub enum Subjects {
     Url {
         /// Where.
         url: String,
+        /// Whom to trust, if it serves HTTPS.
+        trust: Trust,
         /// Its process, if it is on this machine and to be accounted.
         pid: Option<u32>,
     },
@@ -49,18 +77,62 @@ pub enum Subjects {
 /// Does it all; says on stderr what it is at.
 pub async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let started_unix_s = now_unix_s();
-    let limits_before = limits(plan)?;
-    let pool = Pool::new(content::fresh_seed());
-    let mut records = Vec::new();
-    for &workload in &plan.workloads {
-        for repetition in 1..=plan.repetitions {
-            let turn = Turn { plan, workload, repetition, pool: &pool, seed: content::fresh_seed() };
+    let identity = plan.identity()?;
+    let programs = plan.versions().await?;
+    if let Subjects::Url { url, trust, .. } = &plan.subjects {
+        // What is wrong with it is said before anything is measured.
+        Target::from_url(url, trust).await?;
+    }
+    let before = limits(plan)?;
+    let pool = Pool::new(content::fresh_seed(), plan.body);
+    let (mut records, mut skipped) = (Vec::new(), Vec::new());
+    for &task in &plan.tasks {
+        if let Some(why) = task.workload.hindrance() {
+            skipped.push(format!("{}: {why}", task.name()));
+            eprintln!("SKIPPED {}: {why}", task.name());
+            continue;
+        }
+        for repetition in 1..=task.workload.repetitions(plan.repetitions) {
+            let seed = content::fresh_seed();
+            let turn = Turn { plan, task, repetition, pool: &pool, seed, identity: identity.as_ref() };
             turn.run(&mut records).await?;
         }
     }
-    let limits_after = limits(plan)?;
-    let (sizes, repetitions) = (plan.sizes, plan.repetitions);
-    Ok(Report::new(started_unix_s, sizes, repetitions, limits_before, limits_after, records))
+    let after = limits(plan)?;
+    let context = plan.context(started_unix_s, before.line(), programs);
+    Ok(Report::new(context, [before, after], skipped, records))
+}
+
+impl Plan {
+    /// A certificate, if any registry is to be started with one.
+    fn identity(&self) -> Result<Option<Identity>, BenchError> {
+        let wanted = self.tasks.iter().any(|task| task.tls) && matches!(self.subjects, Subjects::Started(_));
+        wanted.then(Identity::new).transpose()
+    }
+
+    /// Versions by registry. Programs that cannot be started are found out before anything is measured.
+    async fn versions(&self) -> Result<BTreeMap<String, String>, BenchError> {
+        let mut versions = BTreeMap::new();
+        if let Subjects::Started(kinds) = &self.subjects {
+            for &kind in kinds {
+                versions.insert(kind.name().to_owned(), self.programs.version(kind).await?);
+            }
+        }
+        Ok(versions)
+    }
+
+    fn context(&self, started_unix_s: u64, line: String, programs: BTreeMap<String, String>) -> Context {
+        Context {
+            started_unix_s,
+            commit: self.commit.clone(),
+            machine: self.machine.clone().unwrap_or(line),
+            programs,
+            quick: self.quick,
+            body: self.body,
+            sizes: self.sizes,
+            repetitions: self.repetitions,
+        }
+    }
 }
 
 fn limits(plan: &Plan) -> Result<machine::Limits, BenchError> {
@@ -77,48 +149,58 @@ fn now_unix_s() -> u64 {
 /// One workload and repetition over all subjects.
 struct Turn<'a> {
     plan: &'a Plan,
-    workload: Workload,
+    task: Task,
     repetition: u32,
     pool: &'a Pool,
     seed: u64,
+    identity: Option<&'a Identity>,
 }
 
 impl Turn<'_> {
     async fn run(&self, records: &mut Vec<Record>) -> Result<(), BenchError> {
         match &self.plan.subjects {
             Subjects::Started(kinds) => {
+                let identity = self.identity.filter(|_| self.task.tls);
                 for kind in alternate(kinds, self.repetition) {
-                    let server = Server::start(kind, &self.plan.programs).await?;
-                    let bench = self.bench(server.target().clone(), server.pid());
+                    let server = Server::start(kind, &self.plan.programs, identity).await?;
+                    let bench = self.bench(Arc::clone(server.target()), server.pid());
                     self.record(kind.name(), &bench, records).await?;
                     server.stop().await?;
                 }
             }
-            Subjects::Url { url, pid } => {
-                let bench = self.bench(Target::from_url(url).await?.into(), *pid);
+            Subjects::Url { url, trust, pid } => {
+                let bench = self.bench(Target::from_url(url, trust).await?.into(), *pid);
                 self.record("url", &bench, records).await?;
             }
         }
         Ok(())
     }
 
-    fn bench(&self, target: std::sync::Arc<Target>, pid: Option<u32>) -> Bench {
+    fn bench(&self, target: Arc<Target>, pid: Option<u32>) -> Bench {
         Bench { target, pid, sizes: self.plan.sizes, pool: self.pool.clone(), seed: self.seed }
     }
 
     async fn record(
         &self,
-        subject: &'static str,
+        subject: &str,
         bench: &Bench,
         records: &mut Vec<Record>,
     ) -> Result<(), BenchError> {
-        let (workload, repetition) = (self.workload, self.repetition);
-        let what = format!("{} of {subject}, repetition {repetition}", name(workload));
+        let Task { workload, tls } = self.task;
+        let repetition = self.repetition;
+        let what = format!("{} of {subject}, repetition {repetition}", self.task.name());
         let begun = Instant::now();
         let ran = tokio::time::timeout(LIMIT, Box::pin(workload.run(bench))).await;
         let samples = ran.map_err(|_| BenchError::TooLong { what: what.clone(), limit: LIMIT })??;
         eprintln!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
-        let record = |sample: Sample| Record { workload: name(workload), subject, repetition, sample };
+        let (workload, subject) = (name(workload), subject.to_owned());
+        let record = |sample: Sample| Record {
+            workload: workload.clone(),
+            tls,
+            subject: subject.clone(),
+            repetition,
+            sample,
+        };
         records.extend(samples.into_iter().map(record));
         Ok(())
     }
@@ -154,5 +236,6 @@ mod tests {
     #[test]
     fn workloads_have_the_names_of_the_command_line() {
         assert_eq!(name(Workload::ManifestGet), "manifest-get");
+        assert_eq!(Task { workload: Workload::PushPut, tls: true }.name(), "push-put over TLS");
     }
 }

@@ -12,9 +12,12 @@ use hyper::StatusCode;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::client::{Call, Connection, Target};
-use crate::content::Payload;
+use crate::call::Call;
+use crate::client::Connection;
 use crate::error::BenchError;
+use crate::payload::Payload;
+use crate::target::Target;
+use crate::tls::Identity;
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const LOG_TAIL: usize = 1500;
@@ -58,6 +61,15 @@ impl Programs {
         }
     }
 
+    /// What a registry's program says its version is.
+    pub async fn version(&self, kind: Kind) -> Result<String, BenchError> {
+        let program = self.of(kind);
+        let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().await;
+        let output = output.map_err(not_started(program))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(text.lines().next().unwrap_or("unknown").trim().to_owned())
+    }
+
     /// A new empty folder for a store, removed when dropped.
     pub fn folder(&self) -> Result<TempDir, BenchError> {
         let mut builder = tempfile::Builder::new();
@@ -80,23 +92,26 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a registry on an empty store and waits until it serves.
-    pub async fn start(kind: Kind, programs: &Programs) -> Result<Self, BenchError> {
+    /// Starts a registry on an empty store and waits until it serves: HTTPS if it gets a certificate.
+    pub async fn start(
+        kind: Kind,
+        programs: &Programs,
+        identity: Option<&Identity>,
+    ) -> Result<Self, BenchError> {
         let store = programs.folder()?;
         let address = free_address()?;
         let program = programs.of(kind).display().to_string();
         let mut command = Command::new(programs.of(kind));
+        let tls = identity.map(|identity| identity.write(store.path())).transpose()?;
         match kind {
-            Kind::Pierhead => pierhead(&mut command, store.path(), address),
-            Kind::Peer => peer(&mut command, store.path(), address)?,
+            Kind::Pierhead => pierhead(&mut command, store.path(), address, tls.as_ref()),
+            Kind::Peer => peer(&mut command, store.path(), address, tls.as_ref())?,
         }
         let out = File::create(store.path().join("log")).map_err(BenchError::io("making a log file"))?;
         let err = out.try_clone().map_err(BenchError::io("making a log file"))?;
         command.stdin(Stdio::null()).stdout(out).stderr(err).kill_on_drop(true);
-        let child = command.spawn().map_err(BenchError::io(format!(
-            "starting {program} (--pierhead and --peer say which programs are run)"
-        )))?;
-        let mut server = Self { child, program, target: Arc::new(Target::local(address)), store };
+        let child = command.spawn().map_err(not_started(programs.of(kind)))?;
+        let mut server = Self { child, program, target: Arc::new(Target::local(address, identity)), store };
         server.ready().await?;
         Ok(server)
     }
@@ -144,28 +159,46 @@ impl Server {
     }
 }
 
-fn pierhead(command: &mut Command, store: &Path, address: SocketAddr) {
-    command.args(["serve", "--lab", "--data"]).arg(store.join("data"));
-    command.args(["--listen", &address.to_string()]);
+fn not_started(program: &Path) -> impl FnOnce(std::io::Error) -> BenchError {
+    let program = program.display();
+    BenchError::io(format!("starting {program} (--pierhead and --peer say which programs are run)"))
 }
 
-fn peer(command: &mut Command, store: &Path, address: SocketAddr) -> Result<(), BenchError> {
+/// The paths of a certificate and its key.
+type Pair = (PathBuf, PathBuf);
+
+fn pierhead(command: &mut Command, store: &Path, address: SocketAddr, tls: Option<&Pair>) {
+    command.args(["serve", "--lab", "--data"]).arg(store.join("data"));
+    command.args(["--listen", &address.to_string()]);
+    if let Some((certificate, key)) = tls {
+        command.env("PIERHEAD_TLS_CERTIFICATE", certificate).env("PIERHEAD_TLS_KEY", key);
+    }
+}
+
+fn peer(
+    command: &mut Command,
+    store: &Path,
+    address: SocketAddr,
+    tls: Option<&Pair>,
+) -> Result<(), BenchError> {
     let path = store.join("peer.yml");
     let root = store.join("data");
-    let settings = peer_settings(&root, address);
+    let settings = peer_settings(&root, address, tls);
     std::fs::write(&path, settings).map_err(BenchError::io("writing the peer's settings"))?;
     command.arg("serve").arg(path);
     Ok(())
 }
 
 /// The peer as its users run it: access log off, blob descriptors cached in memory.
-fn peer_settings(root: &Path, address: SocketAddr) -> String {
+fn peer_settings(root: &Path, address: SocketAddr, tls: Option<&Pair>) -> String {
+    let tls = tls.map(|(certificate, key)| format!(", tls: {{certificate: {certificate:?}, key: {key:?}}}"));
+    let tls = tls.unwrap_or_default();
     format!(
         "version: 0.1\n\
          log: {{level: error, accesslog: {{disabled: true}}}}\n\
          storage:\n  filesystem: {{rootdirectory: {root:?}}}\n  cache: {{blobdescriptor: inmemory}}\n  \
          delete: {{enabled: true}}\n\
-         http: {{addr: \"{address}\"}}\n"
+         http: {{addr: \"{address}\"{tls}}}\n"
     )
 }
 
@@ -186,20 +219,32 @@ mod tests {
 
     #[test]
     fn the_peers_settings_name_store_and_address() {
-        let text = peer_settings(Path::new("/a b/data"), SocketAddr::from(([127, 0, 0, 1], 5000)));
+        let address = SocketAddr::from(([127, 0, 0, 1], 5000));
+        let text = peer_settings(Path::new("/a b/data"), address, None);
         assert!(text.contains("rootdirectory: \"/a b/data\""), "{text}");
         assert!(text.contains("\nhttp: {addr: \"127.0.0.1:5000\"}\n"), "{text}");
+        let pair = (PathBuf::from("/a b/cert.pem"), PathBuf::from("/a b/key.pem"));
+        let text = peer_settings(Path::new("/a b/data"), address, Some(&pair));
+        let tls = "http: {addr: \"127.0.0.1:5000\", tls: {certificate: \"/a b/cert.pem\", key: \"/a b/key.pem\"}}\n";
+        assert!(text.ends_with(tls), "{text}");
     }
 
     #[tokio::test]
     async fn a_registry_that_ends_at_once_is_an_error_that_names_it() {
-        let started = Server::start(Kind::Pierhead, &programs("/bin/false")).await;
+        let started = Server::start(Kind::Pierhead, &programs("/bin/false"), None).await;
         assert!(matches!(started, Err(BenchError::Start { program, .. }) if program == "/bin/false"));
     }
 
     #[tokio::test]
+    async fn a_program_says_its_version_on_one_line() {
+        let said = programs("/bin/echo").version(Kind::Peer).await.expect("echo is there");
+        assert!(!said.contains('\n') && !said.is_empty(), "{said}");
+        assert!(programs("/nowhere/at/all").version(Kind::Peer).await.is_err());
+    }
+
+    #[tokio::test]
     async fn a_program_that_is_missing_is_an_error() {
-        let started = Server::start(Kind::Peer, &programs("/nowhere/at/all")).await;
+        let started = Server::start(Kind::Peer, &programs("/nowhere/at/all"), None).await;
         assert!(matches!(started, Err(BenchError::Io { .. })));
     }
 }

@@ -3,21 +3,22 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::statistics::median;
-use crate::table::{Table, figure};
 use crate::workloads::Sample;
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
 /// One sample and where it comes from.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// The workload's name.
     pub workload: String,
+    /// Whether the registry served HTTPS.
+    pub tls: bool,
     /// The registry.
-    pub subject: &'static str,
+    pub subject: String,
     /// From 1.
     pub repetition: u32,
     /// What was measured.
@@ -26,7 +27,7 @@ pub struct Record {
 }
 
 /// What rates and costs count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Rate in operations a second, CPU in microseconds an operation.
@@ -36,22 +37,24 @@ pub enum Unit {
 }
 
 /// One case over all repetitions.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Case {
     /// The workload's name.
     pub workload: String,
+    /// Whether the registries served HTTPS.
+    pub tls: bool,
     /// What was done.
     pub case: String,
     /// What rates and costs count.
     pub unit: Unit,
     /// Medians of each registry, in the order of the command line.
-    pub subjects: Vec<(&'static str, Medians)>,
+    pub subjects: Vec<(String, Medians)>,
     /// Of the first registry to the second, if there are two.
     pub ratio: Option<Ratio>,
 }
 
 /// Medians of one case and registry. Costs are of the server.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Medians {
     /// MB/s or operations/s.
     pub rate: Option<f64>,
@@ -74,11 +77,11 @@ pub struct Medians {
     /// Cores kept busy or taken by neither of the two: above a tenth, do not trust the figures.
     pub other_cores: Option<f64>,
     /// The samples' own facts.
-    pub facts: BTreeMap<&'static str, f64>,
+    pub facts: BTreeMap<String, f64>,
 }
 
 /// How many times better the first registry is than the second.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ratio {
     /// More of it a second.
     pub rate: Option<f64>,
@@ -92,34 +95,14 @@ pub struct Ratio {
     pub p99: Option<f64>,
 }
 
-impl Case {
-    /// Writes the case into the table: a section, a row a registry, and their ratio.
-    pub fn rows(&self, table: &mut Table) {
-        table.section(&format!("{}: {}", self.workload, self.case));
-        for (subject, medians) in &self.subjects {
-            let mut row = vec![String::new(), (*subject).to_owned()];
-            row.extend(medians.cells(self.unit));
-            row.extend(medians.facts.iter().map(|(name, value)| format!("{name}: {}", figure(*value))));
-            table.row(row);
-        }
-        if let Some(ratio) = &self.ratio {
-            let times =
-                |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{}x", figure(value)));
-            let (rate, cpu, peak) = (times(ratio.rate), times(ratio.cpu), times(ratio.peak));
-            let (p50, p99) = (times(ratio.p50), times(ratio.p99));
-            table.row(vec![String::new(), "ratio".to_owned(), rate, cpu, String::new(), peak, p50, p99]);
-        }
-    }
-}
-
 impl Medians {
     fn of(unit: Unit, samples: &[&Sample]) -> Self {
         let over =
             |of: &dyn Fn(&Sample) -> Option<f64>| median(samples.iter().filter_map(|sample| of(sample)));
         let server = |sample: &Sample| sample.used.server;
-        let mut facts: BTreeMap<&'static str, f64> = BTreeMap::new();
-        for name in samples.iter().flat_map(|sample| sample.facts.keys().copied()) {
-            facts.extend(over(&|sample| sample.facts.get(name).copied()).map(|value| (name, value)));
+        let mut facts: BTreeMap<String, f64> = BTreeMap::new();
+        for name in samples.iter().flat_map(|sample| sample.facts.keys()) {
+            facts.extend(over(&|sample| sample.facts.get(name).copied()).map(|value| (name.clone(), value)));
         }
         Self {
             rate: over(&|sample| Some(unit.rate(sample))),
@@ -136,27 +119,6 @@ impl Medians {
             }),
             facts,
         }
-    }
-
-    fn cells(&self, unit: Unit) -> Vec<String> {
-        let cell = |value: Option<f64>, unit: &str| match value {
-            Some(value) => format!("{}{unit}", figure(value)),
-            None => "-".to_owned(),
-        };
-        let (rate, cpu) = match unit {
-            Unit::Operations => ("/s", " µs"),
-            Unit::Bytes => (" MB/s", " s/GiB"),
-        };
-        vec![
-            cell(self.rate, rate),
-            cell(self.cpu, cpu),
-            format!("{}+{}", cell(self.cpu_user, ""), cell(self.cpu_system, "")),
-            format!("{}>{}", cell(self.idle_mib, ""), cell(self.peak_mib, "")),
-            cell(self.p50_ms, ""),
-            cell(self.p99_ms, ""),
-            cell(self.client_cores, ""),
-            cell(self.other_cores, ""),
-        ]
     }
 }
 
@@ -216,33 +178,32 @@ struct Group<'a> {
 
 impl Group<'_> {
     fn takes(&self, record: &Record) -> bool {
-        let same =
-            |first: &&Record| first.workload == record.workload && first.sample.case == record.sample.case;
-        self.records.first().is_some_and(same)
+        let key = |of: &Record| (of.workload.clone(), of.tls, of.sample.case.clone());
+        self.records.first().is_some_and(|first| key(first) == key(record))
     }
 
     /// `None` for an empty group, which is never made.
     fn sum_up(&self) -> Option<Case> {
         let first = self.records.first()?;
         let unit = Unit::of(&first.sample);
-        let mut names: Vec<&'static str> = Vec::new();
+        let mut names: Vec<&String> = Vec::new();
         for record in &self.records {
-            if !names.contains(&record.subject) {
-                names.push(record.subject);
+            if !names.contains(&&record.subject) {
+                names.push(&record.subject);
             }
         }
-        let medians = |name: &'static str| {
-            let samples = self.records.iter().filter(|record| record.subject == name);
+        let medians = |name: &String| {
+            let samples = self.records.iter().filter(|record| record.subject == *name);
             let samples: Vec<&Sample> = samples.map(|record| &record.sample).collect();
-            (name, Medians::of(unit, &samples))
+            (name.clone(), Medians::of(unit, &samples))
         };
         let subjects: Vec<_> = names.into_iter().map(medians).collect();
         let ratio = match subjects.as_slice() {
             [(_, ours), (_, theirs)] => Some(Ratio::of(ours, theirs)),
             _ => None,
         };
-        let (workload, case) = (first.workload.clone(), first.sample.case.clone());
-        Some(Case { workload, case, unit, subjects, ratio })
+        let (workload, tls, case) = (first.workload.clone(), first.tls, first.sample.case.clone());
+        Some(Case { workload, tls, case, unit, subjects, ratio })
     }
 }
 
@@ -254,7 +215,7 @@ pub mod tests {
     use crate::watch::{ServerUse, Used};
 
     /// A record of two seconds, for this file's tests and the report's.
-    pub fn record(subject: &'static str, repetition: u32, operations: u64, bytes: u64, cpu_s: f64) -> Record {
+    pub fn record(subject: &str, repetition: u32, operations: u64, bytes: u64, cpu_s: f64) -> Record {
         let cpu = CpuTime { user_s: cpu_s / 4.0, system_s: cpu_s * 3.0 / 4.0 };
         let used = Used {
             wall_s: 2.0,
@@ -264,9 +225,9 @@ pub mod tests {
             stolen_s: 0.0,
         };
         let latency = Some(Latency { p50_ms: cpu_s, p99_ms: cpu_s * 2.0, max_ms: cpu_s * 3.0 });
-        let facts = BTreeMap::from([("entries", 100.0)]);
+        let facts = BTreeMap::from([("entries".to_owned(), 100.0)]);
         let sample = Sample { case: "a case".to_owned(), operations, bytes, latency, used, facts };
-        Record { workload: "work".to_owned(), subject, repetition, sample }
+        Record { workload: "work".to_owned(), tls: false, subject: subject.to_owned(), repetition, sample }
     }
 
     #[test]
@@ -281,7 +242,7 @@ pub mod tests {
         let cases = cases(&records);
         assert_eq!(cases.len(), 1);
         let (name, ours) = &cases[0].subjects[0];
-        assert_eq!((*name, ours.rate, ours.cpu), ("pierhead", Some(500.0), Some(1000.0)));
+        assert_eq!((name.as_str(), ours.rate, ours.cpu), ("pierhead", Some(500.0), Some(1000.0)));
         assert_eq!(
             (ours.cpu_user, ours.cpu_system, ours.client_cores),
             (Some(250.0), Some(750.0), Some(0.5))
@@ -298,5 +259,13 @@ pub mod tests {
         assert_eq!((cases[0].unit, medians.cpu), (Unit::Bytes, Some(0.5)));
         assert_eq!(medians.rate.map(f64::round), Some(537.0));
         assert_eq!(cases[0].ratio, None, "one registry has no ratio");
+    }
+
+    #[test]
+    fn the_same_case_over_tls_is_another_case() {
+        let (plain, mut tls) = (record("peer", 1, 1, 0, 1.0), record("peer", 1, 1, 0, 1.0));
+        tls.tls = true;
+        let cases = cases(&[plain, tls]);
+        assert_eq!(cases.iter().map(|case| case.tls).collect::<Vec<_>>(), [false, true]);
     }
 }

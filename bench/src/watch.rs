@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
 use crate::procfs::{self, CpuTime, MachineTime};
 
 /// What the server used.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerUse {
     /// CPU time in all its threads.
     pub cpu: CpuTime,
@@ -19,7 +19,7 @@ pub struct ServerUse {
 }
 
 /// What was used between [`Watch::start`] and [`Watch::stop`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Used {
     /// Seconds that passed.
     pub wall_s: f64,

@@ -20,7 +20,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Sample>, BenchError> {
         entries: bench.sizes.repositories,
         noun: "repositories",
     };
-    listing.run(bench, Repository { from, config, manifest: protocol::manifest(None, "catalog") }).await
+    listing.run(bench, Repository { from, config, manifest: protocol::empty_manifest("catalog") }).await
 }
 
 struct Repository {

@@ -8,10 +8,11 @@ use hyper::StatusCode;
 use serde::Deserialize;
 
 use super::{Bench, Sample};
-use crate::client::{Call, Connection};
-use crate::content::Payload;
+use crate::call::Call;
+use crate::client::Connection;
 use crate::error::BenchError;
 use crate::load::{Operation, Until};
+use crate::payload::Payload;
 use crate::protocol;
 
 const PAGE: u64 = 100;
@@ -99,9 +100,8 @@ async fn page(
     };
     check_page(listing, &call, after, &names)?;
     let operation = Arc::new(Page { call, length });
-    let mut sample = bench.measure(case, &operation, 1, bench.short_span(), 0).await?;
-    sample.facts.insert("entries", names.len() as f64);
-    Ok(sample)
+    let sample = bench.measure(case, &operation, 1, bench.short_span(), 0).await?;
+    Ok(sample.fact("entries", names.len() as f64))
 }
 
 /// A page has the names that follow. The peer ignores `n` and `last` for tags and answers with all of them: more

@@ -3,8 +3,10 @@
 //! figures. To add one: a file here with `run`, a variant of [`Workload`], an arm in [`Workload::run`].
 
 mod catalog;
+mod image;
 mod listing;
 mod manifests;
+mod mixed;
 mod pull;
 mod push;
 mod small;
@@ -14,13 +16,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use hyper::Method;
+use serde::{Deserialize, Serialize};
 
-use crate::client::Target;
+use crate::cache;
+use crate::call::Call;
+use crate::client::Connection;
 use crate::content::Pool;
 use crate::error::BenchError;
 use crate::load::{self, Operation, Until};
+use crate::protocol;
 use crate::statistics::Latency;
+use crate::target::Target;
 use crate::watch::{Used, Watch};
 
 /// The workloads, by the name they have on the command line.
@@ -29,14 +36,30 @@ use crate::watch::{Used, Watch};
 pub enum Workload {
     /// GET of small manifests by tag
     ManifestGet,
+    /// HEAD of small manifests by tag
+    HeadManifest,
     /// HEAD of small blobs
     HeadBlob,
     /// Blobs of 4 KiB, each POST and PUT
     SmallPush,
+    /// Whole small images, config, three layers and manifest: pushed, then pulled
+    Image,
+    /// Three reads of manifests and small blobs to one push
+    Mixed,
     /// Large blobs, each POST, one streamed PATCH and PUT
     Push,
+    /// Large blobs, each POST and one PUT of announced length
+    PushPut,
+    /// 20 uploads at once
+    PushMany,
+    /// One very large blob, once whatever the repetitions: how long the final PUT takes
+    PushLarge,
     /// Large blobs read back at 1 and at 8 connections, from a warm cache
     Pull,
+    /// Large blobs read once, right after they were pushed
+    PullAfterPush,
+    /// Large blobs read at 1 and at 8 connections after the machine's caches were emptied; needs root
+    PullCold,
     /// Pages of a repository of many tags
     Tags,
     /// Pages of a catalog of many repositories
@@ -44,10 +67,14 @@ pub enum Workload {
 }
 
 /// How much of everything.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sizes {
     /// Bytes of a large blob.
     pub blob: u64,
+    /// Bytes of each of the blobs that are pushed at once.
+    pub many: u64,
+    /// Bytes of a very large blob.
+    pub large: u64,
     /// Tags of the repository whose tags are listed.
     pub tags: u64,
     /// Repositories of the catalog that is listed.
@@ -59,7 +86,7 @@ pub struct Sizes {
 }
 
 /// One case, measured once.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sample {
     /// What was done, in a few words; the same for every subject and repetition.
     pub case: String,
@@ -72,7 +99,7 @@ pub struct Sample {
     /// Time, CPU and memory.
     pub used: Used,
     /// Anything else worth knowing about the answers, by name.
-    pub facts: BTreeMap<&'static str, f64>,
+    pub facts: BTreeMap<String, f64>,
 }
 
 /// A registry under one workload.
@@ -89,15 +116,41 @@ pub struct Bench {
     pub seed: u64,
 }
 
+impl Sample {
+    /// With something else worth knowing.
+    fn fact(mut self, name: &str, value: f64) -> Self {
+        self.facts.insert(name.to_owned(), value);
+        self
+    }
+}
+
 impl Workload {
+    /// Why it cannot be measured on this machine by this user; `None` if it can.
+    pub fn hindrance(self) -> Option<String> {
+        if self == Self::PullCold { cache::hindrance() } else { None }
+    }
+
+    /// How often it meets each registry if all are repeated so often.
+    pub fn repetitions(self, repetitions: u32) -> u32 {
+        if self == Self::PushLarge { repetitions.min(1) } else { repetitions }
+    }
+
     /// Sets up and measures all cases of this workload.
     pub async fn run(self, bench: &Bench) -> Result<Vec<Sample>, BenchError> {
         match self {
-            Self::ManifestGet => manifests::run(bench).await,
+            Self::ManifestGet => manifests::run(bench, Method::GET).await,
+            Self::HeadManifest => manifests::run(bench, Method::HEAD).await,
             Self::HeadBlob => small::run_head(bench).await,
             Self::SmallPush => small::run_push(bench).await,
+            Self::Image => image::run(bench).await,
+            Self::Mixed => mixed::run(bench).await,
             Self::Push => push::run(bench).await,
-            Self::Pull => pull::run(bench).await,
+            Self::PushPut => push::run_put(bench).await,
+            Self::PushMany => push::run_many(bench).await,
+            Self::PushLarge => push::run_large(bench).await,
+            Self::Pull => pull::run_warm(bench).await,
+            Self::PullAfterPush => pull::run_after_push(bench).await,
+            Self::PullCold => pull::run_cold(bench).await,
             Self::Tags => tags::run(bench).await,
             Self::Catalog => catalog::run(bench).await,
         }
@@ -108,6 +161,15 @@ impl Bench {
     /// A repository of this repetition.
     pub fn repository(&self, name: &str) -> String {
         format!("bench/{:016x}-{name}", self.seed)
+    }
+
+    /// Reads a blob back; an error if it is not what its digest says.
+    async fn check_blob(&self, repository: &str, digest: &str) -> Result<(), BenchError> {
+        let call = Call::get(&protocol::blob_path(repository, digest))?;
+        if Connection::new(&self.target).digest(&call).await? == *digest {
+            return Ok(());
+        }
+        Err(BenchError::content(call.what(), "these are not the blob's bytes"))
     }
 
     /// The length of a case of small requests.
@@ -140,5 +202,32 @@ impl Bench {
         let operations = took.len() as u64;
         let (bytes, latency) = (operations * bytes, Latency::of(took));
         Ok(Sample { case, operations, bytes, latency, used, facts: BTreeMap::new() })
+    }
+}
+
+/// `1 stream`, `8 streams`.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_very_large_blob_is_pushed_once() {
+        assert_eq!(Workload::PushLarge.repetitions(5), 1);
+        assert_eq!(Workload::Push.repetitions(5), 5);
+    }
+
+    #[test]
+    fn only_cold_reads_need_more_than_a_user_may() {
+        assert_eq!(Workload::Pull.hindrance(), None);
+        assert_eq!(Workload::PullCold.hindrance(), cache::hindrance());
+    }
+
+    #[test]
+    fn nouns_are_counted() {
+        assert_eq!((counted(1, "stream"), counted(8, "stream")), ("1 stream".into(), "8 streams".into()));
     }
 }

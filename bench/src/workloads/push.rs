@@ -1,10 +1,11 @@
-//! Large blobs pushed as docker pushes them. Digests are known before the clock runs: a client that hashes would
-//! share its core with the server.
+//! Large blobs pushed as docker pushes them, with one PUT, many at once, and a very large one. Digests are known
+//! before the clock runs: a client that hashes would share its core with the server.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::{Bench, Sample};
-use crate::client::{Call, Connection};
+use crate::client::Connection;
 use crate::content::Content;
 use crate::error::BenchError;
 use crate::load::{Operation, Until};
@@ -12,47 +13,140 @@ use crate::protocol;
 
 /// Small blobs are pushed several times over, so that a sample is long enough for the kernel's CPU ticks.
 const AT_LEAST: u64 = 512 << 20;
+/// Uploads at once.
+const MANY: usize = 20;
 
 /// Measures pushes one after another; each blob is new to the registry.
 pub async fn run(bench: &Bench) -> Result<Vec<Sample>, BenchError> {
     let length = bench.sizes.blob;
-    let count = AT_LEAST.div_ceil(length.max(1)).clamp(1, 64);
-    let operation = Arc::new(Push::prepare(bench, count));
     let case = format!("{} MiB, POST, streamed PATCH, PUT", length >> 20);
-    let sample = bench.measure(case, &operation, 1, Until::Count(count), length).await?;
-    operation.check(bench).await?;
-    Ok(vec![sample])
+    Series { form: Form::Streamed, length, count: enough(length), connections: 1 }.run(bench, case).await
+}
+
+/// Measures pushes whose length is announced.
+pub async fn run_put(bench: &Bench) -> Result<Vec<Sample>, BenchError> {
+    let length = bench.sizes.blob;
+    let case = format!("{} MiB, POST, PUT", length >> 20);
+    Series { form: Form::Announced, length, count: enough(length), connections: 1 }.run(bench, case).await
+}
+
+/// Measures many pushes at once: memory and throughput.
+pub async fn run_many(bench: &Bench) -> Result<Vec<Sample>, BenchError> {
+    let length = bench.sizes.many;
+    let case = format!("{MANY} at once, {} MiB each, streamed", length >> 20);
+    Series { form: Form::Streamed, length, count: MANY as u64, connections: MANY }.run(bench, case).await
+}
+
+/// Measures one very large push.
+pub async fn run_large(bench: &Bench) -> Result<Vec<Sample>, BenchError> {
+    let length = bench.sizes.large;
+    let case = format!("{} MiB once, POST, streamed PATCH, PUT", length >> 20);
+    Series { form: Form::Streamed, length, count: 1, connections: 1 }.run(bench, case).await
+}
+
+/// How many blobs make a sample long enough.
+pub fn enough(length: u64) -> u64 {
+    AT_LEAST.div_ceil(length.max(1)).clamp(1, 64)
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    Streamed,
+    Announced,
+}
+
+struct Series {
+    form: Form,
+    length: u64,
+    count: u64,
+    connections: usize,
+}
+
+impl Series {
+    async fn run(self, bench: &Bench, case: String) -> Result<Vec<Sample>, BenchError> {
+        let Self { form, length, count, connections } = self;
+        let operation = Push {
+            repository: bench.repository("push"),
+            form,
+            blobs: blobs(bench, length, count),
+            slowest_put: Mutex::default(),
+        };
+        let operation = Arc::new(operation);
+        let mut sample = bench.measure(case, &operation, connections, Until::Count(count), length).await?;
+        if let Some(slowest) = operation.slowest_put() {
+            sample = sample.fact("slowest final PUT, ms", slowest.as_secs_f64() * 1e3);
+        }
+        if let Some((_, digest)) = operation.blobs.last() {
+            bench.check_blob(&operation.repository, digest).await?;
+        }
+        Ok(vec![sample])
+    }
+}
+
+/// Different blobs with their digests.
+pub fn blobs(bench: &Bench, length: u64, count: u64) -> Vec<(Content, String)> {
+    let blob = |number| {
+        let content = bench.pool.content(bench.seed.wrapping_add(number), length);
+        let digest = content.digest();
+        (content, digest)
+    };
+    (0..count).map(blob).collect()
 }
 
 struct Push {
     repository: String,
+    form: Form,
     blobs: Vec<(Content, String)>,
+    slowest_put: Mutex<Option<Duration>>,
 }
 
 impl Push {
-    fn prepare(bench: &Bench, count: u64) -> Self {
-        let blob = |number| {
-            let content = bench.pool.content(bench.seed.wrapping_add(number), bench.sizes.blob);
-            let digest = content.digest();
-            (content, digest)
-        };
-        Self { repository: bench.repository("push"), blobs: (0..count).map(blob).collect() }
+    fn slowest_put(&self) -> Option<Duration> {
+        *self.slowest_put.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the last blob back.
-    async fn check(&self, bench: &Bench) -> Result<(), BenchError> {
-        let Some((_, digest)) = self.blobs.last() else { return Ok(()) };
-        let call = Call::get(&protocol::blob_path(&self.repository, digest))?;
-        if Connection::new(&bench.target).digest(&call).await? == *digest {
-            return Ok(());
-        }
-        Err(BenchError::content(call.what(), "these are not the blob's bytes"))
+    fn note_put(&self, took: Duration) {
+        let mut slowest = self.slowest_put.lock().unwrap_or_else(PoisonError::into_inner);
+        *slowest = (*slowest).max(Some(took));
     }
 }
 
 impl Operation for Push {
     async fn run(&self, connection: &mut Connection, turn: u64) -> Result<(), BenchError> {
         let (content, digest) = &self.blobs[turn as usize % self.blobs.len()];
-        protocol::push_streamed(connection, &self.repository, content, digest).await
+        match self.form {
+            Form::Streamed => {
+                let put = protocol::push_streamed(connection, &self.repository, content, digest).await?;
+                self.note_put(put);
+                Ok(())
+            }
+            Form::Announced => protocol::push_announced(connection, &self.repository, content, digest).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_blobs_are_pushed_more_often() {
+        let table = [(1 << 30, 1), (512 << 20, 1), (64 << 20, 8), (1 << 20, 64), (0, 64)];
+        for (length, count) in table {
+            assert_eq!(enough(length), count, "{length}");
+        }
+    }
+
+    #[test]
+    fn the_slowest_put_is_kept() {
+        let push = Push {
+            repository: String::new(),
+            form: Form::Streamed,
+            blobs: Vec::new(),
+            slowest_put: Mutex::default(),
+        };
+        assert_eq!(push.slowest_put(), None);
+        [2, 5, 3].map(Duration::from_millis).into_iter().for_each(|took| push.note_put(took));
+        assert_eq!(push.slowest_put(), Some(Duration::from_millis(5)));
     }
 }

@@ -6,10 +6,12 @@ use hyper::header::CONTENT_LENGTH;
 use hyper::{Method, StatusCode};
 
 use super::{Bench, Sample};
-use crate::client::{Call, Connection};
-use crate::content::{self, Payload};
+use crate::call::Call;
+use crate::client::Connection;
+use crate::content::{self, Pool};
 use crate::error::BenchError;
 use crate::load::Operation;
+use crate::payload::Payload;
 use crate::protocol;
 
 const LENGTH: usize = 4096;
@@ -21,7 +23,7 @@ pub async fn run_head(bench: &Bench) -> Result<Vec<Sample>, BenchError> {
     let mut connection = Connection::new(&bench.target);
     let mut calls = Vec::new();
     for number in 0..BLOBS {
-        let bytes = content::random(bench.seed ^ number, LENGTH);
+        let bytes = bench.pool.small(bench.seed ^ number, LENGTH);
         let digest = protocol::push_blob(&mut connection, &repository, bytes).await?;
         calls.push(Call::new(Method::HEAD, &protocol::blob_path(&repository, &digest))?);
     }
@@ -32,7 +34,8 @@ pub async fn run_head(bench: &Bench) -> Result<Vec<Sample>, BenchError> {
 
 /// Measures pushes of blobs that are all different.
 pub async fn run_push(bench: &Bench) -> Result<Vec<Sample>, BenchError> {
-    let operation = Arc::new(Push { repository: bench.repository("small"), seed: bench.seed });
+    let (repository, pool) = (bench.repository("small"), bench.pool.clone());
+    let operation = Arc::new(Push { repository, pool, seed: bench.seed });
     let connections = bench.sizes.connections;
     let case = format!("4 KiB, POST and PUT, {connections} connections");
     let sample = bench.measure(case, &operation, connections, bench.span(), 0).await?;
@@ -57,23 +60,19 @@ impl Operation for Head {
 
 struct Push {
     repository: String,
+    pool: Pool,
     seed: u64,
 }
 
 impl Push {
     fn bytes(&self, turn: u64) -> bytes::Bytes {
-        content::random(self.seed.wrapping_add(turn.wrapping_mul(LENGTH as u64)), LENGTH)
+        self.pool.small(self.seed.wrapping_add(turn.wrapping_mul(LENGTH as u64)), LENGTH)
     }
 
     /// Reads a few of the pushed blobs back.
     async fn check(&self, bench: &Bench, pushed: u64) -> Result<(), BenchError> {
-        let mut connection = Connection::new(&bench.target);
         for turn in [0, pushed / 2, pushed.saturating_sub(1)] {
-            let digest = content::digest(&self.bytes(turn));
-            let call = Call::get(&protocol::blob_path(&self.repository, &digest))?;
-            if connection.digest(&call).await? != digest {
-                return Err(BenchError::content(call.what(), "these are not the blob's bytes"));
-            }
+            bench.check_blob(&self.repository, &content::digest(&self.bytes(turn))).await?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ pub async fn run(bench: &Bench) -> Result<Vec<Sample>, BenchError> {
         entries: bench.sizes.tags,
         noun: "tags",
     };
-    listing.run(bench, Tag { repository, manifest: protocol::manifest(None, "tags") }).await
+    listing.run(bench, Tag { repository, manifest: protocol::empty_manifest("tags") }).await
 }
 
 struct Tag {
