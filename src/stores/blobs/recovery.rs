@@ -1,8 +1,8 @@
 //! What start-up does with uploads of an earlier run: one whose journal holds is cut back to its last
 //! checkpoint that the bytes prove and goes on from there; all others are leftovers.
 //!
-//! Every chunk from the start is read and compared, on all cores: 10 GiB take as long as the disk
-//! needs to read them, and the operator is told how much was read. Nothing that fails here keeps the
+//! Every chunk from the start is read and compared, on all cores and past the page cache, in which
+//! little of it would be found: 10 GiB take as long as the disk needs to read them, and the operator is told how much was read. Nothing that fails here keeps the
 //! store from opening: what cannot be proved is a leftover.
 
 use std::fs::File;
@@ -14,12 +14,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pierhead_storage_format::upload::{self, CHUNK, Checkpoint, Header, State};
 use pierhead_storage_format::{Algorithm, Digest, paths};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::error::{BlobError, io};
 use super::hash::Hasher;
 use super::journal::{Hashing, Journal, Owner};
 use super::pipe::Pipe;
-use super::pool::BLOCK;
+use super::pool::{BLOCK, Pool};
 use super::upload::Upload;
 use super::{Leftover, Store};
 use crate::stores::disk::Entry;
@@ -89,7 +90,7 @@ fn resume(store: &Arc<Store>, id: &str, intents: &Vec<Digest>, proved: &mut u64)
         return Err(Why("its journal is another upload's".to_owned()));
     }
     let data = store.disk.open_read(&paths::upload_data(id))?;
-    let (checkpoint, end, read) = last_proved(&data, checkpoints)?;
+    let (checkpoint, end, read) = last_proved(&data, checkpoints, &store.pool)?;
     *proved += read;
     let checkpoint = checkpoint.ok_or_else(|| Why("its bytes are not those of its journal".to_owned()))?;
     let digest = running_digest(&data, header.algorithm, &checkpoint)?;
@@ -129,28 +130,43 @@ fn cut_and_go_on(
 fn last_proved(
     data: &File,
     checkpoints: Vec<(Checkpoint, u64)>,
+    pool: &Arc<Pool>,
 ) -> io::Result<(Option<Checkpoint>, u64, u64)> {
     let len = data.metadata()?.len();
     let claims: Vec<_> = checkpoints.into_iter().take_while(|(claim, _)| claim.offset <= len).collect();
     let chunks: Vec<[u8; 32]> = claims.iter().flat_map(|(claim, _)| &claim.chunks).copied().collect();
-    let holding = holding(data, &chunks);
+    past_cache(data, true);
+    if data.read_at(pool.block().space(BLOCK), 0).is_err() {
+        past_cache(data, false); // not on this filesystem
+    }
+    let holding = holding(data, &chunks, pool);
+    past_cache(data, false);
     let proved = claims.into_iter().rfind(|(claim, _)| claim.offset / CHUNK <= holding as u64);
     let read = (holding as u64 + 1).min(chunks.len() as u64) * CHUNK;
     Ok(proved.map_or((None, 0, read), |(claim, end)| (Some(claim), end, read)))
 }
 
+/// Has the file read past the page cache, or through it again. Best effort: it is about speed.
+fn past_cache(data: &File, past: bool) {
+    if let Ok(flags) = fcntl_getfl(data) {
+        let flags = if past { flags | OFlags::DIRECT } else { flags - OFlags::DIRECT };
+        let _ = fcntl_setfl(data, flags);
+    }
+}
+
 /// How many chunks from the start are what they should be.
-fn holding(data: &File, chunks: &[[u8; 32]]) -> usize {
+fn holding(data: &File, chunks: &[[u8; 32]], pool: &Arc<Pool>) -> usize {
     let (next, bad) = (AtomicUsize::new(0), AtomicUsize::new(chunks.len()));
     let compare = || {
-        let mut buffer = vec![0; BLOCK];
+        let mut block = pool.block();
+        let buffer = block.space(BLOCK);
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= bad.load(Ordering::Relaxed) {
                 return;
             }
-            let read = data.read_exact_at(&mut buffer, number as u64 * CHUNK);
-            if read.is_err() || blake3::hash(&buffer).as_bytes() != &chunks[number] {
+            let read = data.read_exact_at(buffer, number as u64 * CHUNK);
+            if read.is_err() || blake3::hash(buffer).as_bytes() != &chunks[number] {
                 bad.fetch_min(number, Ordering::Relaxed);
             }
         }
