@@ -2,8 +2,9 @@
 //! checkpoint that the bytes prove and goes on from there; all others are leftovers.
 //!
 //! Every chunk from the start is read and compared, on all cores and past the page cache, in which
-//! little of it would be found: 10 GiB take as long as the disk needs to read them, and the operator is told how much was read. Nothing that fails here keeps the
-//! store from opening: what cannot be proved is a leftover.
+//! little of it would be found: 10 GiB take as long as the disk needs to read them, and the operator
+//! is told how much was read. Nothing that fails here keeps the store from opening: what cannot be
+//! proved is a leftover.
 
 use std::fs::File;
 use std::io::{self, Read};
