@@ -87,10 +87,11 @@ fn open_meta(
 fn report(opened: &meta::Opened) {
     tracing::info!(new = opened.fresh, change_sets = opened.sequence, "opened the metadata");
     if let Some(tail) = &opened.torn_tail {
-        tracing::info!(?tail, "cut what was being written to the metadata journal when the last run died");
+        let meta::TornTail { segment, offset, bytes } = tail;
+        tracing::warn!(%segment, offset, bytes, "a torn journal tail, never acknowledged, was cut");
     }
     for snapshot in &opened.damaged_snapshots {
-        tracing::warn!(%snapshot, "a metadata snapshot is damaged; an older one and the journal stand in");
+        tracing::warn!(%snapshot, "a damaged metadata snapshot: an older one and the journal stand in");
     }
     match &opened.index {
         IndexOutcome::AsFound => {}

@@ -47,6 +47,7 @@ use pierhead_storage_format::keys::TableKey;
 use pierhead_storage_format::paths;
 use tokio::sync::{Semaphore, oneshot};
 
+pub use chain::TornTail;
 pub use check::{CheckOptions, check};
 pub use error::{MetaError, OpenError, TruthError};
 pub use import::{ImportRow, write_store};
