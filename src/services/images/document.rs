@@ -54,19 +54,20 @@ struct Wire {
     artifact_type: Option<String>,
     config: Option<Descriptor>,
     #[serde(default, deserialize_with = "list")]
-    layers: Option<Vec<Descriptor>>,
+    layers: Option<Option<Vec<Descriptor>>>,
     #[serde(default, deserialize_with = "list")]
-    blobs: Option<Vec<Descriptor>>,
+    blobs: Option<Option<Vec<Descriptor>>>,
     #[serde(default, deserialize_with = "list")]
-    manifests: Option<Vec<Descriptor>>,
+    manifests: Option<Option<Vec<Descriptor>>>,
     subject: Option<Descriptor>,
     #[serde(rename = "annotations")]
     _annotations: Option<Texts>,
 }
 
-/// A list that is null is empty: Go writes a slice without elements so.
-fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Descriptor>>, D::Error> {
-    Ok(Some(Option::<Vec<Descriptor>>::deserialize(deserializer)?.unwrap_or_default()))
+/// A list that is there, if only as null, which is empty where a list is wanted (Go writes a slice
+/// without elements so) and nothing where none is.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Vec<Descriptor>>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// An object of texts (or nulls), looked at and not kept: clients in Go cannot read a referrers
@@ -169,12 +170,17 @@ fn media_type(declared: Option<&MediaType>, wire: &Wire) -> Result<String, Error
             .parse::<MediaType>()
             .map(|own| own.as_str().to_owned())
             .map_err(|_| invalid("its mediaType is no media type")),
-        (None, None) if wire.manifests.is_some() => Ok(OCI_INDEX.to_owned()),
+        (None, None) if is_list(&wire.manifests) => Ok(OCI_INDEX.to_owned()),
         (None, None) if wire.config.is_some() => Ok(OCI_MANIFEST.to_owned()),
+        (None, None) if wire.manifests.is_some() => Ok(OCI_INDEX.to_owned()),
         (None, None) => {
             Err(invalid("no Content-Type, no mediaType, and neither config nor manifests to tell it by"))
         }
     }
+}
+
+fn is_list(list: &Option<Option<Vec<Descriptor>>>) -> bool {
+    matches!(list, Some(Some(_)))
 }
 
 fn schema_two(wire: &Wire) -> Result<(), Error> {
@@ -192,12 +198,12 @@ fn image(media_type: String, wire: &Wire) -> Result<Document, Error> {
             return Err(invalid("it has no config or no layers"));
         }
     }
-    if wire.manifests.is_some() {
+    if is_list(&wire.manifests) {
         return Err(invalid("an image manifest that has manifests"));
     }
     let mut references = BTreeMap::new();
     let layers = if artifact { &wire.blobs } else { &wire.layers };
-    for layer in layers.iter().flatten() {
+    for layer in layers.iter().flatten().flatten() {
         let foreign = FOREIGN_PREFIXES.iter().any(|prefix| layer.media_type().starts_with(prefix));
         add(&mut references, layer, if foreign { ReferenceRole::Foreign } else { ReferenceRole::Blob })?;
     }
@@ -212,11 +218,11 @@ fn image(media_type: String, wire: &Wire) -> Result<Document, Error> {
 fn index(media_type: String, wire: &Wire) -> Result<Document, Error> {
     schema_two(wire)?;
     let Some(manifests) = &wire.manifests else { return Err(invalid("an index without manifests")) };
-    if wire.layers.is_some() {
+    if is_list(&wire.layers) {
         return Err(invalid("an index that has layers"));
     }
     let mut references = BTreeMap::new();
-    for child in manifests {
+    for child in manifests.iter().flatten() {
         add(&mut references, child, ReferenceRole::Child)?;
     }
     let artifact_type = artifact_type(wire, None)?;
@@ -323,6 +329,13 @@ mod tests {
         image["config"]["mediaType"] = Value::Null;
         let image = read(Some(&typed(OCI_MANIFEST)), image.to_string().as_bytes()).expect("an image");
         assert_eq!(image.references.len(), 1, "the config");
+        let mut both = image_json();
+        both["manifests"] = Value::Null;
+        for declared in [Some(typed(OCI_MANIFEST)), None] {
+            let read =
+                read(declared.as_ref(), both.to_string().as_bytes()).expect("a null is no list of manifests");
+            assert_eq!(read.kind, ManifestKind::Image);
+        }
         let index = json!({"schemaVersion": 2, "manifests": null}).to_string();
         assert!(read(Some(&typed(OCI_INDEX)), index.as_bytes()).expect("an index").references.is_empty());
     }
