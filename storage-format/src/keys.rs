@@ -43,11 +43,41 @@ pub enum Table {
     Counter = 11,
     /// [`ManifestReferenceKey`].
     ManifestReference = 12,
+    /// [`crate::identity::keys::AccountKey`].
+    Account = 13,
+    /// [`crate::identity::keys::AccountNameKey`].
+    AccountName = 14,
+    /// [`crate::identity::keys::UserKey`].
+    User = 15,
+    /// [`crate::identity::keys::UserNameKey`].
+    UserName = 16,
+    /// [`crate::identity::keys::GroupKey`].
+    Group = 17,
+    /// [`crate::identity::keys::GroupMemberKey`].
+    GroupMember = 18,
+    /// [`crate::identity::keys::PolicyKey`].
+    Policy = 19,
+    /// [`crate::identity::keys::TextKey`].
+    Text = 20,
+    /// [`crate::identity::keys::AccessKeyKey`].
+    AccessKey = 21,
+    /// [`crate::identity::keys::AccessKeyUseKey`].
+    AccessKeyUse = 22,
+    /// [`crate::identity::keys::LoginKey`].
+    Login = 23,
+    /// [`crate::identity::keys::GrantKey`].
+    Grant = 24,
+    /// [`crate::identity::keys::ShareKey`].
+    Share = 25,
+    /// [`crate::identity::keys::FavouriteKey`].
+    Favourite = 26,
+    /// [`crate::identity::keys::RepositorySettingsKey`].
+    RepositorySettings = 27,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 27] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -60,6 +90,21 @@ impl Table {
         Self::BlobRepository,
         Self::Counter,
         Self::ManifestReference,
+        Self::Account,
+        Self::AccountName,
+        Self::User,
+        Self::UserName,
+        Self::Group,
+        Self::GroupMember,
+        Self::Policy,
+        Self::Text,
+        Self::AccessKey,
+        Self::AccessKeyUse,
+        Self::Login,
+        Self::Grant,
+        Self::Share,
+        Self::Favourite,
+        Self::RepositorySettings,
     ];
 
     /// The number on disk.
@@ -87,6 +132,21 @@ impl Table {
             Self::BlobRepository => "blob-repository",
             Self::Counter => "counter",
             Self::ManifestReference => "manifest-reference",
+            Self::Account => "account",
+            Self::AccountName => "account-name",
+            Self::User => "user",
+            Self::UserName => "user-name",
+            Self::Group => "group",
+            Self::GroupMember => "group-member",
+            Self::Policy => "policy",
+            Self::Text => "text",
+            Self::AccessKey => "access-key",
+            Self::AccessKeyUse => "access-key-use",
+            Self::Login => "login",
+            Self::Grant => "grant",
+            Self::Share => "share",
+            Self::Favourite => "favourite",
+            Self::RepositorySettings => "repository-settings",
         }
     }
 }
@@ -105,14 +165,14 @@ pub trait TableKey: Sized + Serialize + DeserializeOwned {
     fn decode(key: &[u8]) -> Result<Self, FormatError>;
 }
 
-fn text(bytes: &[u8]) -> Result<String, FormatError> {
+pub(crate) fn text(bytes: &[u8]) -> Result<String, FormatError> {
     if bytes.is_empty() || bytes.len() > MAX_TEXT {
         return Err(FormatError::Key);
     }
     String::from_utf8(bytes.to_vec()).map_err(|_| FormatError::Key)
 }
 
-fn number(bytes: &[u8]) -> Result<(u64, &[u8]), FormatError> {
+pub(crate) fn number(bytes: &[u8]) -> Result<(u64, &[u8]), FormatError> {
     let (head, rest) = bytes.split_first_chunk::<8>().ok_or(FormatError::Key)?;
     Ok((u64::from_be_bytes(*head), rest))
 }

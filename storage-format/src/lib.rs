@@ -13,6 +13,7 @@
 pub mod codec;
 pub mod digest;
 pub mod dump;
+pub mod identity;
 pub mod journal;
 pub mod keys;
 pub mod paths;

@@ -3,8 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::Record;
+use crate::codec::{FormatError, Record, decode_body};
 use crate::digest::Digest;
+use crate::identity::Id;
+use crate::identity::records::Creator;
 
 macro_rules! record {
     ($name:ident, $version:literal) => {
@@ -17,10 +19,34 @@ macro_rules! record {
 /// An organisation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrganisationRecord {
+    /// Never used again; 0 for one made before organisations had numbers.
+    pub number: u64,
     /// When it was made.
     pub created_at: u64,
+    /// The account that owns it; nobody's without.
+    pub owner: Option<Id>,
+    /// Who made it, if a user did.
+    pub creator: Option<Creator>,
 }
-record!(OrganisationRecord, 1);
+
+impl Record for OrganisationRecord {
+    const VERSION: u8 = 2;
+
+    fn from_version(version: u8, body: &[u8]) -> Result<Self, FormatError> {
+        #[derive(Serialize, Deserialize)]
+        struct V1 {
+            created_at: u64,
+        }
+        match version {
+            1 => {
+                let V1 { created_at } = decode_body(body)?;
+                Ok(Self { number: 0, created_at, owner: None, creator: None })
+            }
+            2 => decode_body(body),
+            _ => Err(FormatError::Version(version)),
+        }
+    }
+}
 
 /// A repository under its present name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

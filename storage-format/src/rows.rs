@@ -2,6 +2,10 @@
 //! key and record types. A table added to [`Table`] does not compile until it is listed here.
 
 use crate::codec::{FormatError, Record};
+use crate::identity::keys::{
+    AccessKeyKey, AccessKeyUseKey, AccountKey, AccountNameKey, FavouriteKey, GrantKey, GroupKey,
+    GroupMemberKey, LoginKey, PolicyKey, RepositorySettingsKey, ShareKey, TextKey, UserKey, UserNameKey,
+};
 use crate::keys::{
     BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey,
     OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
@@ -31,6 +35,21 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::BlobRepository => work.call::<BlobRepositoryKey>(),
         Table::Counter => work.call::<CounterKey>(),
         Table::ManifestReference => work.call::<ManifestReferenceKey>(),
+        Table::Account => work.call::<AccountKey>(),
+        Table::AccountName => work.call::<AccountNameKey>(),
+        Table::User => work.call::<UserKey>(),
+        Table::UserName => work.call::<UserNameKey>(),
+        Table::Group => work.call::<GroupKey>(),
+        Table::GroupMember => work.call::<GroupMemberKey>(),
+        Table::Policy => work.call::<PolicyKey>(),
+        Table::Text => work.call::<TextKey>(),
+        Table::AccessKey => work.call::<AccessKeyKey>(),
+        Table::AccessKeyUse => work.call::<AccessKeyUseKey>(),
+        Table::Login => work.call::<LoginKey>(),
+        Table::Grant => work.call::<GrantKey>(),
+        Table::Share => work.call::<ShareKey>(),
+        Table::Favourite => work.call::<FavouriteKey>(),
+        Table::RepositorySettings => work.call::<RepositorySettingsKey>(),
     }
 }
 

@@ -59,7 +59,10 @@ impl Store {
 
     fn repository(&mut self, name: &str, id: u64) {
         let organisation = name.split('/').next().expect("one part").to_owned();
-        self.put(&OrganisationKey { name: organisation }, &OrganisationRecord { created_at: 1 });
+        self.put(
+            &OrganisationKey { name: organisation },
+            &OrganisationRecord { number: 1, created_at: 1, owner: None, creator: None },
+        );
         self.put(&RepositoryKey { name: name.into() }, &RepositoryRecord { id, created_at: 1 });
         self.put(&RepositoryCountersKey { repository: id }, &RepositoryCounters::default());
     }

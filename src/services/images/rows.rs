@@ -28,6 +28,14 @@ pub struct Rows<'a, 'tx> {
     now: u64,
 }
 
+/// A number never handed out before for `what`.
+fn next_number(tx: &mut Tx<'_>, what: &str) -> Result<u64, Error> {
+    let counter = CounterKey { name: what.to_owned() };
+    let number = tx.get(&counter)?.map_or(1, |record| record.next);
+    tx.put(&counter, &CounterRecord { next: number + 1 })?;
+    Ok(number)
+}
+
 impl<'a, 'tx> Rows<'a, 'tx> {
     /// An existing repository.
     pub fn existing(tx: &'a mut Tx<'tx>, name: RepositoryName, now: u64) -> Result<Self, Error> {
@@ -53,11 +61,11 @@ impl<'a, 'tx> Rows<'a, 'tx> {
             if !create_organisation {
                 return Err(Error::OrganisationUnknown(name));
             }
-            tx.put(&organisation, &OrganisationRecord { created_at: now })?;
+            let number = next_number(tx, "organisation")?;
+            let record = OrganisationRecord { number, created_at: now, owner: None, creator: None };
+            tx.put(&organisation, &record)?;
         }
-        let counter = CounterKey { name: "repository".to_owned() };
-        let id = tx.get(&counter)?.map_or(1, |record| record.next);
-        tx.put(&counter, &CounterRecord { next: id + 1 })?;
+        let id = next_number(tx, "repository")?;
         tx.put(&key, &RepositoryRecord { id, created_at: now })?;
         Self::of(tx, name, id, now)
     }

@@ -192,7 +192,9 @@ mod tests {
         let mut text = first + "\n";
         for name in ["acme", "beta"] {
             let key = OrganisationKey { name: name.into() };
-            let value = OrganisationRecord { created_at: 1 }.encode().expect("small");
+            let value = OrganisationRecord { number: 1, created_at: 1, owner: None, creator: None }
+                .encode()
+                .expect("small");
             text += &(encoder.row(OrganisationKey::TABLE, &key.encode(), &value).expect("row") + "\n");
         }
         text += &(encoder.finish().expect("trailer").1 + "\n");
