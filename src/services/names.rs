@@ -23,6 +23,9 @@ const MAX_MEDIA_TYPE: usize = 255;
 /// A text that is no name of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
+    /// Not an organisation's name.
+    #[error("not an organisation name")]
+    Organisation,
     /// Not a repository name.
     #[error("not a repository name")]
     Repository,
@@ -50,6 +53,36 @@ fn is_component(text: &str) -> bool {
     })
 }
 
+/// An organisation's name: 1-64 characters, a component that starts with a letter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrganisationName(String);
+
+impl OrganisationName {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for OrganisationName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if is_organisation(text) { Ok(Self(text.to_owned())) } else { Err(NameError::Organisation) }
+    }
+}
+
+impl fmt::Display for OrganisationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_organisation(text: &str) -> bool {
+    let lettered = text.starts_with(|c: char| c.is_ascii_lowercase());
+    lettered && text.len() <= MAX_ORGANISATION && !RESERVED.contains(&text) && is_component(text)
+}
+
 /// A whole repository name: organisation, slash, and at least one more component.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryName {
@@ -74,10 +107,8 @@ impl FromStr for RepositoryName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let (organisation, rest) = text.split_once('/').unwrap_or((LIBRARY, text));
-        let lettered = organisation.starts_with(|c: char| c.is_ascii_lowercase());
-        let fits = organisation.len() <= MAX_ORGANISATION && rest.len() <= MAX_REST;
-        let free = !RESERVED.contains(&organisation);
-        if !(lettered && fits && free && is_component(organisation) && rest.split('/').all(is_component)) {
+        let fits = rest.len() <= MAX_REST;
+        if !(fits && is_organisation(organisation) && rest.split('/').all(is_component)) {
             return Err(NameError::Repository);
         }
         Ok(Self { whole: format!("{organisation}/{rest}"), organisation: organisation.len() })

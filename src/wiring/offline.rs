@@ -10,7 +10,7 @@ use pierhead_storage_format::paths;
 use super::{StartError, io, store};
 use crate::config::Settings;
 use crate::seams::SystemClock;
-use crate::services::access::{Access, Action, Actor, Permit, Resource, Rules};
+use crate::services::access::{Access, Action, Actor, Options, Permit, Resource, Rules};
 use crate::services::fsck::{Report, Stage};
 use crate::services::maintenance;
 use crate::stores::disk::{Disk, RealDisk};
@@ -63,6 +63,6 @@ fn existing(data: &Path) -> Result<(Arc<dyn Disk>, DataLock), StartError> {
 }
 
 fn permit() -> Result<Permit, StartError> {
-    let access = Access::new(Rules::Closed);
+    let access = Access::without_accounts(Rules::Closed(Options::default()));
     Ok(access.authorise(&Actor::LocalAdministrator, Action::MaintainStore, Resource::Registry)?)
 }

@@ -66,9 +66,9 @@ pub async fn serve(
     let (store, resumables) = (Arc::new(opened.0), opened.1);
     let (images, uploads) = services(&settings, &store);
     uploads.take_up(resumables).await;
-    let access = Access::new(Rules::Lab);
+    let access = Access::without_accounts(Rules::Lab);
     let gauges = Gauges::default();
-    let jobs = jobs(&store, access, &uploads, &gauges);
+    let jobs = jobs(&store, access.clone(), &uploads, &gauges);
     let registry = Registry::new(access, images, uploads, registry_settings(&settings));
     let app = Arc::new(Appliance { health: health(&stop, &store), registry });
 
@@ -182,7 +182,7 @@ fn jobs(store: &Arc<Store>, access: Access, uploads: &Uploads, gauges: &Gauges) 
     });
     let uploads = uploads.clone();
     jobs.every(SESSIONS_EVERY, move || {
-        let uploads = uploads.clone();
+        let (access, uploads) = (access.clone(), uploads.clone());
         async move {
             match expire(access, &uploads).await {
                 Ok(0) => {}

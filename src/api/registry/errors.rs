@@ -176,7 +176,7 @@ fn chain(error: &Error) -> String {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Unauthenticated => {
+            Refusal::Unauthenticated | Refusal::Scope | Refusal::Expired => {
                 Self::new(Kind::Unauthenticated).with(header::WWW_AUTHENTICATE, "Basic realm=\"Pierhead\"")
             }
             Refusal::Denied => Self::new(Kind::Denied),

@@ -51,7 +51,7 @@ use self::route::{BodyLimit, Row};
 use crate::server::PeerFacts;
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
-use crate::services::access::{Access, Action, Actor, Credentials, Permit, Resource};
+use crate::services::access::{Access, Action, Actor, Caller, Permit, Resource};
 use crate::services::images::Images;
 use crate::services::names::RepositoryName;
 use crate::services::uploads::Uploads;
@@ -84,7 +84,7 @@ pub struct Registry {
 
 /// A request that was parsed and allowed.
 struct Call<'a> {
-    actor: Actor,
+    caller: Caller,
     /// For the row's action on `name`.
     permit: Permit,
     /// The repository as the client wrote it, so that answers name it alike; empty if there is none.
@@ -135,7 +135,7 @@ impl Registry {
         body: &mut Body,
         facts: &PeerFacts,
     ) -> Result<Reply, Failure> {
-        let (actor, permit) = admitted(self.access, row, path, &head.headers)?;
+        let (caller, permit) = admitted(&self.access, row, path)?;
         let limit = self.settings.manifest_limit;
         if row.body == BodyLimit::Manifest
             && incoming::declared(&head.headers).is_some_and(|length| length > limit as u64)
@@ -143,7 +143,7 @@ impl Registry {
             return Err(Failure::about(Kind::ManifestTooLarge, limit));
         }
         let call = Call {
-            actor,
+            caller,
             permit,
             name: path.name,
             tail: path.tail,
@@ -171,19 +171,14 @@ impl Registry {
 }
 
 /// Who asks, and the permit for what is asked.
-fn admitted(
-    access: Access,
-    row: &Row,
-    path: Path<'_>,
-    headers: &HeaderMap,
-) -> Result<(Actor, Permit), Failure> {
+fn admitted(access: &Access, row: &Row, path: Path<'_>) -> Result<(Caller, Permit), Failure> {
     let resource = match path.shape {
         Shape::Base | Shape::Catalog => Resource::Registry,
         _ => Resource::Repository(repository(path.name)?),
     };
-    let actor = access.authenticate(&credentials(headers))?;
-    let permit = access.authorise(&actor, row.action, resource)?;
-    Ok((actor, permit))
+    let caller = Caller::plain(Actor::Anonymous);
+    let permit = access.admit(&caller, row.action, resource)?;
+    Ok((caller, permit))
 }
 
 /// What every answer has in common, and an end for a body that nobody read.
@@ -201,11 +196,6 @@ async fn finish(head: &Parts, request_body: Body, response: &mut Response<Body>)
     }
 }
 
-fn credentials(headers: &HeaderMap) -> Credentials {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    Credentials { authorization: authorization.map(str::to_owned) }
-}
-
 fn repository(name: &str) -> Result<RepositoryName, Failure> {
     name.parse().map_err(|_| Failure::new(Kind::NameInvalid))
 }
@@ -217,7 +207,7 @@ fn digest(text: &str) -> Result<Digest, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::access::Rules;
+    use crate::services::access::{Options, Rules};
 
     const NAME: &str = "acme/web";
 
@@ -228,19 +218,19 @@ mod tests {
 
     #[test]
     fn without_rights_no_route_lets_anybody_in() {
-        let closed = Access::new(Rules::Closed);
+        let closed = Access::without_accounts(Rules::Closed(Options::default()));
         for row in route::ROUTES {
-            let refused = admitted(closed, row, path_of(row.shape), &HeaderMap::new());
+            let refused = admitted(&closed, row, path_of(row.shape));
             assert_eq!(refused.err().map(|f| f.kind()), Some(Kind::Unauthenticated), "{}", row.name);
         }
     }
 
     #[test]
     fn a_permit_is_for_the_action_of_the_row_on_the_repository_of_the_path() {
-        let lab = Access::new(Rules::Lab);
+        let lab = Access::without_accounts(Rules::Lab);
         for row in route::ROUTES {
             let path = path_of(row.shape);
-            let (_, permit) = admitted(lab, row, path, &HeaderMap::new()).expect("a lab is open");
+            let (_, permit) = admitted(&lab, row, path).expect("a lab is open");
             if path.name.is_empty() {
                 assert!(permit.covers_registry(row.action), "{}", row.name);
             } else {
@@ -252,11 +242,11 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_refused_before_anybody_is_asked_who_he_is() {
-        let closed = Access::new(Rules::Closed);
+        let closed = Access::without_accounts(Rules::Closed(Options::default()));
         for row in route::ROUTES.iter().filter(|row| !path_of(row.shape).name.is_empty()) {
             for name in ["", "Acme/web", "a//b", "acme/web-", "manage/x", "a/\u{fffd}"] {
                 let path = Path { name, ..path_of(row.shape) };
-                let refused = admitted(closed, row, path, &HeaderMap::new());
+                let refused = admitted(&closed, row, path);
                 assert_eq!(refused.err().map(|f| f.kind()), Some(Kind::NameInvalid), "{} {name:?}", row.name);
             }
         }

@@ -88,9 +88,9 @@ async fn open(registry: &Registry, call: &Call<'_>, algorithm: Algorithm) -> Res
 /// Whether the blob is in the repository now. A source that does not exist, may not be pulled from
 /// or has no valid name is a source without the blob: the answer tells nothing of it.
 async fn mount(registry: &Registry, call: &Call<'_>, wanted: Digest) -> Result<bool, Failure> {
-    let (access, actor) = (registry.access, call.actor.clone());
+    let (access, caller) = (registry.access.clone(), call.caller.clone());
     let may_pull = move |name: &RepositoryName| {
-        access.authorise(&actor, Action::Pull, Resource::Repository(name.clone())).ok()
+        access.admit(&caller, Action::Pull, Resource::Repository(name.clone())).ok()
     };
     let sources = match call.query.some("from").map(str::parse::<RepositoryName>) {
         None => Sources::Any(Arc::new(may_pull)),
@@ -100,7 +100,7 @@ async fn mount(registry: &Registry, call: &Call<'_>, wanted: Digest) -> Result<b
         },
     };
     let target = Resource::Repository(repository(call.name)?);
-    let permit = registry.access.authorise(&call.actor, Action::Push, target)?;
+    let permit = registry.access.admit(&call.caller, Action::Push, target)?;
     Ok(registry.images.mount(permit, wanted, sources).await?)
 }
 

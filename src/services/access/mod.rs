@@ -1,40 +1,39 @@
 //! Who asks, and whether he may: the only place where yes and no are decided, for every surface.
 //!
-//! [`Access::authenticate`] turns credentials into an [`Actor`]; [`Access::authorise`] turns actor,
-//! [`Action`] and [`Resource`] into a [`Permit`] or a [`Refusal`]. A permit's fields are private
-//! and only this room makes one; services ask for it as an argument, so that code which skipped
-//! the question does not compile.
+//! A surface turns credentials into a [`Caller`] (`signin` checks them), and [`Access::admit`] turns
+//! caller, [`Action`] and [`Resource`] into a [`Permit`] or a [`Refusal`]. A permit's fields are
+//! private and only this room makes one; services ask for it as an argument, so that code which
+//! skipped the question does not compile.
 //!
 //! A1: a permit binds one actor, one action and one resource. A mount takes two permits.
 //! A2: background work acts as a named system actor.
 //! A3: what is not allowed by a rule here is refused.
+//! A4: every question is answered from what is so now (`directory`), whatever a token says: a token
+//!     narrows what its bearer may do and never widens it.
 //!
-//! Today's actors are the anonymous user of a lab and the local administrator; accounts, users and
-//! policies come into this room without moving its walls.
+//! Reading order: `action` (the table), `directory` (what is known), `policy`, `decide`.
 
 mod action;
+mod caller;
+mod decide;
+mod directory;
+mod policy;
+mod resource;
 
-pub use action::{Action, Resource};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+pub use action::Action;
+use action::Need;
+pub use caller::{Actor, Caller};
+pub use decide::Options;
+pub use directory::Directory;
+pub use resource::Resource;
+
+use pierhead_storage_format::keys::Table;
 
 use super::names::RepositoryName;
-
-/// What a request says about who sends it. Never printed.
-#[derive(Default)]
-pub struct Credentials {
-    /// The `Authorization` header, if any.
-    pub authorization: Option<String>,
-}
-
-/// Who acts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Actor {
-    /// Nobody signed in.
-    Anonymous,
-    /// Whoever runs our command line on the host with rights to the data directory.
-    LocalAdministrator,
-    /// Work of the appliance itself, by name.
-    System(&'static str),
-}
+use crate::seams::{Clock, SystemClock};
+use decide::Question;
 
 /// A yes: this actor may do this action to this resource, now.
 #[derive(Debug)]
@@ -59,6 +58,11 @@ impl Permit {
         }
     }
 
+    /// What this permit is for, if it is for `action`.
+    pub fn resource(&self, action: Action) -> Option<&Resource> {
+        (self.action == action).then_some(&self.resource)
+    }
+
     /// Whether this permit is for `action` on the registry as a whole.
     pub fn covers_registry(&self, action: Action) -> bool {
         self.action == action && self.resource == Resource::Registry
@@ -74,6 +78,12 @@ pub enum Refusal {
     /// Signed in, and not allowed.
     #[error("you do not have the permission")]
     Denied,
+    /// Allowed, but not by this token: one for this scope helps.
+    #[error("the token is not for this")]
+    Scope,
+    /// Allowed, but the token has ended: a new one helps.
+    #[error("the token has expired")]
+    Expired,
 }
 
 /// The rules in force.
@@ -81,38 +91,75 @@ pub enum Refusal {
 pub enum Rules {
     /// A lab: anybody who reaches the registry may pull, push and delete.
     Lab,
-    /// Nobody but the local administrator may do anything.
-    Closed,
+    /// What the directory says.
+    Closed(Options),
 }
 
-/// Decides.
-#[derive(Clone, Copy, Debug)]
-pub struct Access {
+/// Decides. Clones share everything.
+#[derive(Clone)]
+pub struct Access(Arc<Inner>);
+
+struct Inner {
     rules: Rules,
+    clock: Arc<dyn Clock>,
+    directory: RwLock<Directory>,
 }
 
 impl Access {
-    /// Decides by `rules`.
-    pub const fn new(rules: Rules) -> Self {
-        Self { rules }
+    /// Decides by `rules` and `directory`.
+    pub fn new(rules: Rules, clock: Arc<dyn Clock>, directory: Directory) -> Self {
+        Self(Arc::new(Inner { rules, clock, directory: RwLock::new(directory) }))
     }
 
-    /// Who a request comes from. In a lab everybody is anonymous, whatever he says of himself:
-    /// clients keep old credentials and send them unasked.
-    pub fn authenticate(&self, credentials: &Credentials) -> Result<Actor, Refusal> {
-        match self.rules {
-            Rules::Lab => Ok(Actor::Anonymous),
-            Rules::Closed if credentials.authorization.is_none() => Ok(Actor::Anonymous),
-            Rules::Closed => Err(Refusal::Unauthenticated),
+    /// Decides by `rules` alone: there are no accounts.
+    pub fn without_accounts(rules: Rules) -> Self {
+        Self::new(rules, Arc::new(SystemClock), Directory::default())
+    }
+
+    /// Whether this is a lab, where nobody need sign in.
+    pub fn is_lab(&self) -> bool {
+        matches!(self.0.rules, Rules::Lab)
+    }
+
+    /// What is known now. Short: whoever changes something waits.
+    pub fn directory(&self) -> RwLockReadGuard<'_, Directory> {
+        self.0.directory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in a change set's rows, all at once; the store calls this in the order of commits, before
+    /// a change is answered.
+    pub fn follow<'a>(&self, rows: impl IntoIterator<Item = (Table, &'a [u8], Option<&'a [u8]>)>) {
+        let mut directory = self.0.directory.write().unwrap_or_else(PoisonError::into_inner);
+        for (table, key, value) in rows {
+            if let Err(error) = directory.apply(table, key, value) {
+                tracing::error!(%error, "a change of rights could not be followed");
+            }
         }
     }
 
-    /// Whether `actor` may do `action` to `resource`.
+    /// Whether `caller` may do `action` to `resource`.
+    pub fn admit(&self, caller: &Caller, action: Action, resource: Resource) -> Result<Permit, Refusal> {
+        let permit = self.authorise(&caller.actor, action, resource)?;
+        caller.covers(&permit.resource, action)?;
+        Ok(permit)
+    }
+
+    /// Whether `actor`, who acts without a token, may do `action` to `resource`.
     pub fn authorise(&self, actor: &Actor, action: Action, resource: Resource) -> Result<Permit, Refusal> {
-        let allowed = match actor {
-            Actor::LocalAdministrator => true,
-            Actor::System(_) => action.is_maintenance(),
-            Actor::Anonymous => matches!(self.rules, Rules::Lab) && !action.is_maintenance(),
+        let allowed = match (self.0.rules, actor) {
+            (_, Actor::LocalAdministrator) => true,
+            (_, Actor::System(_)) => action.is_maintenance(),
+            (Rules::Lab, Actor::Anonymous) => is_open_in_a_lab(action),
+            (Rules::Lab, Actor::User(_)) => false,
+            (Rules::Closed(options), Actor::Anonymous | Actor::User(_)) => {
+                let directory = self.directory();
+                let now = self.0.clock.now_ms();
+                let question = Question { directory: &directory, options, now, action, resource: &resource };
+                match actor {
+                    Actor::User(id) => question.allows(*id),
+                    _ => question.allows_anybody(),
+                }
+            }
         };
         if !allowed {
             tracing::debug!(?actor, action = action.name(), "refused");
@@ -125,40 +172,11 @@ impl Access {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_matrix_of_actors_and_actions_is_the_reviewed_one() {
-        let mut matrix = String::new();
-        for rules in [Rules::Lab, Rules::Closed] {
-            for actor in [Actor::Anonymous, Actor::LocalAdministrator, Actor::System("sweep")] {
-                for &action in Action::ALL {
-                    let answer = match Access::new(rules).authorise(&actor, action, Resource::Registry) {
-                        Ok(_) => "yes".to_owned(),
-                        Err(refusal) => format!("no: {refusal}"),
-                    };
-                    matrix.push_str(&format!("{rules:?} {actor:?} {} {answer}\n", action.name()));
-                }
-            }
-        }
-        assert_eq!(
-            matrix,
-            include_str!("matrix.golden.txt"),
-            "review the change, then update matrix.golden.txt"
-        );
-    }
-
-    #[test]
-    fn a_permit_is_for_its_own_action_only() {
-        let access = Access::new(Rules::Lab);
-        let name: RepositoryName = "acme/web".parse().expect("a name");
-        let permit = access
-            .authorise(&Actor::Anonymous, Action::Pull, Resource::Repository(name.clone()))
-            .expect("a lab lets anybody pull");
-        assert_eq!(permit.repository(Action::Pull), Some(&name));
-        assert_eq!(permit.repository(Action::Push), None);
-        assert!(!permit.covers_registry(Action::Pull));
-    }
+/// In a lab everybody is anonymous and does what is done to images; there is nobody to manage.
+fn is_open_in_a_lab(action: Action) -> bool {
+    let is_asking = matches!(action, Action::Ping | Action::ListRepositories);
+    is_asking || matches!(action.need(), Need::Level(_) | Need::OrganisationLevel(_) | Need::Developer)
 }
+
+#[cfg(test)]
+mod tests;

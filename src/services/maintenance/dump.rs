@@ -176,11 +176,11 @@ mod tests {
 
     use super::*;
     use crate::seams::TestClock;
-    use crate::services::access::{Access, Action, Actor, Resource, Rules};
+    use crate::services::access::{Access, Action, Actor, Options, Resource, Rules};
     use crate::stores::disk::RealDisk;
 
     fn permit() -> Permit {
-        let access = Access::new(Rules::Closed);
+        let access = Access::without_accounts(Rules::Closed(Options::default()));
         access
             .authorise(&Actor::LocalAdministrator, Action::MaintainStore, Resource::Registry)
             .expect("allowed")

@@ -11,15 +11,18 @@ use crate::stores::blobs::{Owner, Resumable};
 const VERSION: u8 = 1;
 const ANONYMOUS: &[u8] = b"anonymous";
 const LOCAL_ADMINISTRATOR: &[u8] = b"local-administrator";
+/// Then his id in hex.
+const USER: &[u8] = b"user ";
 
 /// How a session's owner is kept; `None` for an actor that opens no session to come back to.
 pub(super) fn owner(repository: &RepositoryName, actor: &Actor, created_at: u64) -> Option<Owner> {
     let name = match actor {
-        Actor::Anonymous => ANONYMOUS,
-        Actor::LocalAdministrator => LOCAL_ADMINISTRATOR,
+        Actor::Anonymous => ANONYMOUS.to_vec(),
+        Actor::LocalAdministrator => LOCAL_ADMINISTRATOR.to_vec(),
+        Actor::User(id) => [USER, id.to_string().as_bytes()].concat(),
         Actor::System(_) => return None,
     };
-    let actor = [&[VERSION], name].concat();
+    let actor = [&[VERSION], name.as_slice()].concat();
     Some(Owner { repository: repository.as_str().to_owned(), actor, created_at })
 }
 
@@ -28,6 +31,10 @@ fn parse(owner: &Owner) -> Option<(RepositoryName, Actor)> {
     let actor = match owner.actor.split_first() {
         Some((&VERSION, ANONYMOUS)) => Actor::Anonymous,
         Some((&VERSION, LOCAL_ADMINISTRATOR)) => Actor::LocalAdministrator,
+        Some((&VERSION, other)) => {
+            let id = std::str::from_utf8(other.strip_prefix(USER)?).ok()?;
+            Actor::User(id.parse().ok()?)
+        }
         _ => return None,
     };
     Some((owner.repository.parse().ok()?, actor))
@@ -67,7 +74,8 @@ mod tests {
     #[test]
     fn an_owner_is_read_as_written_and_any_other_spelling_is_none() {
         let name: RepositoryName = "acme/web".parse().expect("a name");
-        for actor in [Actor::Anonymous, Actor::LocalAdministrator] {
+        let user = Actor::User(pierhead_storage_format::identity::Id::from_bytes([7; 16]));
+        for actor in [Actor::Anonymous, Actor::LocalAdministrator, user] {
             let owner = owner(&name, &actor, 7).expect("may open sessions");
             assert_eq!(parse(&owner), Some((name.clone(), actor)));
         }

@@ -99,6 +99,10 @@ name_key!(
     /// A temporary login.
     LoginKey, Login, LoginRecord, key, "Its AK."
 );
+name_key!(
+    /// Attributes of a repository.
+    RepositorySettingsKey, RepositorySettings, RepositorySettingsRecord, name, "The repository's whole name."
+);
 
 macro_rules! id_name_key {
     ($(#[$doc:meta])* $name:ident, $table:ident, $record:ty, $id:ident, $says:literal) => {
@@ -236,29 +240,6 @@ impl TableKey for TextKey {
         };
         match number(rest)? {
             (part, []) => Ok(Self { owner, part }),
-            _ => Err(FormatError::Key),
-        }
-    }
-}
-
-/// Attributes of a repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct RepositorySettingsKey {
-    /// The repository's number.
-    pub repository: u64,
-}
-
-impl TableKey for RepositorySettingsKey {
-    const TABLE: Table = Table::RepositorySettings;
-    type Record = RepositorySettingsRecord;
-
-    fn encode(&self) -> Vec<u8> {
-        self.repository.to_be_bytes().to_vec()
-    }
-
-    fn decode(key: &[u8]) -> Result<Self, FormatError> {
-        match number(key)? {
-            (repository, []) => Ok(Self { repository }),
             _ => Err(FormatError::Key),
         }
     }

@@ -1,0 +1,185 @@
+//! What is known of accounts, users, rights and organisations, in memory: a view of the identity
+//! tables that follows every change set in the order of its commit, before the change is answered.
+//! So a right that was taken away is gone with the answer that says so.
+//!
+//! D1: a directory that followed changes equals one read anew (a test holds it to that).
+//! D2: a row that refers to something absent is harmless: it gives nobody anything.
+//!
+//! `load` reads it; `apply` is the one way a row gets in, at start and later. Must not decide
+//! anything; that is `decide`'s.
+
+mod apply;
+mod load;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use pierhead_storage_format::identity::Id;
+use pierhead_storage_format::identity::keys::TextOwner;
+use pierhead_storage_format::identity::records::{
+    AccessKeyRecord, AccountRecord, GroupRecord, Level, LoginRecord, PolicyRecord, ShareRecord, UserRecord,
+};
+use pierhead_storage_format::records::OrganisationRecord;
+
+use super::policy::Policy;
+
+pub use apply::{FollowError, TABLES};
+pub use load::LoadError;
+
+/// The view. Everything is found in a constant number of look-ups, whatever there is.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    accounts: HashMap<Id, Arc<AccountRecord>>,
+    account_names: HashMap<String, Id>,
+    users: HashMap<Id, Arc<UserRecord>>,
+    user_names: HashMap<Id, BTreeMap<String, Id>>,
+    /// Users of all accounts by name, for a sign-in that names no account.
+    users_named: HashMap<String, BTreeSet<Id>>,
+    groups: HashMap<Id, Arc<GroupRecord>>,
+    members: HashMap<Id, BTreeSet<Id>>,
+    groups_of: HashMap<Id, BTreeSet<Id>>,
+    policies: HashMap<Id, PolicyRecord>,
+    texts: HashMap<Id, BTreeMap<u64, String>>,
+    /// Documents that were read. One that cannot be is in `broken`.
+    documents: HashMap<Id, Arc<Policy>>,
+    /// Policies whose document cannot be read: they deny everything, since a Deny may be in them.
+    broken: HashSet<Id>,
+    keys: HashMap<String, Arc<AccessKeyRecord>>,
+    keys_of: HashMap<Id, BTreeSet<String>>,
+    logins: HashMap<String, Arc<LoginRecord>>,
+    grants: HashMap<Id, BTreeMap<String, Level>>,
+    granted_on: HashMap<String, BTreeMap<Id, Level>>,
+    shares: HashMap<String, BTreeMap<Id, ShareRecord>>,
+    shared_with: HashMap<Id, BTreeSet<String>>,
+    organisations: HashMap<String, OrganisationRecord>,
+    owned: HashMap<Id, BTreeSet<String>>,
+    public: BTreeSet<String>,
+}
+
+impl Directory {
+    /// An account.
+    pub fn account(&self, id: Id) -> Option<&Arc<AccountRecord>> {
+        self.accounts.get(&id)
+    }
+
+    /// An account by name.
+    pub fn account_named(&self, name: &str) -> Option<Id> {
+        self.account_names.get(name).copied()
+    }
+
+    /// Whether there is any account.
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
+    /// A user.
+    pub fn user(&self, id: Id) -> Option<&Arc<UserRecord>> {
+        self.users.get(&id)
+    }
+
+    /// A user by name in an account.
+    pub fn user_named(&self, account: Id, name: &str) -> Option<Id> {
+        self.user_names.get(&account)?.get(name).copied()
+    }
+
+    /// The user of that name, if just one account has one.
+    pub fn only_user_named(&self, name: &str) -> Option<Id> {
+        let named = self.users_named.get(name)?;
+        if named.len() == 1 { named.first().copied() } else { None }
+    }
+
+    /// The users of an account, by name.
+    pub fn users_of(&self, account: Id) -> impl Iterator<Item = (Id, &Arc<UserRecord>)> {
+        let ids = self.user_names.get(&account).into_iter().flat_map(BTreeMap::values);
+        ids.filter_map(|id| Some((*id, self.users.get(id)?)))
+    }
+
+    /// A group.
+    pub fn group(&self, id: Id) -> Option<&Arc<GroupRecord>> {
+        self.groups.get(&id)
+    }
+
+    /// The groups a user is in.
+    pub fn groups_of(&self, user: Id) -> impl Iterator<Item = (Id, &Arc<GroupRecord>)> {
+        let ids = self.groups_of.get(&user).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.groups.get(id)?)))
+    }
+
+    /// A policy's document, read.
+    pub fn document(&self, policy: Id) -> Option<&Policy> {
+        self.documents.get(&policy).map(Arc::as_ref)
+    }
+
+    /// Whether a policy's document cannot be read.
+    pub fn is_broken(&self, policy: Id) -> bool {
+        self.broken.contains(&policy)
+    }
+
+    /// An access key by its AK.
+    pub fn access_key(&self, key: &str) -> Option<&Arc<AccessKeyRecord>> {
+        self.keys.get(key)
+    }
+
+    /// The AKs of a user.
+    pub fn access_keys_of(&self, user: Id) -> impl Iterator<Item = &str> {
+        self.keys_of.get(&user).into_iter().flatten().map(String::as_str)
+    }
+
+    /// A temporary login by its AK.
+    pub fn login(&self, key: &str) -> Option<&Arc<LoginRecord>> {
+        self.logins.get(key)
+    }
+
+    /// What a user was granted on exactly this organisation or repository.
+    pub fn grant(&self, user: Id, name: &str) -> Option<Level> {
+        self.grants.get(&user)?.get(name).copied()
+    }
+
+    /// Everything a user was granted: organisations and repositories by name.
+    pub fn grants_of(&self, user: Id) -> impl Iterator<Item = (&str, Level)> {
+        self.grants.get(&user).into_iter().flatten().map(|(name, level)| (name.as_str(), *level))
+    }
+
+    /// Who was granted something on exactly this organisation or repository.
+    pub fn granted_on(&self, name: &str) -> impl Iterator<Item = (Id, Level)> {
+        self.granted_on.get(name).into_iter().flatten().map(|(user, level)| (*user, *level))
+    }
+
+    /// The share of a repository with an account, ended or not.
+    pub fn share(&self, name: &str, account: Id) -> Option<&ShareRecord> {
+        self.shares.get(name)?.get(&account)
+    }
+
+    /// The accounts a repository is shared with.
+    pub fn shares_of(&self, name: &str) -> impl Iterator<Item = (Id, &ShareRecord)> {
+        self.shares.get(name).into_iter().flatten().map(|(account, share)| (*account, share))
+    }
+
+    /// The repositories shared with an account, by name.
+    pub fn shared_with(&self, account: Id) -> impl Iterator<Item = &str> {
+        self.shared_with.get(&account).into_iter().flatten().map(String::as_str)
+    }
+
+    /// An organisation.
+    pub fn organisation(&self, name: &str) -> Option<&OrganisationRecord> {
+        self.organisations.get(name)
+    }
+
+    /// The organisations of an account, by name.
+    pub fn organisations_of(&self, account: Id) -> impl Iterator<Item = &str> {
+        self.owned.get(&account).into_iter().flatten().map(String::as_str)
+    }
+
+    /// Whether anybody may pull a repository.
+    pub fn is_public(&self, name: &str) -> bool {
+        self.public.contains(name)
+    }
+}
+
+/// The policy a text belongs to, if it is one's.
+const fn policy_of(owner: TextOwner) -> Option<Id> {
+    match owner {
+        TextOwner::Policy(id) => Some(id),
+        TextOwner::Repository(_) => None,
+    }
+}
