@@ -26,13 +26,13 @@ pub use action::Action;
 use action::Need;
 pub use caller::{Actor, Caller};
 pub use decide::Options;
-pub use directory::Directory;
+use directory::TABLES;
+pub use directory::{Directory, LoadError};
 pub use resource::Resource;
-
-use pierhead_storage_format::keys::Table;
 
 use super::names::RepositoryName;
 use crate::seams::{Clock, SystemClock};
+use crate::stores::meta::{ChangedRow, Meta};
 use decide::Question;
 
 /// A yes: this actor may do this action to this resource, now.
@@ -126,12 +126,20 @@ impl Access {
         self.0.directory.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in a change set's rows, all at once; the store calls this in the order of commits, before
-    /// a change is answered.
-    pub fn follow<'a>(&self, rows: impl IntoIterator<Item = (Table, &'a [u8], Option<&'a [u8]>)>) {
+    /// Decides by `rules` and what the store says, from now on. Blocks. To be called once a store,
+    /// before anything is changed in it.
+    pub fn open(rules: Rules, clock: Arc<dyn Clock>, meta: &Meta) -> Result<Self, LoadError> {
+        let access = Self::new(rules, clock, Directory::load(meta)?);
+        let following = access.clone();
+        meta.follow(&TABLES, move |rows| following.apply(rows));
+        Ok(access)
+    }
+
+    /// Takes in what a group of change sets changed, all at once.
+    fn apply(&self, rows: &[ChangedRow<'_>]) {
         let mut directory = self.0.directory.write().unwrap_or_else(PoisonError::into_inner);
         for (table, key, value) in rows {
-            if let Err(error) = directory.apply(table, key, value) {
+            if let Err(error) = directory.apply(*table, key, *value) {
                 tracing::error!(%error, "a change of rights could not be followed");
             }
         }

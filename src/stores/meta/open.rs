@@ -19,6 +19,7 @@ use super::background::{Keeper, flush_loop};
 use super::chain::{Chain, Tail};
 use super::engine::Factory;
 use super::error::{MetaError, OpenError, TruthError};
+use super::follow::Follower;
 use super::index::Index;
 use super::journal::{Journal, Sealed};
 use super::recovery::{IndexOutcome, Recovery};
@@ -161,6 +162,7 @@ fn start(
         status: Mutex::new(Status { rebuilds, ..Status::default() }),
         closed: AtomicBool::new(false),
         dirty: AtomicBool::new(true),
+        follower: Follower::default(),
     });
     let writer = writer(&shared, inbox, keeper, recovery, parts);
     writer.report(None);

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::engine::{Engine, EngineError};
 use super::error::MetaError;
+use super::follow::Follower;
 use super::status::Status;
 use super::writer::Message;
 
@@ -42,6 +43,8 @@ pub(super) struct Shared {
     pub(super) closed: AtomicBool,
     /// The index has something to flush.
     pub(super) dirty: AtomicBool,
+    /// Who is told of changes.
+    pub(super) follower: Follower,
 }
 
 impl Shared {

@@ -188,6 +188,7 @@ impl Writer {
             let _ = self.keeper.send(sealed); // it ends before the writer only at close
         }
         let overlay = std::mem::take(&mut group.overlay);
+        self.shared.follower.tell(&overlay);
         if let Some(index) = &mut self.index
             && let Err(error) = index.apply(position, overlay)
         {

@@ -180,6 +180,8 @@ pub enum Level {
 /// What a user may do in an organisation or repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRecord {
+    /// The number of the organisation it is in: for one made later under that name it says nothing.
+    pub organisation: u64,
     /// How much.
     pub level: Level,
     /// When it was last changed.
@@ -190,6 +192,8 @@ record!(GrantRecord, 1);
 /// A repository shared with another account, to be pulled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShareRecord {
+    /// The number of the organisation it is in, as in [`GrantRecord::organisation`].
+    pub organisation: u64,
     /// It ends then; for ever without.
     pub until: Option<u64>,
     /// At most 1,000 characters.

@@ -15,7 +15,7 @@ use pierhead_storage_format::identity::records::{AccountRecord, GrantRecord, Sha
 use pierhead_storage_format::keys::{OrganisationKey, Table, TableKey};
 use pierhead_storage_format::records::OrganisationRecord;
 
-use super::{Directory, policy_of};
+use super::{Directory, Grant, policy_of};
 use crate::services::access::policy::Policy;
 
 /// A row that does not parse. The store checks rows when it opens, so this is damage met since.
@@ -142,9 +142,10 @@ impl Directory {
 
     fn grant_is(&mut self, GrantKey { user, name }: GrantKey, record: Option<GrantRecord>) {
         match record {
-            Some(GrantRecord { level, .. }) => {
-                self.granted_on.entry(name.clone()).or_default().insert(user, level);
-                self.grants.entry(user).or_default().insert(name, level);
+            Some(GrantRecord { organisation, level, .. }) => {
+                let grant = Grant { organisation, level };
+                self.granted_on.entry(name.clone()).or_default().insert(user, grant);
+                self.grants.entry(user).or_default().insert(name, grant);
             }
             None => {
                 remove_inner(&mut self.grants, user, &name);

@@ -26,6 +26,13 @@ use super::policy::Policy;
 pub use apply::{FollowError, TABLES};
 pub use load::LoadError;
 
+/// What a user was granted, and in which organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Grant {
+    organisation: u64,
+    level: Level,
+}
+
 /// The view. Everything is found in a constant number of look-ups, whatever there is.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
@@ -47,8 +54,8 @@ pub struct Directory {
     keys: HashMap<String, Arc<AccessKeyRecord>>,
     keys_of: HashMap<Id, BTreeSet<String>>,
     logins: HashMap<String, Arc<LoginRecord>>,
-    grants: HashMap<Id, BTreeMap<String, Level>>,
-    granted_on: HashMap<String, BTreeMap<Id, Level>>,
+    grants: HashMap<Id, BTreeMap<String, Grant>>,
+    granted_on: HashMap<String, BTreeMap<Id, Grant>>,
     shares: HashMap<String, BTreeMap<Id, ShareRecord>>,
     shared_with: HashMap<Id, BTreeSet<String>>,
     organisations: HashMap<String, OrganisationRecord>,
@@ -132,27 +139,35 @@ impl Directory {
 
     /// What a user was granted on exactly this organisation or repository.
     pub fn grant(&self, user: Id, name: &str) -> Option<Level> {
-        self.grants.get(&user)?.get(name).copied()
+        let grant = self.grants.get(&user)?.get(name)?;
+        self.is_of_now(name, grant.organisation).then_some(grant.level)
     }
 
     /// Everything a user was granted: organisations and repositories by name.
     pub fn grants_of(&self, user: Id) -> impl Iterator<Item = (&str, Level)> {
-        self.grants.get(&user).into_iter().flatten().map(|(name, level)| (name.as_str(), *level))
+        let all = self.grants.get(&user).into_iter().flatten();
+        let now = all.filter(|(name, grant)| self.is_of_now(name, grant.organisation));
+        now.map(|(name, grant)| (name.as_str(), grant.level))
     }
 
     /// Who was granted something on exactly this organisation or repository.
     pub fn granted_on(&self, name: &str) -> impl Iterator<Item = (Id, Level)> {
-        self.granted_on.get(name).into_iter().flatten().map(|(user, level)| (*user, *level))
+        let all = self.granted_on.get(name).into_iter().flatten();
+        let now = all.filter(|(_, grant)| self.is_of_now(name, grant.organisation));
+        now.map(|(user, grant)| (*user, grant.level))
     }
 
     /// The share of a repository with an account, ended or not.
     pub fn share(&self, name: &str, account: Id) -> Option<&ShareRecord> {
-        self.shares.get(name)?.get(&account)
+        let share = self.shares.get(name)?.get(&account)?;
+        self.is_of_now(name, share.organisation).then_some(share)
     }
 
     /// The accounts a repository is shared with.
     pub fn shares_of(&self, name: &str) -> impl Iterator<Item = (Id, &ShareRecord)> {
-        self.shares.get(name).into_iter().flatten().map(|(account, share)| (*account, share))
+        let all = self.shares.get(name).into_iter().flatten();
+        let now = all.filter(|(_, share)| self.is_of_now(name, share.organisation));
+        now.map(|(account, share)| (*account, share))
     }
 
     /// The repositories shared with an account, by name.
@@ -168,6 +183,13 @@ impl Directory {
     /// The organisations of an account, by name.
     pub fn organisations_of(&self, account: Id) -> impl Iterator<Item = &str> {
         self.owned.get(&account).into_iter().flatten().map(String::as_str)
+    }
+
+    /// Whether what was given in `name`, a repository or organisation, was given in the organisation
+    /// that has the name now.
+    fn is_of_now(&self, name: &str, organisation: u64) -> bool {
+        let now = name.split('/').next().and_then(|name| self.organisations.get(name));
+        now.is_some_and(|now| now.number == organisation)
     }
 
     /// Whether anybody may pull a repository.
