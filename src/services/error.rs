@@ -20,6 +20,46 @@ pub enum SourceError {
     Disconnected,
 }
 
+/// Something that is named in a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Thing {
+    /// An account by name.
+    Account(String),
+    /// A user by name or id.
+    User(String),
+    /// A group by name or id.
+    Group(String),
+    /// A policy by name or id.
+    Policy(String),
+    /// An access key by its AK.
+    AccessKey(String),
+    /// An organisation by name.
+    Organisation(String),
+    /// A repository by whole name.
+    Repository(String),
+    /// A grant, by who has it on what.
+    Grant(String),
+    /// A share, by account and repository.
+    Share(String),
+}
+
+impl std::fmt::Display for Thing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (kind, name) = match self {
+            Self::Account(name) => ("account", name),
+            Self::User(name) => ("user", name),
+            Self::Group(name) => ("group", name),
+            Self::Policy(name) => ("policy", name),
+            Self::AccessKey(name) => ("access key", name),
+            Self::Organisation(name) => ("organisation", name),
+            Self::Repository(name) => ("repository", name),
+            Self::Grant(name) => ("grant", name),
+            Self::Share(name) => ("share", name),
+        };
+        write!(f, "{kind} {name:?}")
+    }
+}
+
 /// Why a service did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -88,6 +128,31 @@ pub enum Error {
     /// Not allowed.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// There is no such thing.
+    #[error("{0} does not exist")]
+    Missing(Thing),
+    /// There is one already.
+    #[error("{0} exists already")]
+    Exists(Thing),
+    /// It cannot go while something needs it.
+    #[error("{0} is in use: {1}")]
+    InUse(Thing, &'static str),
+    /// A value that breaks a rule.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// The field, as the administration names it.
+        field: &'static str,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+    /// As many as there may be.
+    #[error("there are {limit} {what} already, which is the limit")]
+    Limit {
+        /// What of, in the plural.
+        what: &'static str,
+        /// How many there may be.
+        limit: u64,
+    },
     /// Cannot be done now; later it can.
     #[error("temporarily unavailable")]
     Unavailable(#[source] MetaError),

@@ -11,4 +11,5 @@ pub mod fsck;
 pub mod images;
 pub mod maintenance;
 pub mod names;
+pub mod organisations;
 pub mod uploads;

@@ -219,6 +219,12 @@ impl From<Error> for Failure {
             Error::NoSpace => Self::new(Kind::NoSpace),
             Error::TooMuch => Self::new(Kind::TooMuch),
             Error::Damaged(_) => Self::new(Kind::Damaged),
+            // A push that would make an organisation too many: the words are the product's.
+            Error::Limit { .. } => Self::new(Kind::Denied),
+            // The management surfaces' refusals: this one never asks for what they are about.
+            Error::Missing(_) | Error::Exists(_) | Error::InUse(..) | Error::Invalid { .. } => {
+                Self::new(Kind::Internal)
+            }
             Error::Store(_) | Error::Bug(_) => Self::new(Kind::Internal),
         };
         failure.0.cause = Some(error);

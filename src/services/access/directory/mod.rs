@@ -180,6 +180,23 @@ impl Directory {
         self.organisations.get(name)
     }
 
+    /// Every organisation, by name.
+    pub fn organisation_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.organisations.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Grants and shares on `name` and on what starts with `within`, whether they still say anything or not.
+    pub fn rights_in(&self, name: &str, within: &str) -> (Vec<(Id, String)>, Vec<(Id, String)>) {
+        let is_in = |key: &&String| key.as_str() == name || key.starts_with(within);
+        let grants = self.granted_on.iter().filter(|(key, _)| is_in(key));
+        let grants = grants.flat_map(|(key, by)| by.keys().map(move |user| (*user, key.clone())));
+        let shares = self.shares.iter().filter(|(key, _)| is_in(key));
+        let shares = shares.flat_map(|(key, by)| by.keys().map(move |account| (*account, key.clone())));
+        (grants.collect(), shares.collect())
+    }
+
     /// The organisations of an account, by name.
     pub fn organisations_of(&self, account: Id) -> impl Iterator<Item = &str> {
         self.owned.get(&account).into_iter().flatten().map(String::as_str)

@@ -1,0 +1,59 @@
+//! Repositories a user marked.
+
+use pierhead_storage_format::identity::keys::FavouriteKey;
+use pierhead_storage_format::identity::records::FavouriteRecord;
+use pierhead_storage_format::keys::RepositoryKey;
+
+use super::{Organisations, repository};
+use crate::services::access::{Action, Actor, Permit};
+use crate::services::error::{Error, Thing};
+
+/// Marks a user may set.
+const MAX: usize = 1000;
+
+impl Organisations {
+    /// Marks a repository for the user who asks, or no longer.
+    pub async fn mark(&self, permit: &Permit, marked: bool) -> Result<(), Error> {
+        let name = repository(permit, Action::MarkFavourite)?.as_str().to_owned();
+        let Actor::User(user) = *permit.actor() else {
+            return Err(Error::Bug("only users mark repositories"));
+        };
+        let now = self.clock.now_ms();
+        self.meta
+            .commit(move |tx| {
+                if tx.get(&RepositoryKey { name: name.clone() })?.is_none() {
+                    return Err(Error::Missing(Thing::Repository(name)));
+                }
+                let key = FavouriteKey { user, name };
+                if !marked {
+                    return Ok(tx.delete(&key)?);
+                }
+                let set = tx.page::<FavouriteKey>(&FavouriteKey::prefix(user), None, MAX)?;
+                if set.len() == MAX && tx.get(&key)?.is_none() {
+                    return Err(Error::Limit { what: "favourites", limit: MAX as u64 });
+                }
+                Ok(tx.put(&key, &FavouriteRecord { marked_at: now })?)
+            })
+            .await
+    }
+
+    /// The repositories the user who asks has marked and may still see, by name.
+    pub fn favourites(&self, permit: &Permit) -> Result<Vec<String>, Error> {
+        if !permit.covers_registry(Action::ListRepositories) {
+            return Err(Error::Bug("a permit for something else"));
+        }
+        let Actor::User(user) = permit.actor() else { return Ok(Vec::new()) };
+        let rows = self.meta.page::<FavouriteKey>(&FavouriteKey::prefix(*user), None, MAX)?;
+        Ok(rows
+            .into_iter()
+            .map(|(key, _)| key.name)
+            .filter(|name| self.may_see(permit.actor(), name))
+            .collect())
+    }
+
+    fn may_see(&self, actor: &Actor, name: &str) -> bool {
+        let Ok(name) = name.parse() else { return false };
+        let resource = crate::services::access::Resource::Repository(name);
+        self.access.authorise(actor, Action::ShowRepository, resource).is_ok()
+    }
+}

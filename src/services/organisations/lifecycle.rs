@@ -1,0 +1,183 @@
+//! Making, showing and removing organisations.
+
+use pierhead_storage_format::identity::Id;
+use pierhead_storage_format::identity::keys::{GrantKey, ShareKey};
+use pierhead_storage_format::identity::records::{Creator, GrantRecord, Level};
+use pierhead_storage_format::keys::{CounterKey, OrganisationKey, RepositoryKey};
+use pierhead_storage_format::records::{CounterRecord, OrganisationRecord};
+
+use super::{Organisations, organisation};
+use crate::services::access::{Action, Actor, Permit, Resource};
+use crate::services::error::{Error, Thing};
+use crate::services::names::{LIBRARY, OrganisationName};
+use crate::stores::meta::Tx;
+
+/// An organisation as somebody sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Organisation {
+    /// Its name.
+    pub name: OrganisationName,
+    /// Never used again.
+    pub number: u64,
+    /// UTC milliseconds.
+    pub created_at: u64,
+    /// The account it belongs to.
+    pub owner: Option<Id>,
+    /// Who made it, if a user did.
+    pub creator: Option<Creator>,
+    /// What the one who asks may do in it.
+    pub level: Option<Level>,
+}
+
+impl Organisations {
+    /// Makes an organisation, for the account of the one who asks, or for `owner` if the host's
+    /// administrator does. Who makes one and does not administer his account is granted to manage it.
+    pub async fn create(&self, permit: &Permit, owner: Option<Id>) -> Result<(), Error> {
+        let name = organisation(permit, Action::CreateOrganisation)?;
+        let author = self.author(permit)?;
+        let owner = author.as_ref().map(|author| author.account).or(owner);
+        let owner =
+            owner.ok_or(Error::Invalid { field: "account", why: "name the account it is for".to_owned() })?;
+        if name.as_str() == LIBRARY {
+            return Err(Error::Exists(Thing::Organisation(LIBRARY.to_owned())));
+        }
+        let (now, limit) = (self.clock.now_ms(), self.limits.organisations);
+        self.meta
+            .commit(move |tx| {
+                let key = OrganisationKey { name: name.as_str().to_owned() };
+                if tx.get(&key)?.is_some() {
+                    return Err(Error::Exists(Thing::Organisation(key.name)));
+                }
+                count(tx, owner, |owned| match owned < limit {
+                    true => Ok(owned + 1),
+                    false => Err(Error::Limit { what: "organisations", limit }),
+                })?;
+                let number = next_number(tx)?;
+                let creator = author.as_ref().map(|author| author.creator.clone());
+                tx.put(&key, &OrganisationRecord { number, created_at: now, owner: Some(owner), creator })?;
+                if let Some(author) = author {
+                    let grant = GrantRecord { organisation: number, level: Level::Manage, granted_at: now };
+                    tx.put(&GrantKey { user: author.creator.id, name: key.name }, &grant)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Removes an organisation without repositories, and the rights in it.
+    pub async fn delete(&self, permit: &Permit) -> Result<(), Error> {
+        let name = organisation(permit, Action::DeleteOrganisation)?;
+        if name.as_str() == LIBRARY {
+            return Err(Error::InUse(Thing::Organisation(LIBRARY.to_owned()), "it is always there"));
+        }
+        let key = OrganisationKey { name: name.as_str().to_owned() };
+        self.meta
+            .commit(move |tx| {
+                let record = super::there(tx, &key.name)?;
+                let within = format!("{}/", key.name);
+                if !tx.page::<RepositoryKey>(within.as_bytes(), None, 1)?.is_empty() {
+                    return Err(Error::InUse(Thing::Organisation(key.name), "it has repositories"));
+                }
+                if let Some(owner) = record.owner {
+                    count(tx, owner, |owned| Ok(owned.saturating_sub(1)))?;
+                }
+                Ok::<_, Error>(tx.delete(&key)?)
+            })
+            .await?;
+        self.forget(name.as_str().to_owned()).await
+    }
+
+    /// Removes the rights in an organisation or repository that went. They say nothing any more (G1), so
+    /// that a stop before this only leaves rows.
+    pub(super) async fn forget(&self, name: String) -> Result<(), Error> {
+        let (grants, shares): (Vec<_>, Vec<_>) = {
+            let directory = self.access.directory();
+            let within = format!("{name}/");
+            let left = directory.rights_in(&name, &within);
+            (left.0, left.1)
+        };
+        self.meta
+            .commit(move |tx| {
+                for (user, name) in grants {
+                    tx.delete(&GrantKey { user, name })?;
+                }
+                for (account, name) in shares {
+                    tx.delete(&ShareKey { account, name })?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// One organisation.
+    pub fn show(&self, permit: &Permit) -> Result<Organisation, Error> {
+        let name = organisation(permit, Action::ShowOrganisation)?;
+        self.seen_by(permit.actor(), name.clone())
+            .ok_or_else(|| Error::Missing(Thing::Organisation(name.as_str().to_owned())))
+    }
+
+    /// The organisations the one who asks may look at, by name; those in which he may only see some
+    /// repository too, if `visible`.
+    pub fn list(&self, permit: &Permit, visible: bool) -> Result<Vec<Organisation>, Error> {
+        if !permit.covers_registry(Action::ListOrganisations) {
+            return Err(Error::Bug("a permit for something else"));
+        }
+        let names = self.access.directory().organisation_names();
+        let names = names.into_iter().filter_map(|name| name.parse::<OrganisationName>().ok());
+        let mut seen = Vec::new();
+        for name in names {
+            let resource = Resource::Organisation(name.clone());
+            let may = self.access.authorise(permit.actor(), Action::ShowOrganisation, resource).is_ok();
+            if may || (visible && self.has_right_within(permit.actor(), &name)) {
+                seen.extend(self.seen_by(permit.actor(), name));
+            }
+        }
+        Ok(seen)
+    }
+
+    fn has_right_within(&self, actor: &Actor, name: &OrganisationName) -> bool {
+        let Actor::User(user) = actor else { return false };
+        let within = format!("{name}/");
+        self.access.directory().grants_of(*user).any(|(granted, _)| granted.starts_with(&within))
+    }
+
+    fn seen_by(&self, actor: &Actor, name: OrganisationName) -> Option<Organisation> {
+        let record = self.access.directory().organisation(name.as_str())?.clone();
+        let OrganisationRecord { number, created_at, owner, creator } = record;
+        let level = self.level(actor, &Resource::Organisation(name.clone()));
+        Some(Organisation { name, number, created_at, owner, creator, level })
+    }
+
+    /// The most somebody may do with an organisation or repository.
+    pub fn level(&self, actor: &Actor, resource: &Resource) -> Option<Level> {
+        let probes = match resource {
+            Resource::Organisation(_) => [
+                (Level::Manage, Action::DeleteOrganisation),
+                (Level::Edit, Action::CreateRepository),
+                (Level::Read, Action::ShowOrganisation),
+            ],
+            _ => [
+                (Level::Manage, Action::DeleteVersion),
+                (Level::Edit, Action::Push),
+                (Level::Read, Action::Pull),
+            ],
+        };
+        let may = |action| self.access.authorise(actor, action, resource.clone()).is_ok();
+        probes.into_iter().find(|(_, action)| may(*action)).map(|(level, _)| level)
+    }
+}
+
+/// Changes how many organisations an account owns.
+fn count(tx: &mut Tx<'_>, owner: Id, change: impl FnOnce(u64) -> Result<u64, Error>) -> Result<(), Error> {
+    let key = CounterKey { name: format!("organisations of {owner}") };
+    let owned = tx.get(&key)?.map_or(0, |record| record.next);
+    let next = change(owned)?;
+    Ok(tx.put(&key, &CounterRecord { next })?)
+}
+
+fn next_number(tx: &mut Tx<'_>) -> Result<u64, Error> {
+    let key = CounterKey { name: "organisation".to_owned() };
+    let number = tx.get(&key)?.map_or(1, |record| record.next);
+    tx.put(&key, &CounterRecord { next: number + 1 })?;
+    Ok(number)
+}
