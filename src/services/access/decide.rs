@@ -37,7 +37,7 @@ pub struct Question<'a> {
 impl Question<'_> {
     /// Whether nobody in particular may.
     pub fn allows_anybody(&self) -> bool {
-        self.is_open_to_all()
+        self.action.effect() == Effect::Read && self.is_open_to_all()
     }
 
     /// Whether this user may.
@@ -86,8 +86,7 @@ impl Question<'_> {
 
     fn has_level(&self, id: Id, account: Id, level: Level, roles: Roles, verdict: Verdict) -> bool {
         let own = self.is_own(account);
-        let by_role = roles.administrator
-            || (roles.reader && self.action.effect() == Effect::Read && level == Level::Read);
+        let by_role = roles.administrator || (roles.reader && level == Level::Read);
         (own && (by_role || verdict.allowed)) || self.granted(id).is_some_and(|granted| granted >= level)
     }
 

@@ -24,7 +24,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 pub use action::Action;
 use action::Need;
-pub use caller::{Actor, Caller};
+pub use caller::{Actor, Caller, Scopes};
 pub use decide::Options;
 use directory::TABLES;
 pub use directory::{Directory, LoadError};

@@ -222,3 +222,6 @@ const fn policy_of(owner: TextOwner) -> Option<Id> {
         TextOwner::Repository(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
