@@ -2,7 +2,8 @@
 //! A service takes a [`access::Permit`] for what it does, does it, and answers with a domain value
 //! or an [`error::Error`]. Must not name HTTP types, the index engine, `api` or `server`.
 //!
-//! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`access`] decides who may;
+//! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`signin`] tells what credentials
+//! prove, [`access`] decides who may;
 //! [`fsck`] proves that metadata and blobs agree, [`maintenance`] offers that to an administrator.
 
 pub mod access;
@@ -11,4 +12,6 @@ pub mod fsck;
 pub mod images;
 pub mod maintenance;
 pub mod names;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired next"))]
+pub mod signin;
 pub mod uploads;
