@@ -2,14 +2,17 @@
 //! A service takes a [`access::Permit`] for what it does, does it, and answers with a domain value
 //! or an [`error::Error`]. Must not name HTTP types, the index engine, `api` or `server`.
 //!
-//! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`access`] decides who may;
+//! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`signin`] tells what credentials
+//! prove, [`access`] decides who may;
 //! [`fsck`] proves that metadata and blobs agree, [`maintenance`] offers that to an administrator.
 
 pub mod access;
 pub mod error;
 pub mod fsck;
+pub mod identity;
 pub mod images;
 pub mod maintenance;
 pub mod names;
 pub mod organisations;
+pub mod signin;
 pub mod uploads;

@@ -15,6 +15,7 @@ pub mod digest;
 pub mod dump;
 pub mod identity;
 pub mod journal;
+pub mod key_file;
 pub mod keys;
 pub mod paths;
 pub mod records;

@@ -10,6 +10,8 @@ pub const FORMAT: &str = "FORMAT";
 pub const LOCK: &str = "LOCK";
 /// Space kept back for metadata and deletes; removed when the disk is full, made again later.
 pub const BALLAST: &str = "ballast";
+/// The keys that secrets in rows are sealed under, unless the settings put them elsewhere.
+pub const KEY_FILE: &str = "secret.key";
 /// Published blobs.
 pub const BLOBS: &str = "blobs";
 /// Uploads under way.

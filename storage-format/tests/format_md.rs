@@ -22,6 +22,7 @@ fn drawn() -> Vec<(PathBuf, &'static str)> {
         (paths::FORMAT.into(), "names this format; written when the store is made"),
         (paths::LOCK.into(), "locked by the process that owns the store"),
         (paths::BALLAST.into(), "space kept back"),
+        (paths::KEY_FILE.into(), "keys of sealed secrets, unless kept elsewhere: §10"),
         (paths::blob(&digest), "a blob"),
         (folder(&paths::algorithm_dir(Algorithm::Sha512).display().to_string()), "as above"),
         (paths::journal_segment(1), "a journal segment: from change set 1"),
