@@ -1,0 +1,152 @@
+//! Accounts, users, groups, policies and credentials: who there is, and what proves it.
+//!
+//! Every change is one transaction that checks what it builds on; the directory of `access` follows
+//! it, so that a key, role or policy that was taken away is void with the answer that says so.
+//!
+//! N1: names of accounts are unique, names of users, groups and policies are unique in their account.
+//! N2: a secret is shown once, to whoever had it made; what is kept of it is a hash or sealed.
+//! N3: who is removed leaves rows behind for a moment at most, and none that gives anybody anything.
+//!
+//! `sign_in` turns credentials into a caller, `tokens` gives tokens; `accounts`, `users`, `groups`,
+//! `policies`, `keys` and `logins` change what there is. The rules of names are in `rules`.
+
+mod accounts;
+mod groups;
+mod keys;
+mod logins;
+mod policies;
+mod rules;
+mod sign_in;
+mod tokens;
+mod users;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pierhead_storage_format::identity::Id;
+use pierhead_storage_format::identity::keys::AccountKey;
+use pierhead_storage_format::identity::records::AccountRecord;
+
+pub use accounts::{Account, First, NewAccount};
+pub use groups::{Group, GroupChange, NewGroup};
+pub use keys::{Key, NewKey};
+pub use logins::NewLogin;
+pub use policies::{NewPolicy, PolicyView};
+pub use sign_in::{Proof, SignInError};
+pub use tokens::{RequestedScope, TokenRequest};
+pub use users::{NewUser, UserChange, UserView};
+
+use super::access::{Access, Action, Actor, Permit, Resource};
+use super::error::{Error, Thing};
+use super::signin::password::Passwords;
+use super::signin::token::{PURPOSE, Tokens};
+use crate::seams::{Clock, Random};
+use crate::stores::meta::{Meta, Tx};
+use crate::stores::secrets::KeyStore;
+
+/// What the settings decide.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Access keys a user may have.
+    pub keys: u64,
+    /// How far the clock of whoever signs requests may be off.
+    pub skew: Duration,
+    /// Whether a user name and password sign in where docker does.
+    pub passwords: bool,
+    /// How long a temporary login lasts if nothing else is asked for.
+    pub login: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (skew, login) = (Duration::from_secs(15 * 60), Duration::from_secs(6 * 3600));
+        Self { keys: 2, skew, passwords: true, login }
+    }
+}
+
+/// What the service works with.
+pub struct Parts {
+    /// Rows.
+    pub meta: Meta,
+    /// Who there is.
+    pub access: Access,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids and secrets.
+    pub random: Arc<dyn Random>,
+    /// Seals secret keys.
+    pub secrets: KeyStore,
+    /// Checks passwords.
+    pub passwords: Passwords,
+    /// Makes and checks tokens.
+    pub tokens: Tokens,
+    /// What the settings decide.
+    pub options: Options,
+}
+
+/// The service. Clones share everything.
+#[derive(Clone)]
+pub struct Identity(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    /// Access keys used since this was last written, and when.
+    used: Mutex<HashMap<String, u64>>,
+}
+
+impl Identity {
+    /// On these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner { parts, used: Mutex::default() }))
+    }
+
+    fn parts(&self) -> &Parts {
+        &self.0.parts
+    }
+
+    fn new_id(&self) -> Result<Id, Error> {
+        let mut bytes = [0; Id::LEN];
+        self.parts().random.fill(&mut bytes).map_err(|_| Error::Bug("the host gives no random bytes"))?;
+        Ok(Id::from_bytes(bytes))
+    }
+
+    /// Seals every secret key under a new key of the host and drops the old one. May be asked again
+    /// after it was cut short: it goes on.
+    pub async fn rotate_secrets(&self, permit: &Permit) -> Result<u64, Error> {
+        if !permit.covers_registry(Action::MaintainStore) {
+            return Err(Error::Bug("a permit for something else"));
+        }
+        let parts = self.parts();
+        parts.secrets.begin_rotation().map_err(Error::Secrets)?;
+        parts.tokens.rekey(&parts.secrets.derive(PURPOSE));
+        let resealed = self.reseal().await?;
+        parts.secrets.finish_rotation().map_err(Error::Secrets)?;
+        parts.tokens.rekey(&parts.secrets.derive(PURPOSE));
+        Ok(resealed)
+    }
+}
+
+/// The account a permit is for.
+fn account(permit: &Permit, action: Action) -> Result<Id, Error> {
+    match permit.resource(action) {
+        Some(Resource::Account(id)) => Ok(*id),
+        _ => Err(Error::Bug("a permit for something else")),
+    }
+}
+
+/// The user who acts for himself.
+fn own(permit: &Permit, action: Action) -> Result<Id, Error> {
+    match (permit.actor(), permit.covers_registry(action)) {
+        (Actor::User(id), true) => Ok(*id),
+        _ => Err(Error::Bug("a permit for something else")),
+    }
+}
+
+/// The row of an account that has to be there.
+fn there(tx: &mut Tx<'_>, id: Id) -> Result<AccountRecord, Error> {
+    tx.get(&AccountKey { id })?.ok_or_else(|| Error::Missing(Thing::Account(id.to_string())))
+}
+
+#[cfg(test)]
+mod tests;
