@@ -55,8 +55,8 @@ pub fn banner(listening: &Listening, data: &Path) -> String {
         let _ = writeln!(text, "WARNING: this is open to the NETWORK, without any sign-in.");
     }
     let _ = writeln!(text, "  data in {}", data.display());
-    if listening.admin.is_some() {
-        let _ = writeln!(text, "  administered by: pierhead status --data {}", data.display());
+    if let Some(socket) = &listening.admin {
+        let _ = writeln!(text, "  administered by: pierhead status --socket {}", socket.display());
     }
     if let Some(address) = listening.addresses.first() {
         text.push_str(&commands(&host(*address), listening.tls));
