@@ -201,7 +201,7 @@ fn uploads_are_aborted_by_repository_age_and_idleness_and_all_at_once() {
     }
     let said = done(
         &server,
-        &["upload", "abort", "--repository", &one.path("").replace("/v2/", "").trim_end_matches('/')],
+        &["upload", "abort", "--repository", one.path("").replace("/v2/", "").trim_end_matches('/')],
     );
     assert!(said.contains(&mine) && !said.contains(&theirs), "{said}");
     let would = done(&server, &["upload", "abort", "--all", "--dry-run", "--json"]);

@@ -39,12 +39,12 @@ impl Asked {
     pub fn client(&self) -> Result<Client, Failure> {
         let socket = match &self.socket {
             Some(socket) => socket.clone(),
-            None => self.from_settings()?,
+            None => self.as_set()?,
         };
         Client::new(socket)
     }
 
-    fn from_settings(&self) -> Result<PathBuf, Failure> {
+    fn as_set(&self) -> Result<PathBuf, Failure> {
         let mut settings = settings(Settings::default(), self.config.as_deref())?;
         if let Some(data) = &self.data {
             settings.storage.data.clone_from(data);
