@@ -3,9 +3,10 @@
 //! or an [`error::Error`]. Must not name HTTP types, the index engine, `api` or `server`.
 //!
 //! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`access`] decides who may;
-//! [`fsck`] proves that metadata and blobs agree, [`maintenance`] offers that to an administrator.
+//! [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree, [`maintenance`] offers that to an administrator.
 
 pub mod access;
+pub mod appliance;
 pub mod error;
 pub mod fsck;
 pub mod images;

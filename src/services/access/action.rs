@@ -38,12 +38,23 @@ actions! {
     DeleteVersion = "swr:repo:deleteRepoTag";
     /// Check, export and import the store.
     MaintainStore = "pierhead:store:maintain";
+    /// See how the appliance is.
+    ReadStatus = "pierhead:appliance:status";
+    /// Read again what can be read again while it runs.
+    Reload = "pierhead:appliance:reload";
+    /// See everybody's uploads.
+    ListUploads = "pierhead:upload:list";
+    /// End anybody's upload.
+    AbortUpload = "pierhead:upload:abort";
 }
 
 impl Action {
     /// Whether it is the host's business, never a tenant's.
     pub const fn is_maintenance(self) -> bool {
-        matches!(self, Self::MaintainStore)
+        matches!(
+            self,
+            Self::MaintainStore | Self::ReadStatus | Self::Reload | Self::ListUploads | Self::AbortUpload
+        )
     }
 }
 

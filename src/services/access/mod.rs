@@ -14,6 +14,8 @@
 
 mod action;
 
+use std::fmt;
+
 pub use action::{Action, Resource};
 
 use super::names::RepositoryName;
@@ -34,6 +36,17 @@ pub enum Actor {
     LocalAdministrator,
     /// Work of the appliance itself, by name.
     System(&'static str),
+}
+
+/// As it is shown to administrators.
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::LocalAdministrator => f.write_str("local administrator"),
+            Self::System(name) => write!(f, "system: {name}"),
+        }
+    }
 }
 
 /// A yes: this actor may do this action to this resource, now.
@@ -107,11 +120,17 @@ impl Access {
         }
     }
 
+    /// Who a process of this host is that asks on the admin socket: `uid` is its user as the kernel
+    /// tells it, `own` the service's. Root and that user are the local administrator; others are nobody.
+    pub fn authenticate_local(&self, uid: u32, own: u32) -> Result<Actor, Refusal> {
+        if uid == 0 || uid == own { Ok(Actor::LocalAdministrator) } else { Err(Refusal::Denied) }
+    }
+
     /// Whether `actor` may do `action` to `resource`.
     pub fn authorise(&self, actor: &Actor, action: Action, resource: Resource) -> Result<Permit, Refusal> {
         let allowed = match actor {
             Actor::LocalAdministrator => true,
-            Actor::System(_) => action.is_maintenance(),
+            Actor::System(_) => action == Action::MaintainStore,
             Actor::Anonymous => matches!(self.rules, Rules::Lab) && !action.is_maintenance(),
         };
         if !allowed {
