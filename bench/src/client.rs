@@ -2,6 +2,7 @@
 //! Every answer's body is read to its end before the next request, and is bounded where it is kept.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -24,6 +25,8 @@ use crate::target::Target;
 
 /// The longest answer that is kept in memory; a peer gives 10,000 tags in one.
 const KEPT: usize = 64 << 20;
+/// A reader held to a rate does not sleep for less than this: the runtime's timers could not.
+const SHORT: Duration = Duration::from_millis(2);
 
 /// A connection, opened by the first request and again after the registry closed it.
 pub struct Connection {
@@ -81,6 +84,21 @@ impl Connection {
         let mut length = 0;
         while let Some(bytes) = next(&mut incoming, call).await? {
             length += bytes.len() as u64;
+        }
+        Ok(length)
+    }
+
+    /// As [`Connection::drain`], reading at most so many bytes a second on average; what was missed while the
+    /// registry kept it waiting is made up for.
+    pub async fn drain_at(&mut self, call: &Call, bytes_per_second: f64) -> Result<u64, BenchError> {
+        let mut incoming = self.body(call).await?;
+        let (begun, mut length) = (Instant::now(), 0);
+        while let Some(bytes) = next(&mut incoming, call).await? {
+            length += bytes.len() as u64;
+            let due = begun + Duration::from_secs_f64(length as f64 / bytes_per_second);
+            if due.saturating_duration_since(Instant::now()) > SHORT {
+                tokio::time::sleep_until(due.into()).await;
+            }
         }
         Ok(length)
     }
@@ -204,6 +222,17 @@ mod tests {
         }
         assert_eq!(connection.drain(&call).await.ok(), Some(2));
         assert_eq!(connection.digest(&call).await.ok(), Some(content::digest(b"hi")));
+    }
+
+    #[tokio::test]
+    async fn a_reader_held_to_a_rate_takes_the_time_it_should() {
+        let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 10\r\n\r\n0123456789";
+        let (target, _registry) = answering(answer).await;
+        let call = Call::get("/v2/").expect("this is a path");
+        let begun = Instant::now();
+        assert_eq!(Connection::new(&target).drain_at(&call, 200.0).await.ok(), Some(10));
+        assert!(begun.elapsed() >= Duration::from_millis(49), "ten bytes at 200 a second");
+        assert_eq!(Connection::new(&target).drain_at(&call, 1e9).await.ok(), Some(10));
     }
 
     #[tokio::test]

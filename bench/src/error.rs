@@ -99,6 +99,12 @@ pub enum BenchError {
         #[source]
         source: serde_json::Error,
     },
+    /// A record of made-up metadata cannot be written.
+    #[error("writing metadata to import")]
+    Format(#[source] pierhead_storage_format::FormatError),
+    /// A row of made-up metadata cannot be written.
+    #[error("writing metadata to import")]
+    Dump(#[source] pierhead_storage_format::dump::DumpError),
     /// The page that is to be written lacks the marks between which tables stand.
     #[error("{path} exists without the two lines between which tables are put: {begin} and {end}")]
     Marks {

@@ -5,7 +5,8 @@
 //! Rules: every workload meets an empty store (unless the registry is given by URL); subjects take turns, and the
 //! order turns round with every repetition; every answer is checked, so a fast wrong answer is an error and not
 //! a record; the machine's own limits are measured in the same run.
-//! Knows a registry only by its protocol: nothing of Pierhead's own crates is used here.
+//! Knows a registry only by its protocol; but for `dump`, which writes the metadata of a store too large to be pushed,
+//! nothing of Pierhead's own crates is used here.
 //! Look next: `cli` for the options, `run` for the order of things, `workloads` for what is measured.
 
 #![allow(
@@ -19,9 +20,11 @@ mod call;
 mod cli;
 mod client;
 mod content;
+mod dump;
 mod error;
 mod load;
 mod machine;
+mod pace;
 mod payload;
 mod procfs;
 mod protocol;

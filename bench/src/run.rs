@@ -2,6 +2,7 @@
 //! the limits again, so that a machine that changed under the run shows.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +14,7 @@ use crate::server::{Kind, Programs, Server};
 use crate::summary::Record;
 use crate::target::Target;
 use crate::tls::{Identity, Trust};
-use crate::workloads::{Bench, Sample, Sizes, Workload};
+use crate::workloads::{Bench, Sample, Sizes, Workload, start};
 
 /// The longest one workload may take on one subject: a registry that hangs must not hang the run.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -87,7 +88,7 @@ pub async fn run(plan: &Plan) -> Result<Report, BenchError> {
     let pool = Pool::new(content::fresh_seed(), plan.body);
     let (mut records, mut skipped) = (Vec::new(), Vec::new());
     for &task in &plan.tasks {
-        if let Some(why) = task.workload.hindrance() {
+        if let Some(why) = plan.hindrance(task) {
             skipped.push(format!("{}: {why}", task.name()));
             eprintln!("SKIPPED {}: {why}", task.name());
             continue;
@@ -108,6 +109,16 @@ impl Plan {
     fn identity(&self) -> Result<Option<Identity>, BenchError> {
         let wanted = self.tasks.iter().any(|task| task.tls) && matches!(self.subjects, Subjects::Started(_));
         wanted.then(Identity::new).transpose()
+    }
+
+    /// Why a task cannot be measured; `None` if it can.
+    pub fn hindrance(&self, task: Task) -> Option<String> {
+        let started = matches!(&self.subjects, Subjects::Started(kinds) if kinds.contains(&Kind::Pierhead));
+        match task.workload {
+            Workload::Start if !started => Some("only Pierhead, started by the run, is measured".to_owned()),
+            Workload::Start if task.tls => Some("a start is the same over TLS".to_owned()),
+            workload => workload.hindrance(),
+        }
     }
 
     /// Versions by registry. Programs that cannot be started are found out before anything is measured.
@@ -158,19 +169,23 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     async fn run(&self, records: &mut Vec<Record>) -> Result<(), BenchError> {
+        if self.task.workload == Workload::Start {
+            let Plan { programs, sizes, .. } = self.plan;
+            return self.record(Kind::Pierhead.name(), start::run(programs, sizes.known), records).await;
+        }
         match &self.plan.subjects {
             Subjects::Started(kinds) => {
                 let identity = self.identity.filter(|_| self.task.tls);
                 for kind in alternate(kinds, self.repetition) {
                     let server = Server::start(kind, &self.plan.programs, identity).await?;
                     let bench = self.bench(Arc::clone(server.target()), server.pid());
-                    self.record(kind.name(), &bench, records).await?;
+                    self.record(kind.name(), self.task.workload.run(&bench), records).await?;
                     server.stop().await?;
                 }
             }
             Subjects::Url { url, trust, pid } => {
                 let bench = self.bench(Target::from_url(url, trust).await?.into(), *pid);
-                self.record("url", &bench, records).await?;
+                self.record("url", self.task.workload.run(&bench), records).await?;
             }
         }
         Ok(())
@@ -183,14 +198,14 @@ impl Turn<'_> {
     async fn record(
         &self,
         subject: &str,
-        bench: &Bench,
+        measuring: impl Future<Output = Result<Vec<Sample>, BenchError>>,
         records: &mut Vec<Record>,
     ) -> Result<(), BenchError> {
         let Task { workload, tls } = self.task;
         let repetition = self.repetition;
         let what = format!("{} of {subject}, repetition {repetition}", self.task.name());
         let begun = Instant::now();
-        let ran = tokio::time::timeout(LIMIT, Box::pin(workload.run(bench))).await;
+        let ran = tokio::time::timeout(LIMIT, Box::pin(measuring)).await;
         let samples = ran.map_err(|_| BenchError::TooLong { what: what.clone(), limit: LIMIT })??;
         eprintln!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
         let (workload, subject) = (name(workload), subject.to_owned());

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -20,6 +21,10 @@ use crate::target::Target;
 use crate::tls::Identity;
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
+/// A stop finishes what began: far less than this.
+const STOPPED_WITHIN: Duration = Duration::from_secs(120);
+/// How often it is asked whether it serves; start times are not known more exactly.
+const POLL: Duration = Duration::from_millis(2);
 const LOG_TAIL: usize = 1500;
 
 /// The registries a run can start.
@@ -82,11 +87,21 @@ impl Programs {
     }
 }
 
+/// How a registry is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// SIGTERM, and waited for: it must say that all went well.
+    Stop,
+    /// SIGKILL.
+    Kill,
+}
+
 /// A registry that runs.
 pub struct Server {
     child: Child,
     program: String,
     target: Arc<Target>,
+    ready_after: Duration,
     // Declared last: the folder goes after the process.
     store: TempDir,
 }
@@ -98,7 +113,17 @@ impl Server {
         programs: &Programs,
         identity: Option<&Identity>,
     ) -> Result<Self, BenchError> {
-        let store = programs.folder()?;
+        Self::start_on(programs.folder()?, kind, programs, identity, READY_WITHIN).await
+    }
+
+    /// As [`Server::start`], on a folder that may hold a store, and with more patience.
+    pub async fn start_on(
+        store: TempDir,
+        kind: Kind,
+        programs: &Programs,
+        identity: Option<&Identity>,
+        within: Duration,
+    ) -> Result<Self, BenchError> {
         let address = free_address()?;
         let program = programs.of(kind).display().to_string();
         let mut command = Command::new(programs.of(kind));
@@ -110,9 +135,12 @@ impl Server {
         let out = File::create(store.path().join("log")).map_err(BenchError::io("making a log file"))?;
         let err = out.try_clone().map_err(BenchError::io("making a log file"))?;
         command.stdin(Stdio::null()).stdout(out).stderr(err).kill_on_drop(true);
+        let begun = Instant::now();
         let child = command.spawn().map_err(not_started(programs.of(kind)))?;
-        let mut server = Self { child, program, target: Arc::new(Target::local(address, identity)), store };
-        server.ready().await?;
+        let (target, ready_after) = (Arc::new(Target::local(address, identity)), Duration::ZERO);
+        let mut server = Self { child, program, target, ready_after, store };
+        server.ready(begun + within).await?;
+        server.ready_after = begun.elapsed();
         Ok(server)
     }
 
@@ -126,15 +154,42 @@ impl Server {
         self.child.id()
     }
 
-    /// Ends it and removes its store.
-    pub async fn stop(mut self) -> Result<(), BenchError> {
-        self.child.kill().await.map_err(BenchError::io(format!("ending {}", self.program)))?;
-        self.store.close().map_err(BenchError::io("removing a store"))
+    /// Time from exec until it served.
+    pub fn ready_after(&self) -> Duration {
+        self.ready_after
     }
 
-    async fn ready(&mut self) -> Result<(), BenchError> {
+    /// Ends it and removes its store.
+    pub async fn stop(self) -> Result<(), BenchError> {
+        self.end(End::Kill).await?.close().map_err(BenchError::io("removing a store"))
+    }
+
+    /// Ends it and gives its store back.
+    pub async fn end(mut self, end: End) -> Result<TempDir, BenchError> {
+        let what = format!("ending {}", self.program);
+        match end {
+            End::Kill => self.child.kill().await.map_err(BenchError::io(what))?,
+            End::Stop => {
+                self.terminate().map_err(BenchError::io(what.as_str()))?;
+                let ended = tokio::time::timeout(STOPPED_WITHIN, self.child.wait()).await;
+                let ended =
+                    ended.map_err(|_| BenchError::TooLong { what: what.clone(), limit: STOPPED_WITHIN });
+                let status = ended?.map_err(BenchError::io(what))?;
+                if !status.success() {
+                    return Err(self.failed(format!("did not stop in order ({status})")));
+                }
+            }
+        }
+        Ok(self.store)
+    }
+
+    fn terminate(&self) -> std::io::Result<()> {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        pid.map_or(Ok(()), |pid| Ok(kill_process(pid, Signal::TERM)?))
+    }
+
+    async fn ready(&mut self, deadline: Instant) -> Result<(), BenchError> {
         let call = Call::get("/v2/")?;
-        let deadline = Instant::now() + READY_WITHIN;
         loop {
             let asked = Connection::new(&self.target).try_ask(&call, Payload::EMPTY).await;
             if matches!(asked, Ok((StatusCode::OK, _))) {
@@ -145,9 +200,9 @@ impl Server {
                 return Err(self.failed(format!("ended at once ({status})")));
             }
             if Instant::now() >= deadline {
-                return Err(self.failed(format!("did not serve within {} s", READY_WITHIN.as_secs())));
+                return Err(self.failed("did not serve in time".to_owned()));
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -167,8 +222,13 @@ fn not_started(program: &Path) -> impl FnOnce(std::io::Error) -> BenchError {
 /// The paths of a certificate and its key.
 type Pair = (PathBuf, PathBuf);
 
+/// Where a registry keeps its data below a store's folder.
+pub fn data_folder(store: &Path) -> PathBuf {
+    store.join("data")
+}
+
 fn pierhead(command: &mut Command, store: &Path, address: SocketAddr, tls: Option<&Pair>) {
-    command.args(["serve", "--lab", "--data"]).arg(store.join("data"));
+    command.args(["serve", "--lab", "--data"]).arg(data_folder(store));
     command.args(["--listen", &address.to_string()]);
     if let Some((certificate, key)) = tls {
         command.env("PIERHEAD_TLS_CERTIFICATE", certificate).env("PIERHEAD_TLS_KEY", key);
@@ -182,7 +242,7 @@ fn peer(
     tls: Option<&Pair>,
 ) -> Result<(), BenchError> {
     let path = store.join("peer.yml");
-    let root = store.join("data");
+    let root = data_folder(store);
     let settings = peer_settings(&root, address, tls);
     std::fs::write(&path, settings).map_err(BenchError::io("writing the peer's settings"))?;
     command.arg("serve").arg(path);

@@ -9,6 +9,8 @@ use crate::statistics::median;
 use crate::workloads::Sample;
 
 const GIB: f64 = (1_u64 << 30) as f64;
+/// The fact that [`Case::put_beside_aes`] adds.
+const OF_AES: &str = "rate as % of AES-128-GCM on one core";
 
 /// One sample and where it comes from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,7 +78,7 @@ pub struct Medians {
     pub client_cores: Option<f64>,
     /// Cores kept busy or taken by neither of the two: above a tenth, do not trust the figures.
     pub other_cores: Option<f64>,
-    /// The samples' own facts.
+    /// The samples' own facts, and what follows from the machine's limits.
     pub facts: BTreeMap<String, f64>,
 }
 
@@ -118,6 +120,19 @@ impl Medians {
                 Some((sample.used.other_cpu_s? + sample.used.stolen_s) / sample.used.wall_s)
             }),
             facts,
+        }
+    }
+}
+
+impl Case {
+    /// Puts a stream over TLS beside what one core can encrypt, which is a TLS stream's limit at each end.
+    pub fn put_beside_aes(&mut self, aes_mb_s: f64) {
+        if !self.tls || self.unit != Unit::Bytes {
+            return;
+        }
+        for (_, medians) in &mut self.subjects {
+            let share = medians.rate.map(|rate| 100.0 * rate / aes_mb_s).filter(|share| share.is_finite());
+            medians.facts.extend(share.map(|share| (OF_AES.to_owned(), share)));
         }
     }
 }
@@ -267,5 +282,20 @@ pub mod tests {
         tls.tls = true;
         let cases = cases(&[plain, tls]);
         assert_eq!(cases.iter().map(|case| case.tls).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn bytes_over_tls_are_put_beside_the_rate_of_encryption() {
+        let share = |tls, bytes, aes| {
+            let mut record = record("peer", 1, 1, bytes, 1.0);
+            record.tls = tls;
+            let mut case = cases(&[record]).remove(0);
+            case.put_beside_aes(aes);
+            case.subjects[0].1.facts.get(OF_AES).copied()
+        };
+        assert_eq!(share(true, 2_000_000_000, 4000.0), Some(25.0), "1000 MB/s");
+        assert_eq!(share(false, 2_000_000_000, 4000.0), None, "plain");
+        assert_eq!(share(true, 0, 4000.0), None, "requests");
+        assert_eq!(share(true, 2_000_000_000, 0.0), None, "a limit that was not measured");
     }
 }

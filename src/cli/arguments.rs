@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::admin::Asked;
+use super::upload::UploadCommand;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "pierhead",
@@ -12,7 +15,8 @@ use clap::{Args, Parser, Subcommand};
     about = "A container-image registry appliance",
     after_help = "Examples:\n  pierhead serve --lab                 a registry on 127.0.0.1:5000, open, in two minutes\n  \
                   pierhead config sample               every setting with its default\n  \
-                  pierhead config check --config FILE  is the file right?\n\n\
+                  pierhead config check --config FILE  is the file right?\n  \
+                  pierhead status                      how is the running server?\n\n\
                   Exit codes: 0 done, 1 not done or something found, 2 wrong usage."
 )]
 pub struct Arguments {
@@ -29,6 +33,17 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Say how the running server is
+    #[command(after_help = "Example:\n  pierhead status --data ./pierhead-data")]
+    Status(Asked),
+    /// See and end uploads of the running server
+    Upload {
+        #[command(subcommand)]
+        command: UploadCommand,
+    },
+    /// Let the running server read its certificate again, as SIGHUP does
+    #[command(after_help = "Example:\n  pierhead reload")]
+    Reload(Asked),
     /// Check that metadata and blobs agree (the server must not be running)
     #[command(after_help = "Example:\n  pierhead fsck --data /var/lib/pierhead --deep\n\n\
                             Exit codes: 0 nothing found, 1 something is wrong, 2 wrong usage.")]

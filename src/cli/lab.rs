@@ -55,6 +55,9 @@ pub fn banner(listening: &Listening, data: &Path) -> String {
         let _ = writeln!(text, "WARNING: this is open to the NETWORK, without any sign-in.");
     }
     let _ = writeln!(text, "  data in {}", data.display());
+    if let Some(socket) = &listening.admin {
+        let _ = writeln!(text, "  administered by: pierhead status --socket {}", socket.display());
+    }
     if let Some(address) = listening.addresses.first() {
         text.push_str(&commands(&host(*address), listening.tls));
     }
@@ -118,7 +121,7 @@ mod tests {
         for (monitoring, warns) in [("127.0.0.1:9090", false), ("0.0.0.0:9090", true)] {
             let (addresses, metrics) =
                 (vec!["127.0.0.1:1".parse().unwrap()], vec![monitoring.parse().unwrap()]);
-            let text = banner(&Listening { addresses, tls: false, metrics }, Path::new("/d"));
+            let text = banner(&Listening { addresses, tls: false, metrics, admin: None }, Path::new("/d"));
             assert_eq!(text.contains("NETWORK"), warns, "{text}");
         }
     }
@@ -126,7 +129,7 @@ mod tests {
     #[test]
     fn the_banner_says_what_is_open_and_names_each_client() {
         let addresses = vec!["0.0.0.0:5000".parse().unwrap(), "[::1]:5000".parse().unwrap()];
-        let listening = Listening { addresses, tls: false, metrics: Vec::new() };
+        let listening = Listening { addresses, tls: false, metrics: Vec::new(), admin: None };
         let text = banner(&listening, Path::new("/d"));
         for words in [
             "OPEN",

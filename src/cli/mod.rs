@@ -4,15 +4,22 @@
 //!
 //! L1: exit code 0 means that what was asked for was done; 1 that it was not, or that there are
 //! findings; 2 that the question was wrong. L2: what a program may read has `--json`.
-//! Must not hold a rule or open a store. Look next: `arguments`, `lab` (what `--lab` prints),
-//! `draft` (files that are written whole or not at all).
+//! Must not hold a rule or open a store. Look next: `arguments`, `admin` (how a running server is
+//! asked; `status` and `upload` are its commands), `lab` (what `--lab` prints), `draft` (files that
+//! are written whole or not at all).
 
+mod admin;
 mod arguments;
 mod draft;
+mod human;
 mod lab;
 mod logs;
 mod offline;
+mod reload;
 mod serve;
+mod status;
+mod table;
+mod upload;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -48,6 +55,9 @@ enum Failure {
         #[source]
         source: io::Error,
     },
+    /// The server refused, or there is none.
+    #[error("{0}")]
+    Server(String),
     /// It was done, and found what must not be; said already.
     #[error("there are findings")]
     Findings,
@@ -57,7 +67,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Start(StartError::NoIdentity) => 2,
-            Self::Config(_) | Self::Start(_) | Self::Io { .. } | Self::Findings => 1,
+            Self::Config(_) | Self::Start(_) | Self::Io { .. } | Self::Server(_) | Self::Findings => 1,
         }
     }
 }
@@ -103,6 +113,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Config { command: ConfigCommand::Sample } => say(config::SAMPLE),
         Command::Config { command: ConfigCommand::Check { config, json } } => check(config.as_deref(), json),
+        Command::Status(asked) => status::status(&asked),
+        Command::Upload { command } => upload::run(command),
+        Command::Reload(asked) => reload::reload(&asked),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),
         Command::ImportMetadata(arguments) => offline::import(&arguments),

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use pierhead_storage_format::paths;
 use serde::{Deserialize, Serialize};
 
 use super::{Cidr, Period, Size};
@@ -22,6 +23,8 @@ pub struct Settings {
     pub registry: RegistrySettings,
     /// The listener for monitoring.
     pub metrics: MetricsSettings,
+    /// The socket for administrators.
+    pub admin: AdminSettings,
     /// Logs.
     pub log: LogSettings,
 }
@@ -161,6 +164,20 @@ pub struct MetricsSettings {
     pub listen: Option<SocketAddr>,
 }
 
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminSettings {
+    /// The path of the socket, below the data directory unless it is absolute; none if empty.
+    pub socket: PathBuf,
+}
+
+impl Default for AdminSettings {
+    fn default() -> Self {
+        Self { socket: PathBuf::from(paths::ADMIN_SOCKET) }
+    }
+}
+
 /// `[log]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -234,6 +251,12 @@ impl Settings {
         lab.storage.data = PathBuf::from("pierhead-data");
         lab.registry.create_organisations = true;
         lab
+    }
+
+    /// Where the appliance is administered, if anywhere.
+    pub fn admin_socket(&self) -> Option<PathBuf> {
+        let socket = &self.admin.socket;
+        (!socket.as_os_str().is_empty()).then(|| self.storage.data.join(socket))
     }
 
     /// The first value that cannot work; types are checked by then.

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use super::noise::Noise;
 use super::stop::Phase;
-use super::{Shared, connection, spawn};
+use super::unix::LocalSocket;
+use super::{Peer, Shared, connection, spawn};
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +66,39 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// What connections come from. Its end, when it is dropped, is the end of listening.
+pub trait Listener: Send + Sync + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one, and whose it is.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, peer) = Self::accept(self).await?;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "small answers may wait");
+        }
+        Ok((stream, Peer::Network(peer)))
+    }
+}
+
+impl Listener for LocalSocket {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = self.listener().accept().await?;
+        let peer = stream.peer_cred()?;
+        Ok((stream, Peer::Local { uid: peer.uid(), pid: peer.pid() }))
+    }
+}
+
 /// Accepts until the stop begins; the socket is closed then.
-pub async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
+pub async fn accept_all(listener: impl Listener, shared: Arc<Shared>) {
     let mut backoff = Backoff::default();
     loop {
         let accepted = tokio::select! {
@@ -82,7 +115,10 @@ pub async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn admit(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+async fn admit<S>(socket: S, peer: Peer, shared: &Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     static FULL: Noise = Noise::new();
     let permit = match Arc::clone(&shared.permits).try_acquire_owned() {
         Ok(permit) => permit,

@@ -1,6 +1,5 @@
 //! One connection from accept to close.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -8,14 +7,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::server::TlsStream;
 
-use super::Shared;
 use super::exchange::exchange;
 use super::io::{Guarded, IoLimits, Pulse};
 use super::stop::Phase;
+use super::{Peer, Shared};
 use crate::server::body::BoxError;
 use crate::server::metrics::Metrics;
 
@@ -37,7 +35,7 @@ pub struct Connection {
     /// What the socket is told.
     pub pulse: Arc<Pulse>,
     /// The other end.
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// Whether it is under TLS.
     pub tls: bool,
     /// Held by every request's task too, so that work whose client left still counts (E4).
@@ -47,20 +45,25 @@ pub struct Connection {
 }
 
 /// Serves `socket` until it ends.
-pub async fn serve(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>, permit: OwnedSemaphorePermit) {
+pub async fn serve<S>(socket: S, peer: Peer, shared: Arc<Shared>, permit: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let _counted = Counted::new(shared.options.metrics.clone());
     if let Err(error) = Box::pin(serve_socket(socket, peer, shared, permit)).await {
         tracing::debug!(%peer, error = %chain(&*error).escape_debug(), "connection ended");
     }
 }
 
-async fn serve_socket(
-    socket: TcpStream,
-    peer: SocketAddr,
+async fn serve_socket<S>(
+    socket: S,
+    peer: Peer,
     shared: Arc<Shared>,
     permit: OwnedSemaphorePermit,
-) -> Result<(), BoxError> {
-    socket.set_nodelay(true)?;
+) -> Result<(), BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let settings = &shared.options.settings;
     let limits = IoLimits {
         head: settings.header_timeout.duration(),
@@ -87,7 +90,7 @@ async fn serve_socket(
     drive(builder, stream, connection).await
 }
 
-fn is_h2(stream: &TlsStream<Guarded<TcpStream>>) -> bool {
+fn is_h2<S>(stream: &TlsStream<Guarded<S>>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }
 

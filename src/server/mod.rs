@@ -8,7 +8,7 @@
 //! though the client leaves, and keeps its connection's permit until then. E5: no header value
 //! and no query string is logged, and a path only escaped.
 //!
-//! Look next: `accept`, `connection`, `exchange` (one request), `stop`, `tls`.
+//! Look next: `accept`, `connection`, `exchange` (one request), `stop`, `tls`, `unix` (the local socket).
 
 mod accept;
 pub mod body;
@@ -25,9 +25,11 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod unix;
 
+use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -45,6 +47,7 @@ pub use request_body::BodyStalled;
 pub use signals::signals;
 pub use stop::{Phase, Stop};
 pub use tls::{Tls, TlsError};
+pub use unix::{LocalError, LocalSocket, reach};
 
 /// Answers requests.
 pub trait App: Send + Sync + 'static {
@@ -60,16 +63,51 @@ pub trait App: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct PeerFacts {
     /// The other end of the connection; a proxy, perhaps.
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// Whether the connection is under TLS.
     pub tls: bool,
     /// 32 lower-case hex digits, in `X-Request-Id` of the answer and in every log line about it.
     pub request_id: String,
 }
 
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Over the network, loopback included.
+    Network(SocketAddr),
+    /// A process of this host, on a Unix socket, as the kernel knows it.
+    Local {
+        /// Its user.
+        uid: u32,
+        /// Its number, if the kernel tells.
+        pid: Option<i32>,
+    },
+}
+
+impl Peer {
+    /// The network address; none of a local process.
+    pub const fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Network(address) => Some(address.ip()),
+            Self::Local { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(address) => address.fmt(f),
+            Self::Local { uid, pid: Some(pid) } => write!(f, "uid {uid}, process {pid}"),
+            Self::Local { uid, pid: None } => write!(f, "uid {uid}"),
+        }
+    }
+}
+
 /// What a [`Server`] is made of.
 pub struct Options {
-    /// Where to listen. (`settings.listen` is not looked at: a server for monitoring has its own.)
+    /// Where to listen. (`settings.listen` is not looked at: a server for monitoring has its own, and
+    /// one on a local socket has none.)
     pub listen: Vec<SocketAddr>,
     /// Limits and timeouts.
     pub settings: ServerSettings,
@@ -93,6 +131,7 @@ pub enum Ended {
 /// Sockets that listen.
 pub struct Server {
     listeners: Vec<TcpListener>,
+    local: Option<LocalSocket>,
     options: Options,
 }
 
@@ -114,8 +153,13 @@ impl Server {
         }
         match passed_over.filter(|_| listeners.is_empty()) {
             Some(error) => Err(error),
-            None => Ok(Self { listeners, options }),
+            None => Ok(Self { listeners, local: None, options }),
         }
+    }
+
+    /// Serves the processes of this host that may open `local`.
+    pub const fn local(local: LocalSocket, options: Options) -> Self {
+        Self { listeners: Vec::new(), local: Some(local), options }
     }
 
     /// The addresses as bound (port 0 is a real port here).
@@ -132,6 +176,9 @@ impl Server {
         let shared = Arc::new(Shared { options: self.options, app, stop: stop.clone(), permits });
         for listener in self.listeners {
             spawn(accept::accept_all(listener, Arc::clone(&shared)));
+        }
+        if let Some(local) = self.local {
+            spawn(accept::accept_all(local, Arc::clone(&shared)));
         }
         stop.reached(Phase::Finishing).await;
         let all_back = shared.permits.acquire_many(u32::try_from(most).unwrap_or(u32::MAX));

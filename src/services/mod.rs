@@ -4,9 +4,10 @@
 //!
 //! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`signin`] tells what credentials
 //! prove, [`access`] decides who may;
-//! [`fsck`] proves that metadata and blobs agree, [`maintenance`] offers that to an administrator.
+//! [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree, [`maintenance`] offers that to an administrator.
 
 pub mod access;
+pub mod appliance;
 pub mod error;
 pub mod fsck;
 pub mod identity;

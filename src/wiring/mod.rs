@@ -1,8 +1,9 @@
 //! Where the rooms are put together: what is opened in which order, and closed in which. Decides
 //! nothing else. Called by `cli` only. `serve` runs the appliance (`gauges` are what it tells
-//! `/metrics` of its stores), `store` opens a data directory,
+//! `/metrics` of its stores, `admin` its socket for administrators), `store` opens a data directory,
 //! `offline` works on one that nobody serves.
 
+mod admin;
 mod gauges;
 mod offline;
 mod serve;
@@ -84,6 +85,13 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] server::BindError),
+    /// The socket for administrators cannot be had.
+    #[error("{source}; `admin.socket` sets where it is")]
+    Admin {
+        /// Why.
+        #[from]
+        source: server::LocalError,
+    },
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -3,6 +3,7 @@
 
 use std::future::{Future, ready};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +12,11 @@ use hyper::{Request, Response, StatusCode};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::StartError;
+use super::admin::Administration;
 use super::gauges::Gauges;
 use super::store::{self, Store};
+use super::{StartError, admin};
+use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
 use crate::api::registry::{self, Registry};
@@ -42,6 +45,8 @@ pub struct Listening {
     pub tls: bool,
     /// Addresses of the listener for monitoring.
     pub metrics: Vec<SocketAddr>,
+    /// The socket for administrators.
+    pub admin: Option<PathBuf>,
 }
 
 /// Runs the appliance until it is stopped. `listening` is called once, when requests are taken. The
@@ -58,22 +63,26 @@ pub async fn serve(
     let stop = Stop::default();
     let tls = open_tls(&settings)?;
     // Taken before anything listens: a signal from here on is a stop, not a death.
-    let reload_tls = tls.clone();
+    let reload = admin::reload(tls.clone());
+    let hangup = reload.clone();
     let signals =
-        server::signals(stop.clone(), move || reload(reload_tls.as_deref())).map_err(StartError::Host)?;
+        server::signals(stop.clone(), move || admin::log_reload(&hangup())).map_err(StartError::Host)?;
     let storage = settings.storage.clone();
     let opened = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
     let (store, resumables) = (Arc::new(opened.0), opened.1);
-    let (images, uploads) = services(&settings, &store);
+    let shelves = shelves(&settings, &store);
+    let (images, uploads) = services(&settings, &shelves);
     uploads.take_up(resumables).await;
     let access = Access::without_accounts(Rules::Lab);
     let gauges = Gauges::default();
     let jobs = jobs(&store, access.clone(), &uploads, &gauges);
+    let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
+    let administration = Services { access: access.clone(), appliance, uploads: uploads.clone() };
     let registry = Registry::new(access, images, uploads, registry_settings(&settings));
     let app = Arc::new(Appliance { health: health(&stop, &store), registry });
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
-    let ended = run(&settings, app, Edge { tls, signals, stop, metrics }, listening).await;
+    let ended = run(&settings, app, Edge { tls, signals, stop, metrics, administration }, listening).await;
     jobs.stop().await;
     let closing = Arc::clone(&store);
     let closed = tasks::blocking(move || closing.close()).await;
@@ -93,6 +102,7 @@ struct Edge<S> {
     signals: S,
     stop: Stop,
     metrics: Metrics,
+    administration: Services,
 }
 
 async fn run<S: Future<Output = ()> + Send + 'static>(
@@ -109,8 +119,13 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
         None => None,
     };
     let monitoring_addresses = monitoring.as_ref().map(Server::addresses).unwrap_or_default();
-    let now =
-        Listening { addresses: server.addresses(), tls: edge.tls.is_some(), metrics: monitoring_addresses };
+    let now = Listening {
+        addresses: server.addresses(),
+        tls: edge.tls.is_some(),
+        metrics: monitoring_addresses,
+        admin: settings.admin_socket(),
+    };
+    let administration = Administration::bind(settings, edge.administration, &now, &metrics)?;
 
     let mut beside = JoinSet::new();
     beside.spawn(edge.signals);
@@ -123,20 +138,27 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
             let _ = monitoring.run(monitor, stop).await;
         });
     }
+    let administration = administration.map(|bound| bound.run(&mut beside, &edge.stop));
     listening(&now);
     for address in &now.addresses {
         tracing::info!(listening = %address, tls = now.tls, "serving");
+    }
+    if let Some(path) = &now.admin {
+        tracing::info!(socket = %path.display(), "taking administrators");
     }
     for address in &now.metrics {
         tracing::info!(monitoring = %address, "serving metrics");
     }
     let ended = server.run(app, edge.stop).await;
+    if let Some(administration) = administration {
+        administration.end(ended == Ended::Finished).await;
+    }
     monitoring_stop.cut();
     Ok(ended)
 }
 
-fn services(settings: &Settings, store: &Store) -> (Images, Uploads) {
-    let shelves = Arc::new(Shelves {
+fn shelves(settings: &Settings, store: &Store) -> Arc<Shelves> {
+    Arc::new(Shelves {
         meta: store.meta.clone(),
         blobs: store.blobs.clone(),
         clock: Arc::new(SystemClock),
@@ -145,13 +167,16 @@ fn services(settings: &Settings, store: &Store) -> (Images, Uploads) {
             create_organisations: settings.registry.create_organisations,
             sparse_manifests: settings.registry.sparse_manifests,
         },
-    });
+    })
+}
+
+fn services(settings: &Settings, shelves: &Arc<Shelves>) -> (Images, Uploads) {
     let limits = Limits {
         layer: settings.registry.max_layer.bytes(),
         sessions: settings.registry.max_sessions as usize,
         idle_ms: settings.registry.session_idle.as_ms(),
     };
-    (Images::new(Arc::clone(&shelves)), Uploads::new(shelves, limits))
+    (Images::new(Arc::clone(shelves)), Uploads::new(Arc::clone(shelves), limits))
 }
 
 fn registry_settings(settings: &Settings) -> registry::Settings {
@@ -207,7 +232,8 @@ fn open_tls(settings: &Settings) -> Result<Option<Arc<Tls>>, StartError> {
     Ok(Some(Arc::new(Tls::open(certificate, key, settings.server.http2)?)))
 }
 
-fn options(
+/// What a server of these settings is made of.
+pub(super) fn options(
     settings: &Settings,
     listen: Vec<SocketAddr>,
     tls: Option<Arc<Tls>>,
@@ -215,17 +241,6 @@ fn options(
 ) -> server::Options {
     let settings = settings.server.clone();
     server::Options { listen, settings, tls, metrics: metrics.clone(), random: Arc::new(OsRandom) }
-}
-
-/// What SIGHUP does: the certificate is read again, the other settings need a restart.
-fn reload(tls: Option<&Tls>) {
-    match tls.map(Tls::reload) {
-        None => tracing::info!("SIGHUP: there is no certificate to read again; settings need a restart"),
-        Some(Ok(())) => {
-            tracing::info!("SIGHUP: new connections use the new certificate; settings need a restart");
-        }
-        Some(Err(error)) => tracing::error!(%error, "SIGHUP: the certificate in use stays"),
-    }
 }
 
 fn health(stop: &Stop, store: &Store) -> Health {

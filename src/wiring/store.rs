@@ -20,8 +20,16 @@ use crate::stores::meta::{self, IndexOutcome, Meta};
 use crate::stores::space::Reserve;
 
 /// What a store's making may have left before `FORMAT` was written.
-const OURS: [&str; 7] =
-    [FORMAT_PART, paths::LOCK, paths::BALLAST, paths::BLOBS, paths::UPLOADS, paths::QUARANTINE, "meta"];
+const OURS: [&str; 8] = [
+    FORMAT_PART,
+    paths::LOCK,
+    paths::ADMIN_SOCKET,
+    paths::BALLAST,
+    paths::BLOBS,
+    paths::UPLOADS,
+    paths::QUARANTINE,
+    "meta",
+];
 const FORMAT_PART: &str = "FORMAT.tmp";
 
 /// An open data directory. Fields are dropped in this order: the lock is given up last.

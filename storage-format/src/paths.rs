@@ -8,6 +8,9 @@ use crate::digest::{Algorithm, Digest};
 pub const FORMAT: &str = "FORMAT";
 /// Held with an exclusive lock by the process that owns the store.
 pub const LOCK: &str = "LOCK";
+/// Where the process that owns the store is administered, unless it is set to be elsewhere; a socket
+/// without content, left behind by a crash and replaced by the next start.
+pub const ADMIN_SOCKET: &str = "admin.sock";
 /// Space kept back for metadata and deletes; removed when the disk is full, made again later.
 pub const BALLAST: &str = "ballast";
 /// The keys that secrets in rows are sealed under, unless the settings put them elsewhere.

@@ -21,6 +21,7 @@ fn drawn() -> Vec<(PathBuf, &'static str)> {
     vec![
         (paths::FORMAT.into(), "names this format; written when the store is made"),
         (paths::LOCK.into(), "locked by the process that owns the store"),
+        (paths::ADMIN_SOCKET.into(), "where that process is administered: a socket"),
         (paths::BALLAST.into(), "space kept back"),
         (paths::KEY_FILE.into(), "keys of sealed secrets, unless kept elsewhere: §10"),
         (paths::blob(&digest), "a blob"),

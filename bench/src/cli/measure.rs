@@ -33,7 +33,7 @@ pub struct Run {
     /// MiB of each of the 20 blobs that are pushed at once [default: 128; quick: 8]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     many_size: Option<u64>,
-    /// MiB of the very large blob [default: 10240; quick: 256]
+    /// MiB of the very large blob, pushed once, and pulled cold once [default: 10240; quick: 256]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     large_size: Option<u64>,
     /// What bodies are made of
@@ -45,6 +45,9 @@ pub struct Run {
     /// Repositories of the catalog that is listed [default: 5000; quick: 250]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     repos: Option<u64>,
+    /// Blobs of the store that Pierhead is started on [default: 1000000; quick: 20000]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    known_blobs: Option<u64>,
     /// Seconds of each case of small requests [default: 5; quick: 1]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: Option<u64>,
@@ -153,6 +156,7 @@ impl Run {
             large: self.large_size.unwrap_or(self.either(10_240, 256)) << 20,
             tags: self.tags.unwrap_or(self.either(10_000, 500)),
             repositories: self.repos.unwrap_or(self.either(5000, 250)),
+            known: self.known_blobs.unwrap_or(self.either(1_000_000, 20_000)),
             seconds: self.seconds.unwrap_or(self.either(5, 1)) as f64,
             connections: usize::from(self.connections),
         }
@@ -198,7 +202,7 @@ mod tests {
         let plan = plan(&[]);
         assert_eq!(plan.tasks, tasks(Workload::value_variants(), false));
         assert_eq!((plan.sizes.blob, plan.sizes.tags, plan.repetitions), (1 << 30, 10_000, 3));
-        assert_eq!((plan.sizes.many, plan.sizes.large), (128 << 20, 10 << 30));
+        assert_eq!((plan.sizes.many, plan.sizes.large, plan.sizes.known), (128 << 20, 10 << 30, 1_000_000));
         assert_eq!((plan.body, plan.quick), (Filling::Random, false));
         assert!(matches!(plan.subjects, Subjects::Started(kinds) if kinds == [Kind::Pierhead, Kind::Peer]));
     }
@@ -227,6 +231,21 @@ mod tests {
         ];
         for (row, arguments, expected) in table {
             assert_eq!(plan(arguments).tasks, expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn starts_are_measured_where_the_run_starts_pierhead_itself() {
+        let table: [(&str, &[&str], bool); 4] = [
+            ("both", &[], true),
+            ("the peer alone", &["--against", "peer"], false),
+            ("by url", &["--url", "http://h"], false),
+            ("over TLS", &["--no-plain", "--tls-workload", "start"], false),
+        ];
+        for (row, arguments, measured) in table {
+            let plan = plan(arguments);
+            let mut tasks = plan.tasks.iter().filter(|task| task.workload == Workload::Start);
+            assert!(tasks.all(|&task| plan.hindrance(task).is_none() == measured), "{row}");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Report;
 use super::date::day;
 use super::table::figure;
-use super::words::{cell, limit_rows, times};
+use super::words::{cell, limit_rows, names, times};
 use crate::summary::{Case, Medians, Ratio, Unit};
 use crate::workloads::counted;
 
@@ -60,8 +60,10 @@ impl Report {
 
 /// A table with a row a case; empty without cases. Registries stand in one cell, the first one first.
 fn table(title: &str, unit: Unit, cases: &[&Case]) -> String {
-    let Some(first) = cases.first() else { return String::new() };
-    let names = first.subjects.iter().map(|(name, _)| escape(name)).collect::<Vec<_>>().join(" / ");
+    if cases.is_empty() {
+        return String::new();
+    }
+    let names = names(cases.iter().copied()).map(|name| escape(name)).collect::<Vec<_>>().join(" / ");
     let (rate, cpu) = (unit.rate_word().trim(), unit.cpu_word().trim());
     let rate = if unit == Unit::Operations { "per second" } else { rate };
     let mut text = format!(
@@ -174,6 +176,17 @@ mod tests {
         let text = report(vec![record("url", 1, 1, 1 << 30, 0.5)]).markdown(None);
         assert!(text.contains("## Bytes\n") && text.contains("| MB/s |"), "{text}");
         assert!(text.contains("| **work** a case | 537 | - | 0.50 (0.12 + 0.38) | - |"), "{text}");
+    }
+
+    #[test]
+    fn a_case_of_one_registry_does_not_hide_the_other_s_name() {
+        let mut report = both();
+        let mut alone = report.cases[0].clone();
+        alone.subjects.truncate(1);
+        report.cases.insert(0, alone);
+        let (text, drawing) = (report.markdown(None), report.svg());
+        assert!(text.contains("Each cell: pierhead / peer."), "{text}");
+        assert!(drawing.contains("class=\"note\">peer<"), "{drawing}");
     }
 
     #[test]

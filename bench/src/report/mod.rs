@@ -68,8 +68,10 @@ pub struct Context {
 impl Report {
     /// Sums records up.
     pub fn new(context: Context, limits: [Limits; 2], skipped: Vec<String>, records: Vec<Record>) -> Self {
-        let cases = cases(&records);
         let [limits_before, limits_after] = limits;
+        let aes_mb_s = f64::midpoint(limits_before.aes128gcm_mb_s, limits_after.aes128gcm_mb_s);
+        let mut cases = cases(&records);
+        cases.iter_mut().for_each(|case| case.put_beside_aes(aes_mb_s));
         Self { form: FORM, context, limits_before, limits_after, skipped, cases, records }
     }
 
@@ -130,6 +132,7 @@ pub mod tests {
                 large: 1,
                 tags: 1,
                 repositories: 1,
+                known: 1,
                 seconds: 1.0,
                 connections: 1,
             },
@@ -166,6 +169,18 @@ pub mod tests {
             assert_eq!(read.text(), report.text());
             assert_eq!(read.svg(), report.svg());
             assert_eq!(read.markdown(None), report.markdown(None));
+        }
+    }
+
+    #[test]
+    fn every_rendering_has_what_tls_is_compared_with() {
+        let mut record = record("peer", 1, 9, 7_000_000_000, 1.5);
+        record.tls = true;
+        let report = report(vec![record]);
+        let json = String::from_utf8(report.json().expect("numbers and text are JSON")).expect("UTF-8");
+        assert!(json.contains("\"rate as % of AES-128-GCM on one core\": 50.0"), "{json}");
+        for text in [report.text(), report.markdown(None)] {
+            assert!(text.contains("rate as % of AES-128-GCM on one core: 50.0"), "{text}");
         }
     }
 

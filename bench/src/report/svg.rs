@@ -4,7 +4,7 @@
 use super::Report;
 use super::date::day;
 use super::draw::{Anchor, Drawing};
-use super::words::{cell, cell_in, times};
+use super::words::{cell, cell_in, names, times};
 use crate::summary::{Case, Medians, Ratio};
 
 const WIDTH: f64 = 1240.0;
@@ -55,9 +55,9 @@ impl Report {
         let run = format!("{}; {}", context.commit_words(), context.machine);
         drawing.text([NAMES, 50.0], Anchor::Start, "note", &run);
         drawing.text([NAMES, 67.0], Anchor::Start, "note", &context.programs_words());
-        let names = self.cases.first().map(|case| case.subjects.as_slice()).unwrap_or_default();
+        let names: Vec<&String> = names(&self.cases).collect();
         let mut x = NAMES;
-        for ((name, _), [full, light]) in names.iter().zip(COLOURS) {
+        for (name, [full, light]) in names.iter().zip(COLOURS) {
             drawing.bar([x, 78.0, 12.0, BAR], full);
             drawing.bar([x + 12.0, 78.0, 12.0, BAR], light);
             drawing.text([x + 30.0, 87.5], Anchor::Start, "note", name);
@@ -65,7 +65,7 @@ impl Report {
         }
         drawing.text([RATES, 118.0], Anchor::Start, "note", "rate (longer is better)");
         drawing.text([CPU, 118.0], Anchor::Start, "note", "server CPU, user + system (shorter is better)");
-        if let Some((first, _)) = names.first() {
+        if let Some(first) = names.first() {
             let better = format!("how many times better {first} is");
             drawing.text([RATIOS, 100.0], Anchor::Start, "note", &better);
         }

@@ -44,6 +44,12 @@ impl Case {
     }
 }
 
+/// The registries' names, in the order of every case: those of a case that has most of them.
+pub fn names<'a>(cases: impl IntoIterator<Item = &'a Case>) -> impl Iterator<Item = &'a String> {
+    let fullest = cases.into_iter().max_by_key(|case| case.subjects.len());
+    fullest.into_iter().flat_map(|case| case.subjects.iter().map(|(name, _)| name))
+}
+
 impl Context {
     /// `commit 0123abc`, where one was told.
     pub fn commit_words(&self) -> String {

@@ -25,7 +25,8 @@ pub async fn run(bench: &Bench, method: Method) -> Result<Vec<Sample>, BenchErro
     Ok(vec![bench.measure(case, &operation, connections, bench.span(), 0).await?])
 }
 
-async fn prepare(bench: &Bench, method: &Method) -> Result<Ask, BenchError> {
+/// Pushes the manifests; what asks for them round robin.
+pub async fn prepare(bench: &Bench, method: &Method) -> Result<Ask, BenchError> {
     let repository = bench.repository("manifests");
     let mut connection = Connection::new(&bench.target);
     protocol::push_blob(&mut connection, &repository, Bytes::from_static(protocol::EMPTY_CONFIG)).await?;
@@ -60,7 +61,8 @@ impl Image {
     }
 }
 
-struct Ask {
+/// Asks for the manifests, one a turn, and checks what comes.
+pub struct Ask {
     images: Vec<Image>,
 }
 

@@ -2,6 +2,7 @@
 //! A workload must not know which registry it drives: what a registry leaves out (pages, for one) shows in its
 //! figures. To add one: a file here with `run`, a variant of [`Workload`], an arm in [`Workload::run`].
 
+mod beside;
 mod catalog;
 mod image;
 mod listing;
@@ -10,6 +11,7 @@ mod mixed;
 mod pull;
 mod push;
 mod small;
+pub mod start;
 mod tags;
 
 use std::collections::BTreeMap;
@@ -48,6 +50,8 @@ pub enum Workload {
     Mixed,
     /// Large blobs, each POST, one streamed PATCH and PUT
     Push,
+    /// As push, with bodies that compress, whatever --body says
+    PushText,
     /// Large blobs, each POST and one PUT of announced length
     PushPut,
     /// 20 uploads at once
@@ -60,10 +64,14 @@ pub enum Workload {
     PullAfterPush,
     /// Large blobs read at 1 and at 8 connections after the machine's caches were emptied; needs root
     PullCold,
+    /// Manifests read by tag, alone and beside a cold, slow pull of one very large blob, once; needs root
+    ReadsBesideColdPull,
     /// Pages of a repository of many tags
     Tags,
     /// Pages of a catalog of many repositories
     Catalog,
+    /// Pierhead started on a store of many blobs (metadata alone): after an import, a stop, SIGKILL
+    Start,
 }
 
 /// How much of everything.
@@ -79,6 +87,9 @@ pub struct Sizes {
     pub tags: u64,
     /// Repositories of the catalog that is listed.
     pub repositories: u64,
+    /// Blobs of the store that is started on.
+    #[serde(default)]
+    pub known: u64,
     /// How long a case of small requests lasts.
     pub seconds: f64,
     /// Connections for small requests.
@@ -127,12 +138,14 @@ impl Sample {
 impl Workload {
     /// Why it cannot be measured on this machine by this user; `None` if it can.
     pub fn hindrance(self) -> Option<String> {
-        if self == Self::PullCold { cache::hindrance() } else { None }
+        let cold = matches!(self, Self::PullCold | Self::ReadsBesideColdPull);
+        if cold { cache::hindrance() } else { None }
     }
 
     /// How often it meets each registry if all are repeated so often.
     pub fn repetitions(self, repetitions: u32) -> u32 {
-        if self == Self::PushLarge { repetitions.min(1) } else { repetitions }
+        let once = matches!(self, Self::PushLarge | Self::ReadsBesideColdPull | Self::Start);
+        if once { repetitions.min(1) } else { repetitions }
     }
 
     /// Sets up and measures all cases of this workload.
@@ -145,14 +158,18 @@ impl Workload {
             Self::Image => image::run(bench).await,
             Self::Mixed => mixed::run(bench).await,
             Self::Push => push::run(bench).await,
+            Self::PushText => push::run_text(bench).await,
             Self::PushPut => push::run_put(bench).await,
             Self::PushMany => push::run_many(bench).await,
             Self::PushLarge => push::run_large(bench).await,
             Self::Pull => pull::run_warm(bench).await,
             Self::PullAfterPush => pull::run_after_push(bench).await,
             Self::PullCold => pull::run_cold(bench).await,
+            Self::ReadsBesideColdPull => beside::run(bench).await,
             Self::Tags => tags::run(bench).await,
             Self::Catalog => catalog::run(bench).await,
+            // It needs none that runs already: the run calls it itself.
+            Self::Start => Ok(Vec::new()),
         }
     }
 }
@@ -217,13 +234,16 @@ mod tests {
     #[test]
     fn a_very_large_blob_is_pushed_once() {
         assert_eq!(Workload::PushLarge.repetitions(5), 1);
+        assert_eq!(Workload::ReadsBesideColdPull.repetitions(5), 1);
         assert_eq!(Workload::Push.repetitions(5), 5);
     }
 
     #[test]
     fn only_cold_reads_need_more_than_a_user_may() {
         assert_eq!(Workload::Pull.hindrance(), None);
-        assert_eq!(Workload::PullCold.hindrance(), cache::hindrance());
+        for workload in [Workload::PullCold, Workload::ReadsBesideColdPull] {
+            assert_eq!(workload.hindrance(), cache::hindrance());
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Pull {
         let repository = bench.repository(&format!("pull-{count}"));
         let mut connection = Connection::new(&bench.target);
         let (mut digests, mut calls) = (Vec::new(), Vec::new());
-        for (content, digest) in push::blobs(bench, length, count) {
+        for (content, digest) in push::blobs(&bench.pool, bench.seed, length, count) {
             protocol::push_streamed(&mut connection, &repository, &content, &digest).await?;
             calls.push(Call::get(&protocol::blob_path(&repository, &digest))?);
             digests.push(digest);

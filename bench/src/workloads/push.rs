@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Bench, Sample};
 use crate::client::Connection;
-use crate::content::Content;
+use crate::content::{Content, Filling, Pool};
 use crate::error::BenchError;
 use crate::load::{Operation, Until};
 use crate::protocol;
@@ -21,6 +21,15 @@ pub async fn run(bench: &Bench) -> Result<Vec<Sample>, BenchError> {
     let length = bench.sizes.blob;
     let case = format!("{} MiB, POST, streamed PATCH, PUT", length >> 20);
     Series { form: Form::Streamed, length, count: enough(length), connections: 1 }.run(bench, case).await
+}
+
+/// Measures the same with bodies that compress, so that one run has both.
+pub async fn run_text(bench: &Bench) -> Result<Vec<Sample>, BenchError> {
+    let pool = Pool::new(bench.seed, Filling::Text);
+    let length = bench.sizes.blob;
+    let case = format!("{} MiB of text, POST, streamed PATCH, PUT", length >> 20);
+    let series = Series { form: Form::Streamed, length, count: enough(length), connections: 1 };
+    series.run_from(bench, &pool, case).await
 }
 
 /// Measures pushes whose length is announced.
@@ -64,11 +73,15 @@ struct Series {
 
 impl Series {
     async fn run(self, bench: &Bench, case: String) -> Result<Vec<Sample>, BenchError> {
+        self.run_from(bench, &bench.pool, case).await
+    }
+
+    async fn run_from(self, bench: &Bench, pool: &Pool, case: String) -> Result<Vec<Sample>, BenchError> {
         let Self { form, length, count, connections } = self;
         let operation = Push {
             repository: bench.repository("push"),
             form,
-            blobs: blobs(bench, length, count),
+            blobs: blobs(pool, bench.seed, length, count),
             slowest_put: Mutex::default(),
         };
         let operation = Arc::new(operation);
@@ -84,9 +97,9 @@ impl Series {
 }
 
 /// Different blobs with their digests.
-pub fn blobs(bench: &Bench, length: u64, count: u64) -> Vec<(Content, String)> {
+pub fn blobs(pool: &Pool, seed: u64, length: u64, count: u64) -> Vec<(Content, String)> {
     let blob = |number| {
-        let content = bench.pool.content(bench.seed.wrapping_add(number), length);
+        let content = pool.content(seed.wrapping_add(number), length);
         let digest = content.digest();
         (content, digest)
     };

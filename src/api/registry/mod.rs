@@ -149,7 +149,9 @@ impl Registry {
             tail: path.tail,
             query: Query::parse(head.uri.query().unwrap_or_default()),
             headers: &head.headers,
-            origin: Origin::of(&head.headers, facts.peer.ip(), |ip| (self.settings.is_trusted_proxy)(ip)),
+            origin: facts.peer.ip().map_or_else(Origin::default, |peer| {
+                Origin::of(&head.headers, peer, |ip| (self.settings.is_trusted_proxy)(ip))
+            }),
             is_tls: facts.tls,
             request_id: &facts.request_id,
         };

@@ -228,9 +228,13 @@ actions! {
     /// Make, change and remove accounts.
     ManageAccounts = "pierhead:account:manageAccounts", Operator, Write, No;
     /// See how the appliance is.
-    ShowStatus = "pierhead:system:showStatus", Operator, Read, No;
-    /// Steer the appliance: uploads, settings, bans.
-    ManageSystem = "pierhead:system:manage", Operator, Write, No;
+    ReadStatus = "pierhead:appliance:status", Operator, Read, No;
+    /// Read again what can be read again while it runs.
+    Reload = "pierhead:appliance:reload", Operator, Write, No;
+    /// See everybody's uploads.
+    ListUploads = "pierhead:upload:list", Operator, Read, No;
+    /// End anybody's upload.
+    AbortUpload = "pierhead:upload:abort", Operator, Write, No;
     /// Check, export and import the store.
     MaintainStore = "pierhead:store:maintain", Host, Write, No;
 }

@@ -1,5 +1,7 @@
 //! Who a request comes from, and how far its credential reaches.
 
+use std::fmt;
+
 use pierhead_storage_format::identity::Id;
 
 use super::Refusal;
@@ -17,6 +19,18 @@ pub enum Actor {
     LocalAdministrator,
     /// Work of the appliance itself, by name.
     System(&'static str),
+}
+
+/// As it is shown to administrators.
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::User(id) => write!(f, "user {id}"),
+            Self::LocalAdministrator => f.write_str("local administrator"),
+            Self::System(name) => write!(f, "system: {name}"),
+        }
+    }
 }
 
 /// What a token was made for: actions on repositories.

@@ -145,6 +145,12 @@ impl Access {
         }
     }
 
+    /// Who a process of this host is that asks on the admin socket: `uid` is its user as the kernel
+    /// tells it, `own` the service's. Root and that user are the local administrator; others are nobody.
+    pub fn authenticate_local(&self, uid: u32, own: u32) -> Result<Actor, Refusal> {
+        if uid == 0 || uid == own { Ok(Actor::LocalAdministrator) } else { Err(Refusal::Denied) }
+    }
+
     /// Whether `caller` may do `action` to `resource`.
     pub fn admit(&self, caller: &Caller, action: Action, resource: Resource) -> Result<Permit, Refusal> {
         let permit = self.authorise(&caller.actor, action, resource)?;

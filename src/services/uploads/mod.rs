@@ -12,9 +12,15 @@
 //! U3: a session that has grown beyond a checkpoint outlives the process, with the same repository and
 //!     actor, and goes on from that checkpoint; start-up removes all others.
 //!
-//! `leftovers` clears an earlier run's, `resumed` opens them again; `session` keeps the sessions; `transfer` moves a body into one.
+//! U4: an administrator may end a session at any time: a request that writes it fails, the session is
+//!     unknown at once, and its bytes go. What has begun to be published is published.
+//!
+//! `leftovers` clears an earlier run's, `resumed` opens them again; `session` keeps the sessions; `transfer` moves a body into one;
+//! `list` is for administrators, `abort` what ends a request from outside.
 
+mod abort;
 mod leftovers;
+mod list;
 mod resumed;
 mod session;
 mod transfer;
@@ -24,6 +30,7 @@ use std::sync::Arc;
 use pierhead_storage_format::{Algorithm, Digest};
 
 pub use self::leftovers::clear_leftovers;
+pub use self::list::{UploadFacts, Wanted};
 use self::session::{Session, Sessions};
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
@@ -90,7 +97,7 @@ impl Uploads {
         let upload = self.begin(algorithm, resumed::owner(name, permit.actor(), now)).await?;
         let view = SessionView { id: upload.id().to_owned(), offset: 0 };
         let used_at = self.shelves.clock.monotonic_ms();
-        place.fill(Session::new(name.clone(), permit.actor().clone(), upload, used_at));
+        place.fill(Session::new(name.clone(), permit.actor().clone(), upload, used_at, now));
         Ok(view)
     }
 
@@ -106,13 +113,14 @@ impl Uploads {
         permit: &Permit,
         id: &str,
         chunk: Chunk,
-        mut body: impl Source,
+        body: impl Source,
     ) -> Result<SessionView, Error> {
         let session = self.session(permit, id)?;
         let mut writing = session.write()?;
         session.touch(self.shelves.clock.monotonic_ms());
-        let result = self.transfer(writing.upload()?, chunk, &mut body).await;
+        let result = self.transfer(writing.upload()?, chunk, &mut session.watch(body)).await;
         session.touch(self.shelves.clock.monotonic_ms());
+        session.abort().refused()?;
         if matches!(result, Err(Error::LayerTooLarge { .. })) || writing.is_over() {
             self.end(id, writing.take()).await;
         }
@@ -134,14 +142,15 @@ impl Uploads {
         permit: &Permit,
         id: &str,
         chunk: Chunk,
-        mut body: impl Source,
+        body: impl Source,
         digest: Digest,
     ) -> Result<u64, Error> {
         let session = self.session(permit, id)?;
         let mut writing = session.write()?;
         session.touch(self.shelves.clock.monotonic_ms());
-        let moved = self.transfer(writing.upload()?, chunk, &mut body).await;
+        let moved = self.transfer(writing.upload()?, chunk, &mut session.watch(body)).await;
         session.touch(self.shelves.clock.monotonic_ms());
+        session.abort().refused()?;
         match moved {
             Err(error @ Error::LayerTooLarge { .. }) => {
                 self.end(id, writing.take()).await;

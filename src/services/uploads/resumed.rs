@@ -49,7 +49,8 @@ impl Uploads {
             let place = self.sessions.reserve();
             match (parse(&owner), place) {
                 (Some((repository, actor)), Some(place)) => {
-                    place.fill(Session::new(repository, actor, upload, self.shelves.clock.monotonic_ms()));
+                    let now = self.shelves.clock.monotonic_ms();
+                    place.fill(Session::new(repository, actor, upload, now, owner.created_at));
                     opened += 1;
                 }
                 (known, _) => {

@@ -1,11 +1,12 @@
-//! The sessions open now, by id.
+//! The sessions open now, by id. How one is ended from outside is in `abort`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
+use super::abort::Abort;
 use crate::services::access::Actor;
 use crate::services::error::Error;
 use crate::services::names::RepositoryName;
@@ -23,6 +24,12 @@ pub struct Session {
     upload: Arc<tokio::sync::Mutex<Option<Upload>>>,
     offset: AtomicU64,
     used_at: AtomicU64,
+    /// Wall clock, milliseconds.
+    opened_at: u64,
+    /// Whether a request has the right to write, and what it brought so far: to look at only.
+    receiving: AtomicBool,
+    arrived: AtomicU64,
+    abort: Abort,
 }
 
 /// The right to write a session; one request has it at a time.
@@ -54,22 +61,55 @@ impl Drop for Writing {
         if let Some(upload) = self.held.as_ref() {
             self.session.offset.store(upload.offset(), Ordering::Relaxed);
         }
+        self.session.receiving.store(false, Ordering::Relaxed);
     }
 }
 
 impl Session {
-    /// A session of an upload that is new, or goes on. It is ended by whoever takes the upload out; a
+    /// A session of an upload that is new, or goes on; `now` is a monotonic time, `opened_at` the wall
+    /// clock's, both in milliseconds. It is ended by whoever takes the upload out; a
     /// session that is merely dropped, as when the process stops, leaves it to the next run.
-    pub fn new(repository: RepositoryName, actor: Actor, mut upload: Upload, now: u64) -> Self {
+    pub fn new(
+        repository: RepositoryName,
+        actor: Actor,
+        mut upload: Upload,
+        now: u64,
+        opened_at: u64,
+    ) -> Self {
         upload.outlive();
         let offset = AtomicU64::new(upload.offset());
         let upload = Arc::new(tokio::sync::Mutex::new(Some(upload)));
-        Self { repository, actor, upload, offset, used_at: AtomicU64::new(now) }
+        Self {
+            repository,
+            actor,
+            upload,
+            offset,
+            used_at: AtomicU64::new(now),
+            opened_at,
+            receiving: AtomicBool::new(false),
+            arrived: AtomicU64::new(0),
+            abort: Abort::default(),
+        }
     }
 
     /// The repository its blob goes to.
     pub const fn repository(&self) -> &RepositoryName {
         &self.repository
+    }
+
+    /// Who opened it.
+    pub const fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// When it was opened: UTC milliseconds since 1970.
+    pub const fn opened_at(&self) -> u64 {
+        self.opened_at
+    }
+
+    /// Ends it from outside, or tells whether somebody has.
+    pub const fn abort(&self) -> &Abort {
+        &self.abort
     }
 
     /// Whether it was opened by this actor for this repository.
@@ -80,7 +120,35 @@ impl Session {
     /// The right to write, unless another request has it.
     pub fn write(self: &Arc<Self>) -> Result<Writing, Error> {
         let held = Arc::clone(&self.upload).try_lock_owned().map_err(|_| Error::Busy)?;
+        if self.abort.is_asked() {
+            return Err(Error::UploadUnknown);
+        }
+        self.arrived.store(0, Ordering::Relaxed);
+        self.receiving.store(true, Ordering::Relaxed);
         Ok(Writing { held, session: Arc::clone(self) })
+    }
+
+    /// The right to end it, when the request that has it is done: whoever waits gets it before any
+    /// request that comes later.
+    pub async fn last_write(self: &Arc<Self>) -> Writing {
+        let held = Arc::clone(&self.upload).lock_owned().await;
+        Writing { held, session: Arc::clone(self) }
+    }
+
+    /// Whether a request is writing it.
+    pub fn is_receiving(&self) -> bool {
+        self.receiving.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the request that writes it brought `bytes` more.
+    pub fn arrived(&self, bytes: u64) {
+        self.arrived.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes received up to now, a request under way included; nothing may be built on it.
+    pub fn seen_offset(&self) -> u64 {
+        let arrived = if self.is_receiving() { self.arrived.load(Ordering::Relaxed) } else { 0 };
+        self.offset() + arrived
     }
 
     /// Bytes received; while a request writes, as of its beginning.
@@ -91,6 +159,11 @@ impl Session {
     /// Notes that it was used, at a monotonic time.
     pub fn touch(&self, now: u64) {
         self.used_at.store(now, Ordering::Relaxed);
+    }
+
+    /// Milliseconds without use, at a monotonic time; none while a request writes it.
+    pub fn idle(&self, now: u64) -> u64 {
+        if self.is_receiving() { 0 } else { now.saturating_sub(self.used_at.load(Ordering::Relaxed)) }
     }
 
     /// Whether nobody used it for `idle` milliseconds, or for [`EMPTY_IDLE`] if it has nothing.
@@ -151,11 +224,11 @@ impl Sessions {
         self.map().get(id).cloned()
     }
 
-    /// Forgets a session.
-    pub fn remove(&self, id: &str) {
-        if self.map().remove(id).is_some() {
-            self.taken.fetch_sub(1, Ordering::SeqCst);
-        }
+    /// Forgets a session; gives it, if it was known.
+    pub fn remove(&self, id: &str) -> Option<Arc<Session>> {
+        let removed = self.map().remove(id)?;
+        self.taken.fetch_sub(1, Ordering::SeqCst);
+        Some(removed)
     }
 
     /// Sessions that [`Session::is_idle`].
@@ -163,6 +236,11 @@ impl Sessions {
         let map = self.map();
         let found = map.iter().filter(|(_, session)| session.is_idle(now, idle));
         found.map(|(id, session)| (id.clone(), Arc::clone(session))).collect()
+    }
+
+    /// Every session.
+    pub fn all(&self) -> Vec<(String, Arc<Session>)> {
+        self.map().iter().map(|(id, session)| (id.clone(), Arc::clone(session))).collect()
     }
 
     /// How many are open.

@@ -1,0 +1,202 @@
+//! Everything that can go wrong in this surface: one table from kind to status, code and message.
+//! Scripts act on codes, people read messages; every change of the table shows in
+//! `errors.golden.txt`. `{}` stands for a fact.
+//!
+//! E1: a cause is for the log, never for the client.
+
+use hyper::StatusCode;
+use hyper::header::{self, HeaderName};
+use serde_json::json;
+
+use super::reply::Reply;
+use crate::services::access::Refusal;
+use crate::services::error::Error;
+
+/// Characters of a fact that are told at most.
+const MAX_FACT: usize = 500;
+
+macro_rules! kinds {
+    ($($kind:ident = $status:ident $code:literal $message:literal;)*) => {
+        /// What kind of thing went wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind {
+            $(#[doc = $message] $kind,)*
+        }
+
+        impl Kind {
+            /// Every kind.
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            const fn row(self) -> (StatusCode, &'static str, &'static str) {
+                match self {
+                    $(Self::$kind => (StatusCode::$status, $code, $message),)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Stranger = FORBIDDEN "forbidden" "only root and the user the server runs as may administer it; you are user {}";
+    Denied = FORBIDDEN "forbidden" "you do not have the permission";
+    PathUnknown = NOT_FOUND "path_unknown" "there is no such path; GET /api/v1 lists them";
+    MethodUnknown = METHOD_NOT_ALLOWED "method_unknown" "the path does not have this method";
+    QueryInvalid = BAD_REQUEST "query_invalid" "the query is invalid: {}";
+    BodyInvalid = BAD_REQUEST "body_invalid" "the body is invalid: {}";
+    BodyUnexpected = BAD_REQUEST "body_invalid" "this takes no body";
+    BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large" "a body can have at most {} bytes";
+    BodyTimedOut = REQUEST_TIMEOUT "body_timed_out" "no byte of the body came for too long";
+    BodyCut = BAD_REQUEST "body_cut" "the body ended before its end";
+    ReloadFailed = CONFLICT "reload_failed" "nothing was changed: {}";
+    RepositoryUnknown = NOT_FOUND "repository_unknown" "there is no repository {}";
+    OrganisationUnknown = NOT_FOUND "organisation_unknown" "the organisation of {} does not exist";
+    ManifestUnknown = NOT_FOUND "manifest_unknown" "there is no manifest {}";
+    BlobUnknown = NOT_FOUND "blob_unknown" "there is no blob {}";
+    UploadUnknown = NOT_FOUND "upload_unknown" "there is no such upload, or it has ended";
+    Busy = CONFLICT "busy" "another request is changing this; try again";
+    TooMuch = CONFLICT "too_much" "the change is too large to be made at once";
+    NoSpace = INSUFFICIENT_STORAGE "no_space" "the disk is full";
+    Unavailable = SERVICE_UNAVAILABLE "unavailable" "the server cannot do this now; try again";
+    Damaged = INTERNAL_SERVER_ERROR "damaged" "the stored bytes of {} are damaged";
+    Internal = INTERNAL_SERVER_ERROR "internal" "internal error; the server's log says more";
+}
+
+/// A request that was not done.
+#[derive(Debug)]
+pub struct Failure(Box<Facts>);
+
+#[derive(Debug)]
+struct Facts {
+    kind: Kind,
+    fact: String,
+    headers: Vec<(HeaderName, String)>,
+    cause: Option<Error>,
+}
+
+impl Failure {
+    /// Of this kind, whose message needs no fact.
+    pub fn new(kind: Kind) -> Self {
+        Self::about(kind, "")
+    }
+
+    /// Of this kind, with the fact its message has a place for.
+    pub fn about(kind: Kind, fact: impl ToString) -> Self {
+        let mut fact = fact.to_string();
+        if let Some((end, _)) = fact.char_indices().nth(MAX_FACT) {
+            fact.truncate(end);
+            fact.push_str("...");
+        }
+        Self(Box::new(Facts { kind, fact, headers: Vec::new(), cause: None }))
+    }
+
+    /// With a header more.
+    pub fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.0.headers.push((name, value.into()));
+        self
+    }
+
+    /// What went wrong.
+    #[cfg(test)]
+    pub const fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// Tells the log, with the cause, never with the fact: it may be of the body.
+    pub fn log(&self, route: &str, request_id: &str) {
+        let (status, code, _) = self.0.kind.row();
+        let cause = self.0.cause.as_ref().map(chain).unwrap_or_default();
+        if status.is_server_error() {
+            tracing::error!(request_id, route, status = status.as_u16(), code, cause, "request failed");
+        } else {
+            tracing::debug!(request_id, route, status = status.as_u16(), code, cause, "request refused");
+        }
+    }
+
+    /// The answer.
+    pub fn into_reply(self) -> Reply {
+        let (status, code, message) = self.0.kind.row();
+        let message = message.replacen("{}", &self.0.fact, 1);
+        let mut reply = Reply::json(status, &json!({"error": {"code": code, "message": message}}));
+        for (name, value) in self.0.headers {
+            reply = reply.with(name, &value);
+        }
+        reply
+    }
+}
+
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+impl From<Refusal> for Failure {
+    fn from(_: Refusal) -> Self {
+        Self::new(Kind::Denied)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let mut failure = match &error {
+            Error::Refused(refusal) => Self::from(*refusal),
+            Error::RepositoryUnknown(name) => Self::about(Kind::RepositoryUnknown, name),
+            Error::OrganisationUnknown(name) => Self::about(Kind::OrganisationUnknown, name),
+            Error::ManifestUnknown(reference) => Self::about(Kind::ManifestUnknown, reference),
+            Error::BlobUnknown(digest) => Self::about(Kind::BlobUnknown, digest),
+            Error::UploadUnknown => Self::new(Kind::UploadUnknown),
+            Error::Busy | Error::BlobInUse(_) => Self::new(Kind::Busy),
+            Error::TooMuch => Self::new(Kind::TooMuch),
+            Error::NoSpace => Self::new(Kind::NoSpace),
+            Error::Unavailable(_) | Error::TooManyUploads => {
+                Self::new(Kind::Unavailable).with(header::RETRY_AFTER, "5")
+            }
+            Error::Damaged(digest) => Self::about(Kind::Damaged, digest),
+            // Of pushing images, which nobody does here: one that comes is a fault of ours.
+            Error::ReferencesMissing(_)
+            | Error::ManifestInvalid(_)
+            | Error::DigestMismatch(_)
+            | Error::WrongOffset { .. }
+            | Error::LengthMismatch
+            | Error::LayerTooLarge { .. }
+            | Error::Source(_)
+            | Error::Store(_)
+            | Error::Bug(_) => Self::new(Kind::Internal),
+        };
+        failure.0.cause = Some(error);
+        failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[test]
+    fn the_table_of_errors_is_the_reviewed_one() {
+        let mut table = String::new();
+        for &kind in Kind::ALL {
+            let (status, code, message) = kind.row();
+            assert!(status.is_client_error() || status.is_server_error(), "{kind:?}");
+            table.push_str(&format!("{kind:?} {} {code} {message}\n", status.as_u16()));
+        }
+        let reviewed = include_str!("errors.golden.txt");
+        assert_eq!(table, reviewed, "review the change, then update errors.golden.txt");
+    }
+
+    #[tokio::test]
+    async fn a_failure_has_one_shape_and_does_not_show_its_cause() {
+        let body = Failure::from(Error::Bug("the secret")).into_reply().into_response().into_body();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        let value: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+        let message = "internal error; the server's log says more";
+        assert_eq!(value, json!({"error": {"code": "internal", "message": message}}));
+    }
+}

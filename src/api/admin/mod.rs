@@ -1,0 +1,207 @@
+//! Pierhead's own administration: JSON over HTTP/1.1 on a Unix socket, under `/api/v1`.
+//!
+//! Words: a *row* of the route table says what a request is; a *call* is a request that was parsed
+//! and allowed; a *reply* is what a handler gives; a *failure* is what it could not do.
+//!
+//! M1: nobody but the local administrator learns anything, not even which paths there are. M2: a handler
+//! runs only with a permit for its row's action. M3: what is not known is refused: paths, methods,
+//! parameters, fields, a body where none belongs. M4: every failure is
+//! `{"error": {"code", "message"}}`, every list `{"items", "next"}`, every time RFC 3339, every
+//! length of time milliseconds, every size bytes. M5: what is not a 2xx was not done.
+//!
+//! Holds no rule: those are in `services`. A new operation is a row in `route`, a handler in its
+//! resource's file (`uploads` is an example) and, if it fails in a new way, a row in `errors`.
+
+mod body;
+mod errors;
+mod index;
+mod path;
+mod query;
+mod reload;
+mod reply;
+mod route;
+mod status;
+mod uploads;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::Body as _;
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Request, Response};
+use serde::de::DeserializeOwned;
+
+use self::errors::{Failure, Kind};
+use self::path::Params;
+use self::reply::Reply;
+use self::route::{Found, Row};
+use crate::server::body::Body;
+use crate::server::metrics::Route;
+use crate::server::{App, Peer, PeerFacts};
+use crate::services::access::{Access, Actor, Permit};
+use crate::services::appliance::Appliance;
+use crate::services::uploads::Uploads;
+
+pub use reload::ReloadView;
+pub use reply::Page;
+pub use status::{ListeningView, StatusView};
+pub use uploads::{Aborted, UploadView};
+
+/// What is asked on behalf of administrators.
+pub struct Services {
+    /// Decides.
+    pub access: Access,
+    /// How everything is.
+    pub appliance: Appliance,
+    /// Upload sessions.
+    pub uploads: Uploads,
+}
+
+/// What is known of the process when it begins to serve.
+pub struct About {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where it listens.
+    pub listening: ListeningView,
+    /// Bytes kept free.
+    pub reserve: u64,
+    /// The user it runs as.
+    pub uid: u32,
+}
+
+/// The surface. Clones share everything.
+#[derive(Clone)]
+pub struct Admin(Arc<Inner>);
+
+struct Inner {
+    services: Services,
+    about: About,
+}
+
+/// A request that was parsed and allowed.
+struct Call<'a> {
+    /// For the row's action on its resource.
+    permit: Permit,
+    params: Params,
+    query: &'a str,
+    body: Bytes,
+}
+
+impl Call<'_> {
+    /// What the path has in the place of `{name}`.
+    fn param(&self, name: &str) -> &str {
+        self.params.get(name)
+    }
+
+    /// The parameters after the `?`; a type that refuses those it does not know.
+    fn query<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        query::parse(self.query).map_err(|why| Failure::about(Kind::QueryInvalid, why))
+    }
+
+    /// The JSON body; a type that refuses fields it does not know.
+    fn body<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.body).map_err(|why| Failure::about(Kind::BodyInvalid, why))
+    }
+}
+
+impl Admin {
+    /// On these services.
+    pub fn new(services: Services, about: About) -> Self {
+        Self(Arc::new(Inner { services, about }))
+    }
+
+    /// Answers a request.
+    async fn handle(&self, request: Request<Body>, facts: &PeerFacts) -> Response<Body> {
+        let (head, mut body) = request.into_parts();
+        let mut name = "unknown";
+        let outcome = match self.find(&head, facts.peer) {
+            Ok((actor, found)) => {
+                name = found.row.name;
+                self.serve(found, actor, &head, &mut body).await
+            }
+            Err(failure) => Err(failure),
+        };
+        let reply = outcome.unwrap_or_else(|failure| {
+            failure.log(name, &facts.request_id);
+            failure.into_reply()
+        });
+        let mut response = reply.into_response();
+        response.extensions_mut().insert(Route { surface: "admin", route: name });
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if !body.is_end_stream() {
+            // What is left of it was not read, and will not be.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Who asks, and for what.
+    fn find(&self, head: &Parts, peer: Peer) -> Result<(Actor, Found), Failure> {
+        let Peer::Local { uid, .. } = peer else { return Err(Failure::about(Kind::Stranger, "unknown")) };
+        let actor = self.0.services.access.authenticate_local(uid, self.0.about.uid);
+        let actor = actor.map_err(|_| Failure::about(Kind::Stranger, uid))?;
+        Ok((actor, route::find(&head.method, head.uri.path())?))
+    }
+
+    async fn serve(
+        &self,
+        found: Found,
+        actor: Actor,
+        head: &Parts,
+        body: &mut Body,
+    ) -> Result<Reply, Failure> {
+        let Found { row, params } = found;
+        let permit = admitted(self.0.services.access, row, &params, &actor)?;
+        let body = body::read(row, body).await?;
+        let call = Call { permit, params, query: head.uri.query().unwrap_or_default(), body };
+        (row.handler)(self, call).await
+    }
+}
+
+/// The permit for what is asked.
+fn admitted(access: Access, row: &Row, params: &Params, actor: &Actor) -> Result<Permit, Failure> {
+    Ok(access.authorise(actor, row.action, (row.resource)(params)?)?)
+}
+
+impl App for Admin {
+    fn call(
+        &self,
+        request: Request<Body>,
+        facts: PeerFacts,
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        let admin = self.clone();
+        Box::pin(async move { admin.handle(request, &facts).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::access::Rules;
+
+    #[test]
+    fn without_rights_no_route_lets_anybody_in() {
+        for rules in [Rules::Lab, Rules::Closed] {
+            for row in route::ROUTES {
+                for actor in [Actor::Anonymous, Actor::System("sweep")] {
+                    let refused = admitted(Access::new(rules), row, &Params::default(), &actor);
+                    assert!(refused.is_err(), "{rules:?} {actor:?} {}", row.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_root_and_the_services_own_user_are_the_local_administrator() {
+        let access = Access::new(Rules::Lab);
+        for (uid, own, yes) in
+            [(0, 0, true), (0, 990, true), (990, 990, true), (1000, 990, false), (65_534, 0, false)]
+        {
+            assert_eq!(access.authenticate_local(uid, own).is_ok(), yes, "{uid} asks {own}");
+        }
+    }
+}

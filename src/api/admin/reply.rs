@@ -1,0 +1,59 @@
+//! Building answers.
+
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::server::body::{self, Body};
+
+/// A page of a list.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// In the list's order.
+    pub items: Vec<T>,
+    /// What to give as `after` for the next page; `null` on the last.
+    pub next: Option<String>,
+}
+
+/// An answer being built.
+#[derive(Debug)]
+pub struct Reply(Response<Body>);
+
+impl Reply {
+    /// It was done; this is the outcome.
+    pub fn ok(value: &impl Serialize) -> Self {
+        Self::json(StatusCode::OK, value)
+    }
+
+    /// With a JSON body.
+    pub fn json(status: StatusCode, value: &impl Serialize) -> Self {
+        let text = serde_json::to_vec(value).unwrap_or_else(|error| {
+            tracing::error!(%error, "an answer cannot be written as JSON");
+            b"{}".to_vec()
+        });
+        Self(body::of_type(status, "application/json", text))
+    }
+
+    /// With a header more.
+    pub fn with(mut self, name: HeaderName, value: &str) -> Self {
+        match HeaderValue::from_str(value) {
+            Ok(value) => {
+                self.0.headers_mut().insert(name, value);
+            }
+            Err(error) => tracing::error!(%name, %error, "a header's value is not one"),
+        }
+        self
+    }
+
+    /// The answer.
+    pub fn into_response(self) -> Response<Body> {
+        self.0
+    }
+}
+
+/// A moment, UTC milliseconds since 1970, as RFC 3339.
+pub fn time(ms: u64) -> String {
+    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
+    format!("{time:.3}")
+}

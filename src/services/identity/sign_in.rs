@@ -1,0 +1,272 @@
+//! From credentials to a caller. What takes time or tells something by the time it takes is done
+//! alike for who is known and who is not.
+
+use std::sync::Arc;
+
+use pierhead_storage_format::identity::Id;
+use pierhead_storage_format::identity::records::UserRecord;
+
+use super::Identity;
+use crate::services::access::{Action, Actor, Caller, Scopes};
+use crate::services::signin::access_key::{is_login_key, verifies_temporary};
+use crate::services::signin::authorization::{Authorization, AuthorizationError};
+use crate::services::signin::login::Login;
+use crate::services::signin::password::PasswordError;
+use crate::services::signin::signature::{Refused, Request};
+use crate::services::signin::token::{Audience, Bearer, Claims, Grant, Verdict};
+use crate::services::signin::Secret;
+
+/// Who signed in, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The user.
+    pub user: Id,
+    /// The AK or temporary login it was done with.
+    pub access_key: Option<String>,
+}
+
+/// Why somebody is not let in. Which of name and secret was wrong is never told.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// The credential is wrong, or void.
+    #[error("authentication required")]
+    Wrong,
+    /// It is right, and its user may not use programs.
+    #[error("the user has no programmatic access")]
+    NotProgrammatic,
+    /// It cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] AuthorizationError),
+    /// The request's signature is not accepted.
+    #[error(transparent)]
+    Signature(#[from] Refused),
+    /// Too many passwords are being checked; later it can be.
+    #[error("too many sign-ins at once")]
+    Busy,
+    /// A fault of ours.
+    #[error("internal error")]
+    Internal,
+}
+
+impl From<PasswordError> for SignInError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::Busy,
+            _ => Self::Internal,
+        }
+    }
+}
+
+impl Identity {
+    /// Who sends a request to the registry, by all its `Authorization` headers.
+    pub async fn registry_caller(&self, headers: &[&[u8]]) -> Result<Caller, SignInError> {
+        match Authorization::parse(headers)? {
+            None => Ok(Caller::plain(Actor::Anonymous)),
+            Some(Authorization::Basic { user, password }) => {
+                let proof = self.sign_in(&user, &password).await?;
+                Ok(Caller::plain(Actor::User(proof.user)))
+            }
+            Some(Authorization::Bearer(token)) => self.bearer(&token),
+            Some(Authorization::Signature(_)) => Err(SignInError::Wrong),
+        }
+    }
+
+    /// Who sends a request to the management API: a token of its own first, then a signature.
+    pub fn api_caller(
+        &self,
+        token: Option<&Secret>,
+        headers: &[&[u8]],
+        request: &Request<'_>,
+    ) -> Result<(Proof, Caller), SignInError> {
+        let proof = match token {
+            Some(token) => self.api_token(token)?,
+            None => match Authorization::parse(headers)? {
+                Some(Authorization::Signature(signature)) => {
+                    let key = signature.access().to_owned();
+                    let secret = self.secret_of(&key);
+                    let secret = secret.as_ref().map(|(_, secret)| secret);
+                    let now = self.parts().clock.now_ms();
+                    signature.verify(secret, request, now, self.parts().options.skew)?;
+                    let user = self.secret_of(&key).ok_or(SignInError::Wrong)?.0;
+                    Proof { user, access_key: Some(key) }
+                }
+                Some(Authorization::Bearer(token)) => self.api_token(&token)?,
+                _ => return Err(SignInError::Wrong),
+            },
+        };
+        let proof = self.programmatic(proof)?;
+        let caller = Caller::plain(Actor::User(proof.user));
+        Ok((proof, caller))
+    }
+
+    fn api_token(&self, token: &Secret) -> Result<Proof, SignInError> {
+        match self.parts().tokens.verify(token, Audience::Api) {
+            Verdict::Valid(Claims { bearer, .. }) => self.still_is(&bearer)?.ok_or(SignInError::Wrong),
+            Verdict::Expired(_) | Verdict::Invalid => Err(SignInError::Wrong),
+        }
+    }
+
+    /// Checks a user name of any form and what proves it, for programs.
+    pub async fn sign_in(&self, name: &str, password: &Secret) -> Result<Proof, SignInError> {
+        let proof = match Login::parse(name).ok_or(SignInError::Wrong)? {
+            Login::AccessKey { id, .. } => self.by_key(id, password)?,
+            Login::Token => self.by_login_token(password)?,
+            Login::User(user) => {
+                let found = self.parts().access.directory().only_user_named(&user);
+                self.by_password(found, password).await?
+            }
+            Login::UserOfAccount { account, user } => {
+                let found = self.find_login(&account, &user);
+                self.by_password(found, password).await?
+            }
+            Login::UserAtAccount { account, user, .. } => {
+                let found = self.find_login(&account, &user);
+                self.by_password(found, password).await?
+            }
+        };
+        self.programmatic(proof)
+    }
+
+    fn find_login(&self, account: &str, user: &str) -> Option<Id> {
+        let directory = self.parts().access.directory();
+        directory.user_named(directory.account_named(account)?, user)
+    }
+
+    /// Checks a password of a user of an account, whatever he may do with it.
+    pub async fn by_account_password(
+        &self,
+        account: &str,
+        user: &str,
+        password: &Secret,
+    ) -> Result<Proof, SignInError> {
+        let found = self.find_login(account, user);
+        self.check_password(found, password).await
+    }
+
+    async fn by_password(&self, found: Option<Id>, password: &Secret) -> Result<Proof, SignInError> {
+        if !self.parts().options.passwords {
+            return Err(SignInError::Wrong);
+        }
+        self.check_password(found, password).await
+    }
+
+    async fn check_password(&self, found: Option<Id>, password: &Secret) -> Result<Proof, SignInError> {
+        let user = found.and_then(|id| self.live(id));
+        let stored = user.as_ref().and_then(|user| user.password.as_deref());
+        let stored = found.zip(stored);
+        match (self.parts().passwords.verify(stored, password).await?, found) {
+            (true, Some(user)) => Ok(Proof { user, access_key: None }),
+            _ => Err(SignInError::Wrong),
+        }
+    }
+
+    /// An access key's login key, or a temporary login: both are tried, whichever it is.
+    fn by_key(&self, id: String, given: &Secret) -> Result<Proof, SignInError> {
+        let long = self.secret_of(&id);
+        let is_long = is_login_key(given, &id, long.as_ref().map(|(_, secret)| secret));
+        let temporary = self.parts().access.directory().login(&id).cloned();
+        let now = self.parts().clock.now_ms();
+        let temporary = temporary.filter(|login| now < login.expires_at && self.live(login.user).is_some());
+        let is_temporary =
+            verifies_temporary(given, temporary.as_ref().map_or(&[0; 32], |login| &login.verifier));
+        let user = match (is_long, is_temporary) {
+            (true, _) => long.map(|(user, _)| user),
+            (_, true) => temporary.map(|login| login.user),
+            _ => None,
+        };
+        let user = user.ok_or(SignInError::Wrong)?;
+        self.was_used(&id);
+        Ok(Proof { user, access_key: Some(id) })
+    }
+
+    fn by_login_token(&self, token: &Secret) -> Result<Proof, SignInError> {
+        match self.parts().tokens.verify(token, Audience::Login) {
+            Verdict::Valid(Claims { bearer, .. }) => self.still_is(&bearer)?.ok_or(SignInError::Wrong),
+            Verdict::Expired(_) | Verdict::Invalid => Err(SignInError::Wrong),
+        }
+    }
+
+    /// The caller a token of the registry is of.
+    fn bearer(&self, token: &Secret) -> Result<Caller, SignInError> {
+        let (claims, expired) = match self.parts().tokens.verify(token, Audience::Registry) {
+            Verdict::Valid(claims) => (claims, false),
+            Verdict::Expired(claims) => (claims, true),
+            Verdict::Invalid => return Err(SignInError::Wrong),
+        };
+        let actor = match self.still_is(&claims.bearer)? {
+            Some(proof) => Actor::User(self.programmatic(proof)?.user),
+            None => Actor::Anonymous,
+        };
+        let Grant::Registry(granted) = claims.grant else { return Err(SignInError::Wrong) };
+        let scopes = granted.into_iter().filter(|scope| scope.kind == "repository").map(|scope| {
+            let actions = scope.actions.iter().flat_map(|action| actions(action)).copied().collect();
+            (scope.name, actions)
+        });
+        Ok(Caller { actor, scopes: Some(Scopes::new(scopes.collect())), expired })
+    }
+
+    /// Whether what a token was got with still holds; `None` for nobody's token.
+    fn still_is(&self, bearer: &Bearer) -> Result<Option<Proof>, SignInError> {
+        let Some(user) = bearer.user else { return Ok(None) };
+        let record = self.live(user).ok_or(SignInError::Wrong)?;
+        if record.password_at != bearer.password_at {
+            return Err(SignInError::Wrong);
+        }
+        let access_key = bearer.access_key.clone();
+        if access_key.as_deref().is_some_and(|key| !self.is_good(key, user)) {
+            return Err(SignInError::Wrong);
+        }
+        Ok(Some(Proof { user, access_key }))
+    }
+
+    fn is_good(&self, key: &str, user: Id) -> bool {
+        let directory = self.parts().access.directory();
+        let now = self.parts().clock.now_ms();
+        let long = directory.access_key(key).is_some_and(|record| record.enabled && record.user == user);
+        long || directory.login(key).is_some_and(|login| now < login.expires_at && login.user == user)
+    }
+
+    /// The user and SK of an access key that may be used.
+    fn secret_of(&self, key: &str) -> Option<(Id, Secret)> {
+        let record = self.parts().access.directory().access_key(key).cloned();
+        let record = record.filter(|record| record.enabled)?;
+        self.live(record.user)?;
+        match self.parts().secrets.unseal(&record.sealed, key.as_bytes()) {
+            Ok(secret) => Some((record.user, secret)),
+            Err(error) => {
+                tracing::error!(access_key = key, %error, "the secret of an access key cannot be read");
+                None
+            }
+        }
+    }
+
+    /// A user who is enabled, in an account that is.
+    fn live(&self, id: Id) -> Option<Arc<UserRecord>> {
+        let directory = self.parts().access.directory();
+        let user = directory.user(id).filter(|user| user.enabled)?;
+        directory.account(user.account).filter(|account| account.enabled)?;
+        Some(Arc::clone(user))
+    }
+
+    fn programmatic(&self, proof: Proof) -> Result<Proof, SignInError> {
+        match self.live(proof.user) {
+            Some(user) if user.programmatic => {
+                proof.access_key.as_deref().into_iter().for_each(|key| self.was_used(key));
+                Ok(proof)
+            }
+            Some(_) => Err(SignInError::NotProgrammatic),
+            None => Err(SignInError::Wrong),
+        }
+    }
+}
+
+/// What an action of the token protocol stands for.
+pub(super) fn actions(name: &str) -> &'static [Action] {
+    match name {
+        "pull" => &[Action::Pull],
+        "push" => &[Action::Push],
+        "delete" => &[Action::DeleteVersion],
+        "*" => &[Action::Pull, Action::Push, Action::DeleteVersion],
+        _ => &[],
+    }
+}
