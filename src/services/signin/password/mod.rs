@@ -188,9 +188,9 @@ impl Passwords {
         if known() {
             return Ok(true);
         }
-        let against: Arc<str> = stored.map_or_else(|| Arc::clone(&self.nobody), |(_, hash)| hash.into());
-        let (argon2, given) = (self.argon2.clone(), password.clone());
-        let right = run(turn, move || is_right(&argon2, &given, &against)).await?;
+        let hash: Option<Arc<str>> = stored.map(|(_, hash)| hash.into());
+        let (argon2, given, nobody) = (self.argon2.clone(), password.clone(), Arc::clone(&self.nobody));
+        let right = run(turn, move || is_right(&argon2, &given, hash.as_deref(), &nobody)).await?;
         match stored {
             Some((user, hash)) if right => {
                 self.verified.remember(user, hash, password, self.clock.monotonic_ms());
@@ -263,15 +263,25 @@ fn within_bounds(params: &Params) -> bool {
     params.m_cost() <= MAX_MEMORY_KIB && params.t_cost() <= MAX_PASSES && params.p_cost() <= MAX_LANES
 }
 
-/// With the costs the hash itself names. One that cannot be read, or asks for too much, no password
-/// fits.
-fn is_right(argon2: &Argon2<'_>, password: &Secret, hash: &str) -> bool {
-    let Some(parsed) = PasswordHash::new(hash)
-        .ok()
-        .filter(|hash| Params::try_from(hash).is_ok_and(|params| within_bounds(&params)))
-    else {
+/// With the costs the hash itself names. Without one, or with one that cannot be used, the same is
+/// done for nobody's, and no password is right.
+fn is_right(argon2: &Argon2<'_>, password: &Secret, hash: Option<&str>, nobody: &str) -> bool {
+    let own = hash.and_then(usable);
+    if hash.is_some() && own.is_none() {
         tracing::error!("a stored password hash cannot be used: set the password anew");
-        return false;
-    };
-    argon2.verify_password(password.expose(), &parsed).is_ok()
+    }
+    let right = |hash: &PasswordHash| argon2.verify_password(password.expose(), hash).is_ok();
+    match own {
+        Some(own) => right(&own),
+        None => {
+            let _ = usable(nobody).is_some_and(|nobody| right(&nobody));
+            false
+        }
+    }
+}
+
+/// A stored hash, if it can be read and does not ask for too much.
+fn usable(hash: &str) -> Option<PasswordHash> {
+    let hash = PasswordHash::new(hash).ok()?;
+    Params::try_from(&hash).is_ok_and(|params| within_bounds(&params)).then_some(hash)
 }

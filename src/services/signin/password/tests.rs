@@ -96,6 +96,8 @@ async fn checks_beyond_those_that_run_and_wait_are_told_that_it_is_busy() {
         assert!(is_pending(waits.as_mut()).await, "the first waits");
         assert!(matches!(check().await, Err(PasswordError::Busy)), "the second may not");
     }
+    let nobody = passwords.verify(None, &right);
+    assert!(is_pending(std::pin::pin!(nobody)).await, "nobody's password waits for its turn as well");
     let waits = check();
     let mut waits = std::pin::pin!(waits);
     assert!(is_pending(waits.as_mut()).await, "one that gave up leaves its place");
@@ -141,4 +143,17 @@ fn costs_out_of_range_are_refused_at_the_start() {
         let made = Passwords::new(settings, Arc::new(OsRandom), Arc::new(TestClock::default()));
         assert!(matches!(made, Err(PasswordError::Settings)), "{name}");
     }
+}
+
+#[tokio::test]
+async fn many_requests_with_one_password_at_once_cost_one_check() {
+    let (passwords, _) = passwords(Settings { at_once: 1, ..settings() });
+    let hash = passwords.hash(&secret("right")).await.unwrap();
+    let running = passwords.running.acquire().await.unwrap();
+    let given = secret("what no check would find right");
+    let mut waits = std::pin::pin!(passwords.verify(Some((JOE, &hash)), &given));
+    assert!(is_pending(waits.as_mut()).await);
+    passwords.verified.remember(JOE, &hash, &given, 0);
+    drop(running);
+    assert!(waits.await.unwrap(), "what another found meanwhile is asked for before the hash");
 }

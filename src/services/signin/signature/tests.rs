@@ -301,7 +301,8 @@ impl Plan {
         let spelt = if self.twice {
             path.split('/').map(naive_encode).collect::<Vec<_>>().join("/")
         } else {
-            path.clone()
+            // An encoded slash is a slash to the rule.
+            path.replace("%2F", "/")
         };
         let spell = |pairs: &[(String, String)]| {
             let pairs =

@@ -67,7 +67,8 @@ fn a_token_says_what_was_put_into_it_until_it_expires_and_whose_it_was_after() {
     ];
     for (grant, lasts) in grants {
         bench.at(NOW);
-        let token = bench.issue(grant.clone());
+        let Issued { token, issued_at, expires_in } = bench.tokens.issue(joe(), grant.clone()).unwrap();
+        assert_eq!((issued_at, expires_in), (NOW, lasts));
         let audience = grant.audience();
         let claims = Claims { bearer: joe(), grant, issued_at: NOW, expires_at: NOW + lasts };
         for at in [NOW - LEEWAY_S, NOW, NOW + lasts - 1] {
