@@ -13,6 +13,7 @@ mod lab;
 mod logs;
 mod offline;
 mod serve;
+mod trust;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -23,8 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{self, ConfigError, Settings, Sources};
-use crate::server::Tls;
-use crate::wiring::StartError;
+use crate::wiring::{self, StartError};
 use arguments::{Arguments, Command, ConfigCommand};
 
 /// Why a command ends with another code than 0.
@@ -103,6 +103,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Config { command: ConfigCommand::Sample } => say(config::SAMPLE),
         Command::Config { command: ConfigCommand::Check { config, json } } => check(config.as_deref(), json),
+        Command::Trust(arguments) => trust::trust(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),
         Command::ImportMetadata(arguments) => offline::import(&arguments),
@@ -122,10 +123,7 @@ fn check(file: Option<&Path>, json: bool) -> Result<(), Failure> {
 
 /// Whether what the settings name can be used as `serve` would.
 fn usable(settings: &Settings) -> Result<(), Failure> {
-    if let Some((certificate, key)) = settings.tls.files() {
-        Tls::open(certificate, key, settings.server.http2).map_err(StartError::from)?;
-    }
-    Ok(())
+    Ok(wiring::check_tls(settings)?)
 }
 
 /// The settings from `file` (or the default one, if it is there) and the environment.

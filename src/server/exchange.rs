@@ -74,7 +74,12 @@ impl Exchange {
     /// The app's answer, from a task of its own: its panic is a 500, and it runs to its end.
     async fn ask(&self, request: Request<Incoming>) -> Response<Body> {
         let connection = &self.connection;
-        let facts = PeerFacts { peer: connection.peer, tls: connection.tls, request_id: self.id.clone() };
+        let facts = PeerFacts {
+            peer: connection.peer,
+            tls: connection.tls,
+            client_name: connection.client_name.clone(),
+            request_id: self.id.clone(),
+        };
         let request = request.map(|incoming| self.watch(incoming));
         let Ok(slot) = Arc::clone(&connection.tasks).acquire_owned().await else { return internal_error() };
         let held = (slot, Arc::clone(&connection.permit));
@@ -130,10 +135,11 @@ impl Drop for Exchange {
         if let Some((status, route)) = self.answered {
             metrics.answered(route, status, took);
         }
+        let client = self.connection.client_name.as_deref().map(|name| name.escape_debug().to_string());
         macro_rules! access {
             ($level:ident) => {
                 tracing::$level!(
-                    request_id = %self.id, peer = %self.connection.peer, method = %self.method, path = %self.path,
+                    request_id = %self.id, peer = %self.connection.peer, client, method = %self.method, path = %self.path,
                     status, surface = route.surface, route = route.route, ms = took.as_millis() as u64,
                     received = self.received.load(Ordering::Relaxed), sent = self.sent, whole = self.whole,
                     "request"

@@ -44,7 +44,7 @@ pub use accept::BindError;
 pub use request_body::BodyStalled;
 pub use signals::signals;
 pub use stop::{Phase, Stop};
-pub use tls::{Tls, TlsError};
+pub use tls::{Clients, Pair, Tls, TlsError};
 
 /// Answers requests.
 pub trait App: Send + Sync + 'static {
@@ -63,6 +63,9 @@ pub struct PeerFacts {
     pub peer: SocketAddr,
     /// Whether the connection is under TLS.
     pub tls: bool,
+    /// The common name in the certificate the client showed, if it was asked for one and did. The
+    /// certificate is of a CA in `tls.client_ca`; whose name it may be is not decided here.
+    pub client_name: Option<Arc<str>>,
     /// 32 lower-case hex digits, in `X-Request-Id` of the answer and in every log line about it.
     pub request_id: String,
 }

@@ -14,9 +14,11 @@ use tokio::task::JoinSet;
 use super::StartError;
 use super::gauges::Gauges;
 use super::store::{self, Store};
+use super::tls::{Certificates, on_hangup};
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
 use crate::api::registry::{self, Registry};
+use crate::api::trust::Trust;
 use crate::config::Settings;
 use crate::jobs::Jobs;
 use crate::seams::{OsRandom, SystemClock, tasks};
@@ -56,21 +58,24 @@ pub async fn serve(
         return Err(StartError::NoIdentity);
     }
     let stop = Stop::default();
-    let tls = open_tls(&settings)?;
+    let certificates = Certificates::begin(&settings, lab)?;
     // Taken before anything listens: a signal from here on is a stop, not a death.
-    let reload_tls = tls.clone();
-    let signals =
-        server::signals(stop.clone(), move || reload(reload_tls.as_deref())).map_err(StartError::Host)?;
+    let reloaded = Arc::clone(&certificates);
+    let signals = server::signals(stop.clone(), move || on_hangup(&reloaded)).map_err(StartError::Host)?;
     let storage = settings.storage.clone();
     let opened = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
     let (store, resumables) = (Arc::new(opened.0), opened.1);
+    let opening = Arc::clone(&certificates);
+    let tls = tasks::blocking(move || opening.open()).await.map_err(services_panicked)??;
     let (images, uploads) = services(&settings, &store);
     uploads.take_up(resumables).await;
     let access = Access::new(Rules::Lab);
     let gauges = Gauges::default();
-    let jobs = jobs(&store, access, &uploads, &gauges);
+    let mut jobs = jobs(&store, access, &uploads, &gauges);
+    certificates.watch(&mut jobs);
     let registry = Registry::new(access, images, uploads, registry_settings(&settings));
-    let app = Arc::new(Appliance { health: health(&stop, &store), registry });
+    let trust = Trust::new(certificates.ca());
+    let app = Arc::new(Appliance { health: health(&stop, &store), trust, registry });
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
     let ended = run(&settings, app, Edge { tls, signals, stop, metrics }, listening).await;
@@ -202,11 +207,6 @@ async fn expire(access: Access, uploads: &Uploads) -> Result<usize, services::er
     uploads.expire(&permit).await
 }
 
-fn open_tls(settings: &Settings) -> Result<Option<Arc<Tls>>, StartError> {
-    let Some((certificate, key)) = settings.tls.files() else { return Ok(None) };
-    Ok(Some(Arc::new(Tls::open(certificate, key, settings.server.http2)?)))
-}
-
 fn options(
     settings: &Settings,
     listen: Vec<SocketAddr>,
@@ -215,17 +215,6 @@ fn options(
 ) -> server::Options {
     let settings = settings.server.clone();
     server::Options { listen, settings, tls, metrics: metrics.clone(), random: Arc::new(OsRandom) }
-}
-
-/// What SIGHUP does: the certificate is read again, the other settings need a restart.
-fn reload(tls: Option<&Tls>) {
-    match tls.map(Tls::reload) {
-        None => tracing::info!("SIGHUP: there is no certificate to read again; settings need a restart"),
-        Some(Ok(())) => {
-            tracing::info!("SIGHUP: new connections use the new certificate; settings need a restart");
-        }
-        Some(Err(error)) => tracing::error!(%error, "SIGHUP: the certificate in use stays"),
-    }
 }
 
 fn health(stop: &Stop, store: &Store) -> Health {
@@ -249,6 +238,7 @@ fn services_panicked(panicked: tasks::Panicked) -> StartError {
 /// The surfaces, by path.
 struct Appliance {
     health: Health,
+    trust: Trust,
     registry: Registry,
 }
 
@@ -260,6 +250,10 @@ impl App for Appliance {
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         if let Some(mut response) = self.health.answer(&request) {
             response.extensions_mut().insert(Route { surface: "health", route: "health" });
+            return Box::pin(ready(response));
+        }
+        if let Some(mut response) = self.trust.answer(&request) {
+            response.extensions_mut().insert(Route { surface: "trust", route: "ca.crt" });
             return Box::pin(ready(response));
         }
         let path = request.uri().path();
