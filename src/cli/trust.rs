@@ -249,18 +249,21 @@ fn as_text(ca: &Ca, hosts: &[String], files: &[Wanted], root: &Path, written: bo
             let state = if written { format!(" ({})", file.state.name()) } else { String::new() };
             text.push_str(&format!("  {}{state}\n", file.path.display()));
             if !file.content.starts_with("-----BEGIN") {
-                file.content.lines().for_each(|line| text.push_str(&format!("      {line}\n")));
+                for line in file.content.lines().filter(|line| !line.is_empty()) {
+                    text.push_str(&format!("      {line}\n"));
+                }
             }
         }
         let host = hosts.first().map_or("", String::as_str);
         text.push_str(&format!("    {}\n", then(*client, host, root)));
     }
     if !written {
-        text.push_str(
-            "\nEach .crt is the CA above (`pierhead trust --ca` prints it). On the host that is to trust it, as root:\n  \
-             pierhead trust --write docker,containerd,podman,system\n\
-             or fetch it, and compare the fingerprint before you use it:\n",
-        );
+        let named: String = hosts.iter().map(|host| format!(" --host {host}")).collect();
+        text.push_str(&format!(
+            "\nEach .crt is the CA above (`pierhead trust --ca` prints it). On this host, as root:\n  \
+             pierhead trust{named} --write docker,containerd,podman,system\n\
+             Elsewhere, fetch it, and compare the fingerprint before you use it:\n"
+        ));
         for host in hosts {
             text.push_str(&format!("  curl -kfo ca.crt https://{host}/ca.crt && openssl x509 -noout -fingerprint -sha256 -in ca.crt\n"));
         }

@@ -63,8 +63,7 @@ pub struct PeerFacts {
     pub peer: SocketAddr,
     /// Whether the connection is under TLS.
     pub tls: bool,
-    /// The common name in the certificate the client showed, if it was asked for one and did. The
-    /// certificate is of a CA in `tls.client_ca`; whose name it may be is not decided here.
+    /// The common name in the certificate the client showed, verified by `tls.client_ca`.
     pub client_name: Option<Arc<str>>,
     /// 32 lower-case hex digits, in `X-Request-Id` of the answer and in every log line about it.
     pub request_id: String,
