@@ -22,27 +22,28 @@ fn inside(scratch: &Scratch, root: &str, program: &str) -> Client {
     Client::new("unshare").always(&always).environment("HOME", &scratch.text("home"))
 }
 
-/// A server with a CA of its own, on loopback and, if there is one, an address of this host that
-/// docker does not hold for loopback.
-fn server() -> Option<(Server, Option<SocketAddr>)> {
-    let outside = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
-        // Nothing is sent: this only asks which address would be used.
-        socket.connect("192.0.2.1:9")?;
-        socket.local_addr()
-    });
-    let outside = outside.ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback());
-    let mut settings = Settings::default().set("TLS_MODE", "auto");
-    if let Some(ip) = outside {
-        let ip = format!("{ip}:0");
-        settings = settings.argument("--listen").argument(&ip).argument("--lab-open-to-network");
-    }
-    let server = Server::own(settings)?;
+/// A server with a CA of its own.
+fn server() -> Option<Server> {
+    Server::own(Settings::default().set("TLS_MODE", "auto"))
+}
+
+/// As [`server`], and where it can be asked at an address that docker does not hold for loopback, if
+/// this host has one.
+fn server_outside() -> Option<(Server, SocketAddr)> {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    // Nothing is sent: this only asks which address would be used.
+    let asked = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
+    let Some(ip) = asked.ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback()) else {
+        crate::support::skipped("this host has no address but loopback");
+        return None;
+    };
+    let settings = Settings::default().set("TLS_MODE", "auto").argument("--lab-open-to-network");
+    let server = Server::own(settings.argument("--listen").argument(&format!("{ip}:0")))?;
     let log = server.log();
-    let urls =
-        log.lines().filter_map(|line| line.split_once("listening on https://")).map(|(_, url)| url.trim());
-    let mut addresses = urls.filter_map(|url| url.parse::<SocketAddr>().ok());
-    let found = addresses.find(|address| Some(address.ip()) == outside);
-    Some((server, found))
+    let urls = log.lines().filter_map(|line| line.split_once("listening on https://"));
+    let mut addresses = urls.filter_map(|(_, url)| url.trim().parse::<SocketAddr>().ok());
+    let outside = addresses.find(|address| address.ip() == ip).expect("the banner names it");
+    Some((server, outside))
 }
 
 /// Lets the clients below `root` in scratch trust the server, as the command does it.
@@ -57,7 +58,7 @@ fn skopeo_trusts_the_ca_where_trust_put_it_and_not_without() {
     if !require_as_root(&["skopeo", "unshare"]) {
         return;
     }
-    let Some((server, _)) = server() else { return };
+    let Some(server) = server() else { return };
     let scratch = Scratch::new();
     let host = format!("localhost:{}", server.address().port());
     let image = Runnable::new(&scratch, "image", "skopeo").image("amd64", false);
@@ -71,7 +72,7 @@ fn skopeo_trusts_the_ca_where_trust_put_it_and_not_without() {
     let (pushed, said) = inside(&scratch, "without", "skopeo").attempt(&["copy", &source, &remote]);
     assert!(!pushed && said.contains("certificate"), "{said}");
     let skopeo = inside(&scratch, "with", "skopeo");
-    skopeo.run(&["copy", &source, &remote]);
+    skopeo.run(&["copy", "--preserve-digests", &source, &remote]);
     skopeo.run(&["copy", &remote, &format!("dir:{}", scratch.text("out"))]);
     assert_eq!(fs::read(scratch.path("out/manifest.json")).expect("a manifest"), image.manifest);
 }
@@ -81,7 +82,7 @@ fn podman_pulls_by_the_ca_that_trust_put_there() {
     if !require_as_root(&["podman", "busybox", "unshare"]) {
         return;
     }
-    let Some((server, _)) = server() else { return };
+    let Some(server) = server() else { return };
     let scratch = Scratch::new();
     let host = format!("localhost:{}", server.address().port());
     let image = Runnable::new(&scratch, "image", "podman").image("amd64", false);
@@ -108,7 +109,7 @@ fn containerd_pulls_by_the_hosts_file_that_trust_wrote() {
     if !require_as_root(&["containerd", "ctr", "busybox"]) {
         return;
     }
-    let Some((server, _)) = server() else { return };
+    let Some(server) = server() else { return };
     let scratch = Scratch::new();
     let host = server.address().to_string();
     let image = Runnable::new(&scratch, "image", "containerd").image("amd64", false);
@@ -141,12 +142,8 @@ fn docker_pulls_by_the_ca_that_trust_put_there_and_not_without() {
     if !require_as_root(&["dockerd", "docker", "busybox", "unshare"]) {
         return;
     }
-    let Some((server, outside)) = server() else { return };
     // Docker takes any certificate from a loopback address.
-    let Some(outside) = outside else {
-        crate::support::skipped("this host has no address but loopback");
-        return;
-    };
+    let Some((server, outside)) = server_outside() else { return };
     let scratch = Scratch::new();
     fs::create_dir_all(scratch.path("with/etc/docker")).expect("a folder in scratch");
     let socket = format!("unix://{}", scratch.text("d.sock"));
@@ -179,7 +176,7 @@ fn curl_trusts_the_ca_that_is_fetched_from_the_server() {
     if !require(&["curl"]) {
         return;
     }
-    let Some((server, _)) = server() else { return };
+    let Some(server) = server() else { return };
     let scratch = Scratch::new();
     let url = format!("https://localhost:{}", server.address().port());
     let (curl, ca) = (Client::new("curl").always(&["-sSf"]), scratch.text("ca.crt"));
