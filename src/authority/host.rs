@@ -111,6 +111,9 @@ mod tests {
         fd000000000000000000000000000002 04 40 00 82     eth0\n\
         fd000000000000000000000000000003 04 40 00 01     eth0\n";
 
+    /// Name of the case, files, names of the settings, what comes of it.
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
+
     fn host(files: &[(&str, &str)], extra: &[&str]) -> Names {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
@@ -135,7 +138,7 @@ mod tests {
         );
         let hosts = ("etc/hosts", "127.0.0.1 localhost\n192.0.2.2 store-1.site.example Store-1 # us\n");
         let resolv = ("etc/resolv.conf", "nameserver 192.0.2.1\nsearch lan.example other\n");
-        let rows: [(&str, &[(&str, &str)], &[&str], &str); 5] = [
+        let rows: [Row<'_>; 5] = [
             ("nothing can be read", &[], &[], "localhost 127.0.0.1 ::1"),
             ("addresses", &[name, trie, inet6], &[], "localhost store-1 127.0.0.1 192.0.2.2 ::1 fd00::2"),
             (

@@ -89,6 +89,12 @@ pub enum Warning {
     /// The clock says a time before this program was written.
     #[error("the clock is not set: certificates are dated from the beginning of 2026")]
     ClockUnset,
+    /// The CA is not valid yet: a clock was ahead when it was made, or is behind now.
+    #[error(
+        "clients refuse the CA before {}: the clock was wrong when it was made, or is now. If the clock is right, \
+         remove tls/ca.crt and tls/ca.key and restart", x509::date(*.0)
+    )]
+    AuthorityNotYetValid(u64),
     /// The CA ends within a year, or has ended. It goes on being used: only a person can give clients another.
     #[error(
         "the CA ends at {}: remove tls/ca.crt and tls/ca.key, restart, and let clients trust the new one \
@@ -139,6 +145,9 @@ impl Authority {
         let mut warnings = Vec::new();
         if clock < WRITTEN_MS {
             warnings.push(Warning::ClockUnset);
+        }
+        if ca.facts.not_before_ms > now {
+            warnings.push(Warning::AuthorityNotYetValid(ca.facts.not_before_ms));
         }
         if ca.facts.not_after_ms < now + CA_ENDS_SOON_MS {
             warnings.push(Warning::AuthorityEnds(ca.facts.not_after_ms));

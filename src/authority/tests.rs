@@ -150,6 +150,17 @@ fn a_clock_that_jumped_ahead_and_back_leaves_a_valid_certificate() {
 }
 
 #[test]
+fn a_ca_made_by_a_clock_ahead_is_spoken_of() {
+    let house = House::new();
+    let wanted = names(&["store"]);
+    let first = house.at(2000, &wanted);
+    let issued = house.at(0, &wanted);
+    let begins = NOW + 1999 * DAY_MS;
+    assert_eq!(issued.warnings, [Warning::AuthorityNotYetValid(begins)]);
+    assert_eq!(issued.ca, first.ca);
+}
+
+#[test]
 fn the_end_of_the_ca_is_told_a_year_ahead_and_it_goes_on_being_used() {
     let house = House::new();
     let wanted = names(&["store"]);

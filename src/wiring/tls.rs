@@ -53,11 +53,15 @@ impl Certificates {
     /// Reads and checks what is configured, before anything is opened or made.
     pub fn begin(settings: &Settings, lab: bool) -> Result<Arc<Self>, StartError> {
         refuse_plain(settings, lab)?;
+        Self::by_clock(settings, Arc::new(SystemClock))
+    }
+
+    fn by_clock(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
         let this = Self {
             settings: settings.tls.clone(),
             http2: settings.server.http2,
             data: settings.storage.data.clone(),
-            clock: Arc::new(SystemClock),
+            clock,
             tls: OnceLock::new(),
             ca: Arc::new(ArcSwapOption::empty()),
             now: Mutex::new(None),
@@ -247,5 +251,77 @@ fn believed(clock: &dyn Clock) -> Option<u64> {
 fn warn(issued: &Issued) {
     for warning in &issued.warnings {
         tracing::warn!("{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::seams::TestClock;
+
+    const DAY_MS: u64 = 86_400_000;
+    /// 2027-06-01.
+    const NOW: u64 = 1_811_808_000_000;
+
+    fn settings(data: &Path) -> Settings {
+        let mut settings = Settings::default();
+        settings.storage.data = data.to_owned();
+        settings
+    }
+
+    fn ends(certificates: &Certificates) -> u64 {
+        certificates.now.lock().unwrap().as_ref().unwrap().not_after_ms
+    }
+
+    #[test]
+    fn a_certificate_of_our_own_is_renewed_while_serving_when_it_is_due() {
+        let (data, clock) = (tempfile::tempdir().unwrap(), Arc::new(TestClock::default()));
+        clock.set(NOW);
+        let certificates = Certificates::by_clock(&settings(data.path()), clock.clone()).unwrap();
+        assert!(!data.path().join("tls").exists(), "nothing is made before the store is open");
+        assert!(certificates.reload().unwrap().is_none());
+        certificates.open().unwrap().unwrap();
+        assert_eq!(ends(&certificates), NOW + 365 * DAY_MS);
+        let ca = certificates.ca()().unwrap();
+        for (day, until) in [(200, 365), (260, 260 + 365), (300, 260 + 365)] {
+            clock.set(NOW + day * DAY_MS);
+            certificates.look(true).unwrap();
+            assert_eq!(ends(&certificates), NOW + until * DAY_MS, "day {day}");
+        }
+        assert_eq!(certificates.ca()().unwrap(), ca);
+    }
+
+    #[test]
+    fn a_renewal_that_fails_leaves_the_certificate_in_use() {
+        let (data, clock) = (tempfile::tempdir().unwrap(), Arc::new(TestClock::default()));
+        clock.set(NOW);
+        let certificates = Certificates::by_clock(&settings(data.path()), clock.clone()).unwrap();
+        certificates.open().unwrap();
+        clock.set(NOW + 300 * DAY_MS);
+        std::fs::remove_file(data.path().join(paths::TLS_CA_KEY)).unwrap();
+        assert!(certificates.look(false).is_err() && certificates.reload().is_err());
+        assert_eq!(ends(&certificates), NOW + 365 * DAY_MS);
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_the_lab_and_where_it_is_allowed() {
+        let rows = [
+            ("TLS anywhere", "0.0.0.0:443", "auto", false, false, true),
+            ("plain on loopback", "127.0.0.1:80", "off", false, false, true),
+            ("plain on a mapped loopback", "[::ffff:127.0.0.1]:80", "off", false, false, true),
+            ("plain anywhere", "0.0.0.0:80", "off", false, false, false),
+            ("plain anywhere, allowed", "0.0.0.0:80", "off", true, false, true),
+            ("plain for want of a certificate", "[::]:80", "configured", false, false, false),
+            ("plain in the lab", "0.0.0.0:80", "off", false, true, true),
+        ];
+        for (case, listen, mode, plain_http, lab, accepted) in rows {
+            let mut settings = settings(Path::new("/nonexistent"));
+            settings.server.listen = vec![listen.parse::<SocketAddr>().unwrap()];
+            settings.tls.mode = serde_json::from_value(mode.into()).unwrap();
+            settings.tls.plain_http = plain_http;
+            assert_eq!(Certificates::begin(&settings, lab).is_ok(), accepted, "{case}");
+        }
     }
 }
