@@ -1,7 +1,9 @@
 //! Where bytes rest. `disk` is the data directory as a seam; `blobs` keeps content-addressed
-//! files; `meta` keeps rows; `space` keeps some of the disk back. Must not know who the caller is,
-//! nor name anything of services, api or server.
+//! files; `meta` keeps rows; `authority` keeps the files of the appliance's own CA; `space` keeps
+//! some of the disk back. Must not know who the caller is, nor name anything of services, api or
+//! server.
 
+pub mod authority;
 pub mod blobs;
 pub mod disk;
 pub mod lock;

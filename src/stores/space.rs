@@ -196,6 +196,9 @@ mod tests {
         fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
             self.real.create(path)
         }
+        fn create_private(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+            self.real.create_private(path)
+        }
         fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
             self.real.open(path)
         }

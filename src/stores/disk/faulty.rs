@@ -74,6 +74,12 @@ impl Disk for FaultyDisk {
         Ok(Box::new(FaultyFile { real: self.real.create(path)?, faults: Arc::clone(&self.faults) }))
     }
 
+    fn create_private(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.faults.step()?;
+        let real = self.real.create_private(path)?;
+        Ok(Box::new(FaultyFile { real, faults: Arc::clone(&self.faults) }))
+    }
+
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(FaultyFile { real: self.real.open(path)?, faults: Arc::clone(&self.faults) }))
     }
