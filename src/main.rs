@@ -3,6 +3,7 @@
 //! `services` (the rules), `stores` (where it rests).
 
 mod api;
+mod authority;
 mod cli;
 mod config;
 mod jobs;
@@ -11,6 +12,7 @@ mod server;
 mod services;
 mod stores;
 mod wiring;
+mod x509;
 
 use std::process::ExitCode;
 

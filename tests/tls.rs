@@ -1,5 +1,6 @@
 //! TLS with a configured certificate: served, read again on SIGHUP, and never replaced by one that
-//! does not fit. The client is rustls, trusting one certificate.
+//! does not fit. The client is rustls, trusting one certificate. A CA of the appliance's own is in
+//! `tls_own.rs`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::admin::Asked;
 use super::upload::UploadCommand;
@@ -44,6 +44,12 @@ pub enum Command {
     /// Let the running server read its certificate again, as SIGHUP does
     #[command(after_help = "Example:\n  pierhead reload")]
     Reload(Asked),
+    /// Tell, or write, what clients need to trust the appliance's own CA
+    #[command(after_help = "Examples:\n  pierhead trust --host registry.example:5000\n  \
+                            pierhead trust --host registry.example:5000 --write docker,podman\n  \
+                            pierhead trust --ca > ca.crt\n\n\
+                            The server need not run. The CA is DATA/tls/ca.crt.")]
+    Trust(TrustArguments),
     /// Check that metadata and blobs agree (the server must not be running)
     #[command(after_help = "Example:\n  pierhead fsck --data /var/lib/pierhead --deep\n\n\
                             Exit codes: 0 nothing found, 1 something is wrong, 2 wrong usage.")]
@@ -60,7 +66,7 @@ pub enum Command {
 #[command(after_help = "Examples:\n  pierhead serve --lab\n  \
                         pierhead serve --lab --data /srv/images --listen 127.0.0.1:5001\n  \
                         pierhead serve --lab --listen 0.0.0.0:5000 --lab-open-to-network\n\n\
-                        SIGHUP reads the certificate again.")]
+                        SIGHUP reads the certificate again; `pierhead trust` tells what clients need.")]
 pub struct ServeArguments {
     /// Settings file [default: /etc/pierhead/pierhead.toml, if it is there; none with --lab]
     #[arg(long, value_name = "FILE")]
@@ -139,4 +145,70 @@ pub struct ImportArguments {
     /// Print {"rows": N} when done
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TrustArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// How clients name the registry, as in an image's name; may be given several times
+    /// [default: this host's name, with the port of server.listen]
+    #[arg(long, value_name = "NAME[:PORT]")]
+    pub host: Vec<String>,
+    /// Write the files of these clients (several with commas), over no file that is different
+    #[arg(long, value_name = "CLIENT", value_delimiter = ',')]
+    pub write: Vec<TrustClient>,
+    /// Folder below which the files are written
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// Replace files that are different
+    #[arg(long, requires = "write")]
+    pub force: bool,
+    /// A CA of yours, PEM, in place of the appliance's own
+    #[arg(long, value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
+    /// Print the CA's certificate (PEM) and nothing else
+    #[arg(long, conflicts_with_all = ["write", "json"])]
+    pub ca: bool,
+    /// Print the CA, the files and what became of them as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Who is to trust the CA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrustClient {
+    /// docker's daemon
+    Docker,
+    /// containerd, and so ctr and Kubernetes nodes
+    Containerd,
+    /// podman, buildah, skopeo and CRI-O
+    Podman,
+    /// Everything on the host that uses its store of CAs
+    System,
+}
+
+impl TrustClient {
+    /// All of them, in the order they are shown.
+    pub const ALL: [Self; 4] = [Self::Docker, Self::Containerd, Self::Podman, Self::System];
+
+    /// As it is given to `--write`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Containerd => "containerd",
+            Self::Podman => "podman",
+            Self::System => "system",
+        }
+    }
+
+    /// As it is shown.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Containerd => "containerd, ctr, Kubernetes nodes",
+            Self::Podman => "podman, buildah, skopeo, CRI-O",
+            Self::System => "the whole host (curl, and clients that look nowhere else)",
+        }
+    }
 }

@@ -19,6 +19,7 @@ mod reload;
 mod serve;
 mod status;
 mod table;
+mod trust;
 mod upload;
 
 use std::error::Error;
@@ -30,8 +31,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{self, ConfigError, Settings, Sources};
-use crate::server::Tls;
-use crate::wiring::StartError;
+use crate::wiring::{self, StartError};
 use arguments::{Arguments, Command, ConfigCommand};
 
 /// Why a command ends with another code than 0.
@@ -116,6 +116,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Status(asked) => status::status(&asked),
         Command::Upload { command } => upload::run(command),
         Command::Reload(asked) => reload::reload(&asked),
+        Command::Trust(arguments) => trust::trust(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),
         Command::ImportMetadata(arguments) => offline::import(&arguments),
@@ -135,10 +136,7 @@ fn check(file: Option<&Path>, json: bool) -> Result<(), Failure> {
 
 /// Whether what the settings name can be used as `serve` would.
 fn usable(settings: &Settings) -> Result<(), Failure> {
-    if let Some((certificate, key)) = settings.tls.files() {
-        Tls::open(certificate, key, settings.server.http2).map_err(StartError::from)?;
-    }
-    Ok(())
+    Ok(wiring::check_tls(settings)?)
 }
 
 /// The settings from `file` (or the default one, if it is there) and the environment.

@@ -6,17 +6,22 @@
 //! is refused by name, and a wrong value by key and line. C3: sizes and times carry their unit.
 //!
 //! Must not open anything but the settings file, nor know what a setting is used for.
-//! Look next: `settings` (the keys), `load` (where values come from), `units`, `cidr`.
+//! Look next: `settings` (the keys), `load` (where values come from), `units`, `cidr`, `host`.
 
 mod cidr;
+mod host;
 mod load;
 mod locate;
 mod settings;
 mod units;
 
 pub use cidr::Cidr;
+pub use host::is_host;
 pub use load::{ConfigError, Sources, load, read};
-pub use settings::{LogFormat, LogSettings, ServerSettings, Settings, StorageSettings};
+pub use settings::{
+    ClientCertificates, LogFormat, LogSettings, Presented, ServerSettings, Settings, StorageSettings,
+    TlsSettings,
+};
 pub use units::{Period, Size};
 
 /// The sample file: every key with what it means and its default.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use pierhead_storage_format::paths;
 use serde::{Deserialize, Serialize};
 
+use super::host::is_host;
 use super::{Cidr, Period, Size};
 
 /// All settings.
@@ -72,21 +73,103 @@ impl Default for ServerSettings {
     }
 }
 
-/// `[tls]`. Empty paths mean plain HTTP.
+/// `[tls]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {
+    /// Whether TLS is spoken, and with whose certificate.
+    pub mode: TlsMode,
     /// PEM: the certificate and what is between it and the root.
     pub certificate: PathBuf,
     /// PEM: its private key.
     pub key: PathBuf,
+    /// Names and addresses that a certificate of the appliance's own is for, beside those of the host.
+    pub names: Vec<String>,
+    /// PEM: who issues clients' certificates.
+    pub client_ca: PathBuf,
+    /// Whether clients are asked for a certificate.
+    pub client_certificates: ClientCertificates,
+    /// Whether plain HTTP may be spoken where others than this host can reach it.
+    pub plain_http: bool,
+}
+
+/// Whether TLS is spoken, and with whose certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// The configured one; where none is, one of the appliance's own CA.
+    #[default]
+    Auto,
+    /// The configured one, which there must be.
+    Files,
+    /// The configured one; where none is, plain HTTP. `--lab` begins with this.
+    Configured,
+    /// Plain HTTP.
+    Off,
+}
+
+/// Whether clients are asked for a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// No.
+    #[default]
+    Off,
+    /// Yes, and those without one are served, too.
+    Optional,
+    /// Yes, and those without one are refused.
+    Required,
+}
+
+/// What a server presents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presented<'a> {
+    /// Nothing: plain HTTP.
+    Nothing,
+    /// The certificate and the key in these files.
+    Files(&'a Path, &'a Path),
+    /// A certificate of the appliance's own CA.
+    Own,
 }
 
 impl TlsSettings {
-    /// Certificate and key, if they are set.
-    pub fn files(&self) -> Option<(&Path, &Path)> {
-        let set = |path: &Path| !path.as_os_str().is_empty();
-        (set(&self.certificate) && set(&self.key)).then_some((&self.certificate, &self.key))
+    /// What the settings come to.
+    pub fn presented(&self) -> Presented<'_> {
+        let configured = !self.certificate.as_os_str().is_empty();
+        match self.mode {
+            TlsMode::Off => Presented::Nothing,
+            TlsMode::Configured if !configured => Presented::Nothing,
+            TlsMode::Auto if !configured => Presented::Own,
+            _ => Presented::Files(&self.certificate, &self.key),
+        }
+    }
+
+    /// The first key that does not fit with the others, and why.
+    fn misfit(&self) -> Option<(&'static str, &'static str)> {
+        let (certificate, key) = (!self.certificate.as_os_str().is_empty(), !self.key.as_os_str().is_empty());
+        let client_ca = !self.client_ca.as_os_str().is_empty();
+        let asked = self.client_certificates != ClientCertificates::Off;
+        let rows = [
+            (certificate && !key, "key", "must be set with tls.certificate"),
+            (key && !certificate, "certificate", "must be set with tls.key"),
+            (
+                self.mode == TlsMode::Files && !certificate,
+                "mode",
+                "\"files\" needs tls.certificate and tls.key",
+            ),
+            (asked && !client_ca, "client_certificates", "needs tls.client_ca"),
+            (
+                asked && self.presented() == Presented::Nothing,
+                "client_certificates",
+                "needs TLS, and plain HTTP is set",
+            ),
+            (
+                !self.names.iter().all(|name| is_host(name)),
+                "names",
+                "must be host names or addresses, without a port",
+            ),
+        ];
+        rows.into_iter().find(|(wrong, ..)| *wrong).map(|(_, key, message)| (key, message))
     }
 }
 
@@ -248,6 +331,7 @@ impl Settings {
             (IpAddr::V4(Ipv4Addr::LOCALHOST), 5000).into(),
             (IpAddr::V6(Ipv6Addr::LOCALHOST), 5000).into(),
         ];
+        lab.tls.mode = TlsMode::Configured;
         lab.storage.data = PathBuf::from("pierhead-data");
         lab.registry.create_organisations = true;
         lab
@@ -263,8 +347,7 @@ impl Settings {
     pub fn misfit(&self) -> Option<Misfit> {
         let server = &self.server;
         let never = "must be more than nothing";
-        let tls = &self.tls;
-        let (certificate, key) = (tls.certificate.as_os_str(), tls.key.as_os_str());
+        let (tls_key, tls_message) = self.tls.misfit().unwrap_or_default();
         let rows = [
             (server.listen.is_empty(), "server", "listen", "must name an address"),
             (server.max_connections == 0, "server", "max_connections", never),
@@ -272,8 +355,7 @@ impl Settings {
             (server.body_idle_timeout.as_ms() == 0, "server", "body_idle_timeout", never),
             (server.write_idle_timeout.as_ms() == 0, "server", "write_idle_timeout", never),
             (server.keep_alive.as_ms() == 0, "server", "keep_alive", never),
-            (!certificate.is_empty() && key.is_empty(), "tls", "key", "must be set with tls.certificate"),
-            (certificate.is_empty() && !key.is_empty(), "tls", "certificate", "must be set with tls.key"),
+            (!tls_key.is_empty(), "tls", tls_key, tls_message),
             (self.storage.data.as_os_str().is_empty(), "storage", "data", "must name a directory"),
             (self.registry.max_manifest.bytes() == 0, "registry", "max_manifest", never),
             (self.registry.max_manifest > MAX_MANIFEST, "registry", "max_manifest", "must be 64MiB at most"),

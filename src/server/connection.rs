@@ -13,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 use super::exchange::exchange;
 use super::io::{Guarded, IoLimits, Pulse};
 use super::stop::Phase;
+use super::tls::common_name;
 use super::{Peer, Shared};
 use crate::server::body::BoxError;
 use crate::server::metrics::Metrics;
@@ -38,6 +39,8 @@ pub struct Connection {
     pub peer: Peer,
     /// Whether it is under TLS.
     pub tls: bool,
+    /// The common name in the client's verified certificate.
+    pub client_name: Option<Arc<str>>,
     /// Held by every request's task too, so that work whose client left still counts (E4).
     pub permit: Arc<OwnedSemaphorePermit>,
     /// HTTP/2 streams that are reset no longer count for the protocol, but their tasks run on.
@@ -75,7 +78,9 @@ where
     let tasks = Arc::new(Semaphore::new(MAX_STREAMS as usize));
     let tls = shared.options.tls.clone();
     let builder = builder(settings.http2);
-    let connection = Connection { shared, pulse, peer, tls: tls.is_some(), permit: Arc::new(permit), tasks };
+    let permit = Arc::new(permit);
+    let mut connection =
+        Connection { shared, pulse, peer, tls: tls.is_some(), client_name: None, permit, tasks };
     let Some(tls) = tls else {
         let builder = if connection.shared.options.settings.http2 { builder } else { builder.http1_only() };
         return drive(builder, socket, connection).await;
@@ -86,6 +91,7 @@ where
         () = connection.shared.stop.reached(Phase::Finishing) => return Ok(()),
     };
     connection.pulse.handshake_done();
+    connection.client_name = common_name(stream.get_ref().1.peer_certificates());
     let builder = if is_h2(&stream) { builder.http2_only() } else { builder.http1_only() };
     drive(builder, stream, connection).await
 }

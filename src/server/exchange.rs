@@ -130,10 +130,11 @@ impl Drop for Exchange {
         if let Some((status, route)) = self.answered {
             metrics.answered(route, status, took);
         }
+        let client = self.connection.client_name.as_deref().map(|name| name.escape_debug().to_string());
         macro_rules! access {
             ($level:ident) => {
                 tracing::$level!(
-                    request_id = %self.id, peer = %self.connection.peer, method = %self.method, path = %self.path,
+                    request_id = %self.id, peer = %self.connection.peer, client, method = %self.method, path = %self.path,
                     status, surface = route.surface, route = route.route, ms = took.as_millis() as u64,
                     received = self.received.load(Ordering::Relaxed), sent = self.sent, whole = self.whole,
                     "request"

@@ -46,7 +46,7 @@ pub use accept::BindError;
 pub use request_body::BodyStalled;
 pub use signals::signals;
 pub use stop::{Phase, Stop};
-pub use tls::{Tls, TlsError};
+pub use tls::{Clients, Pair, Tls, TlsError};
 pub use unix::{LocalError, LocalSocket, reach};
 
 /// Answers requests.

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{App, BodyStalled, Ended, Options, PeerFacts, Phase, Server, Stop, Tls, spawn};
+use super::{App, BodyStalled, Clients, Ended, Options, Pair, PeerFacts, Phase, Server, Stop, Tls, spawn};
 use crate::config::{Period, ServerSettings};
 use crate::seams::TestRandom;
 use crate::server::body::{self, Body};
@@ -302,7 +302,8 @@ async fn a_new_certificate_is_for_new_connections_and_old_ones_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let old = write_pair(dir.path());
     let files = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    let tls = Arc::new(Tls::open(&files.0, &files.1, false).unwrap());
+    let pair = || Pair::read(&files.0, &files.1, None).unwrap();
+    let tls = Arc::new(Tls::new(pair(), &Clients::not_asked(), false).unwrap());
     let server = start_with(Some(Arc::clone(&tls)), |_| ());
     let connect = async |client: &TlsConnector| {
         let socket = TcpStream::connect(server.address).await.unwrap();
@@ -310,7 +311,7 @@ async fn a_new_certificate_is_for_new_connections_and_old_ones_go_on() {
     };
     let mut before = connect(&old).await.unwrap();
     let new = write_pair(dir.path());
-    tls.reload().unwrap();
+    tls.replace(pair(), &Clients::not_asked()).unwrap();
 
     let mut status = [0; 12];
     before.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();

@@ -5,9 +5,11 @@ use pierhead_storage_format::Digest;
 
 use super::access::Refusal;
 use super::names::{Reference, RepositoryName};
+use super::signin::password::PasswordError;
 use crate::seams::tasks::Panicked;
 use crate::stores::blobs::BlobError;
 use crate::stores::meta::MetaError;
+use crate::stores::secrets::SecretsError;
 
 /// Why a request's body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -153,6 +155,12 @@ pub enum Error {
         /// How many there may be.
         limit: u64,
     },
+    /// Passwords cannot be made or checked now.
+    #[error("passwords cannot be checked now")]
+    Passwords(#[source] PasswordError),
+    /// Secrets cannot be sealed or read.
+    #[error("the key file does not serve")]
+    Secrets(#[source] SecretsError),
     /// Cannot be done now; later it can.
     #[error("temporarily unavailable")]
     Unavailable(#[source] MetaError),

@@ -10,10 +10,11 @@ use tokio::time::timeout;
 
 use super::StartError;
 use super::serve::{Listening, options};
+use super::tls::Certificates;
 use crate::api::admin::{About, Admin, ListeningView, Services};
 use crate::config::Settings;
 use crate::server::metrics::Metrics;
-use crate::server::{LocalSocket, Phase, Server, Stop, Tls};
+use crate::server::{LocalSocket, Phase, Server, Stop};
 use crate::services::appliance::{Reload, Reloaded};
 
 /// Connections at once; more wait.
@@ -95,12 +96,19 @@ impl Running {
 
 /// What SIGHUP and an administrator ask for: the certificate is read again, the other settings need a
 /// restart.
-pub fn reload(tls: Option<Arc<Tls>>) -> Reload {
-    Arc::new(move || match tls.as_deref().map(Tls::reload) {
-        None => Reloaded::Done("there is no certificate to read again; settings need a restart"),
-        Some(Ok(())) => Reloaded::Done("new connections use the new certificate; settings need a restart"),
-        Some(Err(error)) => Reloaded::Kept(error.to_string()),
+pub fn reload(certificates: &Arc<Certificates>) -> Reload {
+    let certificates = Arc::clone(certificates);
+    Arc::new(move || match certificates.reload() {
+        Ok(None) => Reloaded::Done("there is no certificate to read again; settings need a restart"),
+        Ok(Some(_)) => Reloaded::Done("new connections use the new certificate; settings need a restart"),
+        Err(error) => Reloaded::Kept(chain(&error)),
     })
+}
+
+/// An error with its causes, which say which file it is.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Tells the log how a reload by signal went.

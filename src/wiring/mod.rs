@@ -1,19 +1,22 @@
 //! Where the rooms are put together: what is opened in which order, and closed in which. Decides
 //! nothing else. Called by `cli` only. `serve` runs the appliance (`gauges` are what it tells
 //! `/metrics` of its stores, `admin` its socket for administrators), `store` opens a data directory,
-//! `offline` works on one that nobody serves.
+//! `offline` works on one that nobody serves, `tls` finds or makes the certificate.
 
 mod admin;
 mod gauges;
 mod offline;
 mod serve;
 mod store;
+mod tls;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use pierhead_storage_format::store::StoreError;
 
+use crate::authority::AuthorityError;
 use crate::server::{self, TlsError};
 use crate::services;
 use crate::services::access::Refusal;
@@ -24,6 +27,7 @@ use crate::stores::meta;
 
 pub use offline::{export, fsck, import};
 pub use serve::{Listening, serve};
+pub use tls::{check_tls, own_ca};
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +99,15 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The appliance's own CA has no certificate for it.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// Plain HTTP where others can reach it, and nobody said that it may be.
+    #[error(
+        "TLS is off, and {0} (server.listen) can be reached by others: set tls.mode, listen on loopback, \
+         or allow it with tls.plain_http = true"
+    )]
+    PlainHttp(SocketAddr),
     /// The host refuses something every process needs.
     #[error("cannot start")]
     Host(#[source] io::Error),

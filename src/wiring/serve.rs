@@ -15,11 +15,13 @@ use tokio::task::JoinSet;
 use super::admin::Administration;
 use super::gauges::Gauges;
 use super::store::{self, Store};
+use super::tls::Certificates;
 use super::{StartError, admin};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
 use crate::api::registry::{self, Registry};
+use crate::api::trust::Trust;
 use crate::config::Settings;
 use crate::jobs::Jobs;
 use crate::seams::{OsRandom, SystemClock, tasks};
@@ -61,25 +63,30 @@ pub async fn serve(
         return Err(StartError::NoIdentity);
     }
     let stop = Stop::default();
-    let tls = open_tls(&settings)?;
+    let certificates = Certificates::begin(&settings, lab)?;
     // Taken before anything listens: a signal from here on is a stop, not a death.
-    let reload = admin::reload(tls.clone());
+    let reload = admin::reload(&certificates);
     let hangup = reload.clone();
     let signals =
-        server::signals(stop.clone(), move || admin::log_reload(&hangup())).map_err(StartError::Host)?;
+        server::signals(stop.clone(), move || admin::log_reload(&tokio::task::block_in_place(|| hangup())))
+            .map_err(StartError::Host)?;
     let storage = settings.storage.clone();
     let opened = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
     let (store, resumables) = (Arc::new(opened.0), opened.1);
+    let opening = Arc::clone(&certificates);
+    let tls = tasks::blocking(move || opening.open()).await.map_err(services_panicked)??;
     let shelves = shelves(&settings, &store);
     let (images, uploads) = services(&settings, &shelves);
     uploads.take_up(resumables).await;
     let access = Access::without_accounts(Rules::Lab);
     let gauges = Gauges::default();
-    let jobs = jobs(&store, access.clone(), &uploads, &gauges);
+    let mut jobs = jobs(&store, access.clone(), &uploads, &gauges);
+    certificates.watch(&mut jobs);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services { access: access.clone(), appliance, uploads: uploads.clone() };
     let registry = Registry::new(access, images, uploads, registry_settings(&settings));
-    let app = Arc::new(Appliance { health: health(&stop, &store), registry });
+    let trust = Trust::new(certificates.ca());
+    let app = Arc::new(Appliance { health: health(&stop, &store), trust, registry });
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
     let ended = run(&settings, app, Edge { tls, signals, stop, metrics, administration }, listening).await;
@@ -227,11 +234,6 @@ async fn expire(access: Access, uploads: &Uploads) -> Result<usize, services::er
     uploads.expire(&permit).await
 }
 
-fn open_tls(settings: &Settings) -> Result<Option<Arc<Tls>>, StartError> {
-    let Some((certificate, key)) = settings.tls.files() else { return Ok(None) };
-    Ok(Some(Arc::new(Tls::open(certificate, key, settings.server.http2)?)))
-}
-
 /// What a server of these settings is made of.
 pub(super) fn options(
     settings: &Settings,
@@ -264,6 +266,7 @@ fn services_panicked(panicked: tasks::Panicked) -> StartError {
 /// The surfaces, by path.
 struct Appliance {
     health: Health,
+    trust: Trust,
     registry: Registry,
 }
 
@@ -275,6 +278,10 @@ impl App for Appliance {
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         if let Some(mut response) = self.health.answer(&request) {
             response.extensions_mut().insert(Route { surface: "health", route: "health" });
+            return Box::pin(ready(response));
+        }
+        if let Some(mut response) = self.trust.answer(&request) {
+            response.extensions_mut().insert(Route { surface: "trust", route: "ca.crt" });
             return Box::pin(ready(response));
         }
         let path = request.uri().path();

@@ -33,6 +33,13 @@ pub const INDEX_SET_ASIDE: &str = "meta/index-set-aside";
 /// A copy of the index that `fsck` looks into and removes again; left over, it may be deleted.
 pub const INDEX_CHECKED: &str = "meta/index-checked";
 
+/// The certificate of the appliance's own CA: what clients are given to trust it. Public.
+pub const TLS_CA: &str = "tls/ca.crt";
+/// That CA's private key.
+pub const TLS_CA_KEY: &str = "tls/ca.key";
+/// The server's certificate, issued by that CA, and its private key in one file.
+pub const TLS_SERVER: &str = "tls/server.pem";
+
 /// `blobs/<algorithm>`.
 pub fn algorithm_dir(algorithm: Algorithm) -> PathBuf {
     PathBuf::from(BLOBS).join(algorithm.name())

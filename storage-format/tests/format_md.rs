@@ -35,6 +35,9 @@ fn drawn() -> Vec<(PathBuf, &'static str)> {
         (paths::upload_journal(id), "whose it is, and its checkpoints"),
         (paths::upload_intent(id, &digest), "an intent"),
         (paths::quarantined(&digest, id), "a damaged blob set aside"),
+        (paths::TLS_CA.into(), "the certificate of the appliance's own CA"),
+        (paths::TLS_CA_KEY.into(), "its private key"),
+        (paths::TLS_SERVER.into(), "the server's certificate and key"),
     ]
 }
 

@@ -17,3 +17,4 @@ mod containerd;
 mod docker;
 mod podman;
 mod skopeo;
+mod trust;

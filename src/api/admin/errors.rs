@@ -49,6 +49,11 @@ kinds! {
     BodyTimedOut = REQUEST_TIMEOUT "body_timed_out" "no byte of the body came for too long";
     BodyCut = BAD_REQUEST "body_cut" "the body ended before its end";
     ReloadFailed = CONFLICT "reload_failed" "nothing was changed: {}";
+    Missing = NOT_FOUND "missing" "{} does not exist";
+    Exists = CONFLICT "exists" "{} exists already";
+    InUse = CONFLICT "in_use" "{}";
+    Invalid = BAD_REQUEST "invalid" "{}";
+    Limit = CONFLICT "limit" "{}";
     RepositoryUnknown = NOT_FOUND "repository_unknown" "there is no repository {}";
     OrganisationUnknown = NOT_FOUND "organisation_unknown" "the organisation of {} does not exist";
     ManifestUnknown = NOT_FOUND "manifest_unknown" "there is no manifest {}";
@@ -153,7 +158,12 @@ impl From<Error> for Failure {
             Error::Busy | Error::BlobInUse(_) => Self::new(Kind::Busy),
             Error::TooMuch => Self::new(Kind::TooMuch),
             Error::NoSpace => Self::new(Kind::NoSpace),
-            Error::Unavailable(_) | Error::TooManyUploads => {
+            Error::Missing(thing) => Self::about(Kind::Missing, thing),
+            Error::Exists(thing) => Self::about(Kind::Exists, thing),
+            Error::InUse(..) => Self::about(Kind::InUse, &error),
+            Error::Invalid { .. } => Self::about(Kind::Invalid, &error),
+            Error::Limit { .. } => Self::about(Kind::Limit, &error),
+            Error::Unavailable(_) | Error::TooManyUploads | Error::Passwords(_) => {
                 Self::new(Kind::Unavailable).with(header::RETRY_AFTER, "5")
             }
             Error::Damaged(digest) => Self::about(Kind::Damaged, digest),
@@ -166,6 +176,7 @@ impl From<Error> for Failure {
             | Error::LayerTooLarge { .. }
             | Error::Source(_)
             | Error::Store(_)
+            | Error::Secrets(_)
             | Error::Bug(_) => Self::new(Kind::Internal),
         };
         failure.0.cause = Some(error);

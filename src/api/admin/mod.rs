@@ -155,7 +155,7 @@ impl Admin {
         body: &mut Body,
     ) -> Result<Reply, Failure> {
         let Found { row, params } = found;
-        let permit = admitted(self.0.services.access, row, &params, &actor)?;
+        let permit = admitted(&self.0.services.access, row, &params, &actor)?;
         let body = body::read(row, body).await?;
         let call = Call { permit, params, query: head.uri.query().unwrap_or_default(), body };
         (row.handler)(self, call).await
@@ -163,7 +163,7 @@ impl Admin {
 }
 
 /// The permit for what is asked.
-fn admitted(access: Access, row: &Row, params: &Params, actor: &Actor) -> Result<Permit, Failure> {
+fn admitted(access: &Access, row: &Row, params: &Params, actor: &Actor) -> Result<Permit, Failure> {
     Ok(access.authorise(actor, row.action, (row.resource)(params)?)?)
 }
 

@@ -225,7 +225,9 @@ impl From<Error> for Failure {
             Error::Missing(_) | Error::Exists(_) | Error::InUse(..) | Error::Invalid { .. } => {
                 Self::new(Kind::Internal)
             }
-            Error::Store(_) | Error::Bug(_) => Self::new(Kind::Internal),
+            Error::Store(_) | Error::Bug(_) | Error::Passwords(_) | Error::Secrets(_) => {
+                Self::new(Kind::Internal)
+            }
         };
         failure.0.cause = Some(error);
         failure

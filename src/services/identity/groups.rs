@@ -86,7 +86,8 @@ impl Identity {
             .commit(move |tx| {
                 let mut record = of_account(tx, account, id)?;
                 for policy in change.policies.iter().flatten() {
-                    let known = tx.get(&PolicyKey { id: *policy })?.is_some_and(|known| known.account == account);
+                    let known =
+                        tx.get(&PolicyKey { id: *policy })?.is_some_and(|known| known.account == account);
                     if !known {
                         return Err(Error::Missing(Thing::Policy(policy.to_string())));
                     }
@@ -100,7 +101,13 @@ impl Identity {
     }
 
     /// Puts users of the account into a group, or takes them out, all or none.
-    pub async fn set_members(&self, permit: &Permit, id: Id, users: Vec<Id>, member: bool) -> Result<(), Error> {
+    pub async fn set_members(
+        &self,
+        permit: &Permit,
+        id: Id,
+        users: Vec<Id>,
+        member: bool,
+    ) -> Result<(), Error> {
         let account = account(permit, Action::ManageGroups)?;
         self.parts()
             .meta
@@ -162,9 +169,8 @@ impl Identity {
     /// The id of a group of an account, by id or name.
     pub fn find_group(&self, account: Id, text: &str) -> Result<Id, Error> {
         let directory = self.parts().access.directory();
-        let fits = |id: &Id| {
-            directory.group(*id).is_some_and(|group| group.name == text || text.parse() == Ok(*id))
-        };
+        let fits =
+            |id: &Id| directory.group(*id).is_some_and(|group| group.name == text || text.parse() == Ok(*id));
         let found = directory.group_ids_of(account).into_iter().find(fits);
         found.ok_or_else(|| Error::Missing(Thing::Group(text.to_owned())))
     }

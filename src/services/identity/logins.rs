@@ -31,7 +31,11 @@ pub struct NewLogin {
 
 impl Identity {
     /// A temporary login for the one who asks. Older ones go on.
-    pub async fn create_own_login(&self, permit: &Permit, lasts: Option<Duration>) -> Result<NewLogin, Error> {
+    pub async fn create_own_login(
+        &self,
+        permit: &Permit,
+        lasts: Option<Duration>,
+    ) -> Result<NewLogin, Error> {
         let user = own(permit, Action::CreateLoginSecret)?;
         self.make_login(None, user, lasts).await
     }

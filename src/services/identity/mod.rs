@@ -21,7 +21,7 @@ mod tokens;
 mod users;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pierhead_storage_format::identity::Id;
@@ -125,6 +125,11 @@ impl Identity {
         parts.tokens.rekey(&parts.secrets.derive(PURPOSE));
         Ok(resealed)
     }
+}
+
+/// A panic elsewhere leaves nothing half done in what these guard.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The account a permit is for.

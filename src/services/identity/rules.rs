@@ -17,7 +17,8 @@ pub fn name(field: &'static str, text: &str) -> Result<(), Error> {
     if lettered && known && text.len() <= MAX_NAME && !AccessKey::is_id(text) && text != "bearertoken" {
         return Ok(());
     }
-    let why = "1 to 64 letters, digits, '.', '_' and '-', a letter first, and not like an access key".to_owned();
+    let why =
+        "1 to 64 letters, digits, '.', '_' and '-', a letter first, and not like an access key".to_owned();
     Err(Error::Invalid { field, why })
 }
 

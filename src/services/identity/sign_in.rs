@@ -8,13 +8,13 @@ use pierhead_storage_format::identity::records::UserRecord;
 
 use super::Identity;
 use crate::services::access::{Action, Actor, Caller, Scopes};
+use crate::services::signin::Secret;
 use crate::services::signin::access_key::{is_login_key, verifies_temporary};
 use crate::services::signin::authorization::{Authorization, AuthorizationError};
 use crate::services::signin::login::Login;
 use crate::services::signin::password::PasswordError;
 use crate::services::signin::signature::{Refused, Request};
 use crate::services::signin::token::{Audience, Bearer, Claims, Grant, Verdict};
-use crate::services::signin::Secret;
 
 /// Who signed in, and with what.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -62,10 +62,10 @@ impl Identity {
         let may = |action: Action| {
             self.parts().access.authorise(actor, action, Resource::Repository(name.clone())).is_ok()
         };
-        let asked = |known: &&str| scope.actions.iter().any(|action| action == *known || action == "*");
+        let asked = |known: &str| scope.actions.iter().any(|action| action == known || action == "*");
         let granted: Vec<String> = KNOWN
             .iter()
-            .filter(asked)
+            .filter(|known| asked(known))
             .filter(|known| actions(known).iter().all(|action| may(*action)))
             .map(|known| (*known).to_owned())
             .collect();

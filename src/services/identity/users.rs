@@ -2,7 +2,8 @@
 
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::keys::{
-    AccessKeyKey, AccessKeyUseKey, FavouriteKey, GrantKey, GroupMemberKey, LoginKey, PolicyKey, UserKey, UserNameKey,
+    AccessKeyKey, AccessKeyUseKey, FavouriteKey, GrantKey, GroupMemberKey, LoginKey, PolicyKey, UserKey,
+    UserNameKey,
 };
 use pierhead_storage_format::identity::records::{NamedRecord, Role, UserRecord};
 use pierhead_storage_format::keys::CounterKey;
@@ -164,7 +165,8 @@ impl Identity {
             .commit(move |tx| {
                 let mut record = of_account(tx, account, id)?;
                 for policy in change.policies.iter().flatten() {
-                    let known = tx.get(&PolicyKey { id: *policy })?.is_some_and(|known| known.account == account);
+                    let known =
+                        tx.get(&PolicyKey { id: *policy })?.is_some_and(|known| known.account == account);
                     if !known {
                         return Err(Error::Missing(Thing::Policy(policy.to_string())));
                     }

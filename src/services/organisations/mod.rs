@@ -23,7 +23,7 @@ use pierhead_storage_format::identity::records::Creator;
 use pierhead_storage_format::keys::OrganisationKey;
 use pierhead_storage_format::records::OrganisationRecord;
 
-pub use attributes::{Attributes, Changed};
+pub use attributes::{Attributes, Changed, put_text, text};
 pub use grants::{Granted, On};
 pub use lifecycle::Organisation;
 pub use shares::{Share, ShareTerms};

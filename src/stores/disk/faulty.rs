@@ -76,7 +76,8 @@ impl Disk for FaultyDisk {
 
     fn create_private(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         self.faults.step()?;
-        Ok(Box::new(FaultyFile { real: self.real.create_private(path)?, faults: Arc::clone(&self.faults) }))
+        let real = self.real.create_private(path)?;
+        Ok(Box::new(FaultyFile { real, faults: Arc::clone(&self.faults) }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {

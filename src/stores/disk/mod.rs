@@ -45,7 +45,7 @@ pub fn is_full(error: &io::Error) -> bool {
 pub trait Disk: Send + Sync + 'static {
     /// Makes a new file for reading and writing; an existing one is an error.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// As `create`, for a file that only its owner may read, from its first moment.
+    /// As `create`, and never readable by anybody but its owner: mode 0600 from the beginning.
     fn create_private(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;

@@ -69,6 +69,11 @@ impl Directory {
         self.accounts.get(&id)
     }
 
+    /// Every account.
+    pub fn accounts(&self) -> impl Iterator<Item = (Id, &Arc<AccountRecord>)> {
+        self.accounts.iter().map(|(id, record)| (*id, record))
+    }
+
     /// An account by name.
     pub fn account_named(&self, name: &str) -> Option<Id> {
         self.account_names.get(name).copied()
@@ -106,10 +111,39 @@ impl Directory {
         self.groups.get(&id)
     }
 
+    /// The groups of an account.
+    pub fn group_ids_of(&self, account: Id) -> Vec<Id> {
+        let of = self.groups.iter().filter(|(_, group)| group.account == account);
+        of.map(|(id, _)| *id).collect()
+    }
+
+    /// Who is in a group, present or not.
+    pub fn members_of(&self, group: Id) -> Vec<Id> {
+        self.members.get(&group).into_iter().flatten().copied().collect()
+    }
+
     /// The groups a user is in.
     pub fn groups_of(&self, user: Id) -> impl Iterator<Item = (Id, &Arc<GroupRecord>)> {
         let ids = self.groups_of.get(&user).into_iter().flatten();
         ids.filter_map(|id| Some((*id, self.groups.get(id)?)))
+    }
+
+    /// The policies of an account.
+    pub fn policy_ids_of(&self, account: Id) -> Vec<Id> {
+        let of = self.policies.iter().filter(|(_, policy)| policy.account == account);
+        of.map(|(id, _)| *id).collect()
+    }
+
+    /// A policy's name.
+    pub fn policy_name(&self, policy: Id) -> Option<&str> {
+        self.policies.get(&policy).map(|record| record.name.as_str())
+    }
+
+    /// Whether users or groups of an account have a policy.
+    pub fn is_attached(&self, account: Id, policy: Id) -> bool {
+        let groups = self.groups.values().filter(|group| group.account == account);
+        self.users_of(account).any(|(_, user)| user.policies.contains(&policy))
+            || groups.into_iter().any(|group| group.policies.contains(&policy))
     }
 
     /// A policy's document, read.
@@ -135,6 +169,17 @@ impl Directory {
     /// A temporary login by its AK.
     pub fn login(&self, key: &str) -> Option<&Arc<LoginRecord>> {
         self.logins.get(key)
+    }
+
+    /// The temporary logins of a user.
+    pub fn logins_of(&self, user: Id) -> Vec<String> {
+        let of = self.logins.iter().filter(|(_, login)| login.user == user);
+        of.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Everything a user was granted, whether it still says anything or not: by name.
+    pub fn all_grants_of(&self, user: Id) -> impl Iterator<Item = &str> {
+        self.grants.get(&user).into_iter().flatten().map(|(name, _)| name.as_str())
     }
 
     /// What a user was granted on exactly this organisation or repository.
@@ -173,6 +218,11 @@ impl Directory {
     /// The repositories shared with an account, by name.
     pub fn shared_with(&self, account: Id) -> impl Iterator<Item = &str> {
         self.shared_with.get(&account).into_iter().flatten().map(String::as_str)
+    }
+
+    /// The repositories that were shared with an account, whether the shares still say anything or not.
+    pub fn all_shared_with(&self, account: Id) -> impl Iterator<Item = &str> {
+        self.shared_with(account)
     }
 
     /// An organisation.
