@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use pierhead_storage_format::{Algorithm, Digest};
 
-pub use self::leftovers::clear_leftovers;
+pub use self::leftovers::{clear_leftovers, replay_small_blobs};
 use self::session::{Session, Sessions};
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
@@ -140,7 +140,7 @@ impl Uploads {
         let session = self.session(permit, id)?;
         let mut writing = session.write()?;
         session.touch(self.shelves.clock.monotonic_ms());
-        let moved = self.transfer(writing.upload()?, chunk, &mut body).await;
+        let moved = self.transfer_last(writing.upload()?, chunk, &mut body).await;
         session.touch(self.shelves.clock.monotonic_ms());
         match moved {
             Err(error @ Error::LayerTooLarge { .. }) => {
@@ -162,6 +162,8 @@ impl Uploads {
             // Unless it was published, or its bytes may be lost, the session goes on as it was.
             if upload.is_over() {
                 service.end(&id, writing.take()).await;
+            } else {
+                upload.rest();
             }
             kept
         })
@@ -180,7 +182,7 @@ impl Uploads {
         self.welcome(&name)?;
         let mut upload = self.begin(digest.algorithm(), None).await?;
         let chunk = Chunk { first: None, length: declared };
-        if let Err(error) = self.receive(&mut upload, chunk, &mut body).await {
+        if let Err(error) = self.receive_last(&mut upload, chunk, &mut body).await {
             upload.discard().await;
             return Err(error);
         }

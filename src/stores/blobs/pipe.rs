@@ -13,7 +13,7 @@
 //! folder. Locks in the order file or hash, then state; none is held across an await.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use bytes::Bytes;
 use pierhead_storage_format::upload::{CHUNK, Checkpoint};
@@ -173,6 +173,15 @@ impl Pipe {
             }
             moved.await;
         }
+    }
+
+    /// All of the upload's bytes, if they are at most `most` and none has left memory.
+    pub(super) fn gathered(&self, most: usize) -> Option<Bytes> {
+        let state = lock(&self.state);
+        let still = !state.writing && !state.ended && state.failed.is_none() && !state.flushing;
+        let bytes = state.filling.as_ref().map_or(&[][..], Block::as_ref);
+        let all = state.accepted == bytes.len() as u64 && bytes.len() <= most;
+        (still && all).then(|| Bytes::copy_from_slice(bytes))
     }
 
     fn write_blocks(self: Arc<Self>) {
@@ -344,6 +353,15 @@ impl Pipe {
     /// The file's slot; while it is held, nothing is written. Blocks while a writer runs.
     pub(super) fn slot(&self) -> MutexGuard<'_, Slot> {
         lock(&self.file)
+    }
+
+    /// As [`slot`](Self::slot), but `None` while a writer runs.
+    pub(super) fn free_slot(&self) -> Option<MutexGuard<'_, Slot>> {
+        match self.file.try_lock() {
+            Ok(slot) => Some(slot),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Length and hash of the settled upload, and whether space was allocated ahead; to be asked

@@ -1,0 +1,70 @@
+//! Lets full segments go: one sync of the filesystem makes durable all the files that a segment names,
+//! in the background.
+//!
+//! A sync that failed may have lost any of them, though they are read back from memory: each is then
+//! compared past the page cache and written anew where it differs, and the next sync decides. If that
+//! fails too, the segment stays until the next start.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+use pierhead_storage_format::{Digest, paths};
+
+use super::Ground;
+use super::replay::{self, Missing};
+use super::segment::{Segment, spare};
+
+/// Serves until the committer ends.
+pub(super) fn run(ground: &Ground, sealed: &Receiver<Arc<Segment>>) {
+    while let Ok(segment) = sealed.recv() {
+        let Some(unrecorded) = segment.settled(ground) else { continue }; // start-up sees to it
+        match retire(ground, segment.number, &unrecorded) {
+            Ok(()) => {
+                ground.segments.fetch_sub(1, Ordering::SeqCst);
+            }
+            Err(error) => {
+                let number = segment.number;
+                tracing::error!(segment = number, %error, "small blobs cannot be made durable; their log stays");
+            }
+        }
+    }
+}
+
+fn retire(ground: &Ground, number: u64, unrecorded: &[Digest]) -> io::Result<()> {
+    if !unrecorded.is_empty() {
+        leave_intents(ground, unrecorded)?;
+    }
+    if let Err(error) = ground.filesystem.sync() {
+        tracing::error!(segment = number, %error, "the filesystem has lost writes; small blobs are written anew");
+        let segment = replay::Logged::read(ground.disk.as_ref(), number)?;
+        segment.heal(ground, Missing::Leave, &mut |_| Ok::<_, io::Error>(true))?;
+        ground.filesystem.sync()?;
+    }
+    remove(ground, number)
+}
+
+/// Start-up looks for records of these, and removes the blobs that have none.
+fn leave_intents(ground: &Ground, digests: &[Digest]) -> io::Result<()> {
+    let id = ground.random.id()?;
+    ground.disk.create_dir(&paths::upload_dir(&id))?;
+    for digest in digests {
+        match ground.disk.create(&paths::upload_intent(&id, digest)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// One that a power cut brings back is gone through once more.
+fn remove(ground: &Ground, number: u64) -> io::Result<()> {
+    let path = paths::small_segment(number);
+    if ground.closing.load(Ordering::SeqCst) || ground.spare.load(Ordering::SeqCst) {
+        return ground.disk.remove_file(&path);
+    }
+    ground.disk.rename(&path, &spare())?;
+    ground.spare.store(true, Ordering::SeqCst);
+    Ok(())
+}
