@@ -112,11 +112,11 @@ impl Upload {
 
     /// Does nothing, and gives nothing, unless the log takes the whole of it.
     async fn publish_small(&mut self, digest: &Digest) -> Result<Option<Published>, BlobError> {
-        let Some(bytes) = self.pipe.gathered(SMALL) else { return Ok(None) };
-        if hash::of(digest.algorithm(), &bytes) != *digest {
+        let Some(lifted) = self.pipe.lift(SMALL) else { return Ok(None) };
+        if hash::of(digest.algorithm(), &lifted.bytes) != *digest {
             return Ok(None);
         }
-        let published = publish::small(&self.store, digest, bytes).await?;
+        let published = publish::small(&self.store, digest, lifted.bytes.clone()).await?;
         if published.is_some() && !self.forget() {
             let (store, pipe, id) = (Arc::clone(&self.store), Arc::clone(&self.pipe), self.id.clone());
             // A panic in there has been logged; the next start clears the folder.

@@ -19,6 +19,8 @@ mod placer;
 mod replay;
 mod retirer;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::Path;
@@ -58,7 +60,10 @@ struct Ground {
     segments: AtomicUsize,
     /// A segment that went and can be used again waits under [`spare`].
     spare: AtomicBool,
+    /// The store closes: nobody is waited for.
     closing: AtomicBool,
+    /// The store is dropped without being closed: segments stay for the next start.
+    abandoned: AtomicBool,
     segment_bytes: u64,
 }
 
@@ -96,6 +101,7 @@ impl Small {
             segments: AtomicUsize::new(numbers.len()),
             spare: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             segment_bytes: segment_bytes.unwrap_or(SEGMENT_BYTES),
         });
         let next = numbers.last().map_or(1, |last| last + 1);
@@ -127,8 +133,10 @@ impl Small {
     }
 }
 
+/// A log that was not closed stays, as a stop would leave it.
 impl Drop for Small {
     fn drop(&mut self) {
+        self.ground.abandoned.store(true, Ordering::SeqCst);
         self.close();
     }
 }

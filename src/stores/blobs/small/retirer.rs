@@ -20,6 +20,9 @@ use super::segment::{Segment, spare};
 pub(super) fn run(ground: &Ground, sealed: &Receiver<Arc<Segment>>) {
     while let Ok(segment) = sealed.recv() {
         let Some(unrecorded) = segment.settled(ground) else { continue }; // start-up sees to it
+        if ground.abandoned.load(Ordering::SeqCst) {
+            continue;
+        }
         match retire(ground, segment.number, &unrecorded) {
             Ok(()) => {
                 ground.segments.fetch_sub(1, Ordering::SeqCst);

@@ -96,6 +96,23 @@ pub(super) struct Log {
     pub(super) records: usize,
 }
 
+/// The file of a segment, and up to where its bytes are there.
+fn make(
+    ground: &Ground,
+    header: &Header,
+    spared: bool,
+    part: &Path,
+    path: &Path,
+) -> io::Result<(Box<dyn DiskFile>, u64)> {
+    let mut file = if spared { ground.disk.open(part)? } else { ground.disk.create(part)? };
+    file.write_at(&header.encode(), 0)?;
+    file.sync_data()?;
+    let zeroed = file.len()?; // a used one is as good as zeroed: its records are another key's
+    ground.disk.rename(part, path)?;
+    ground.disk.sync_dir(Path::new(paths::SMALL))?;
+    Ok((file, zeroed))
+}
+
 /// Where a segment that went waits to be used again; start-up removes it.
 pub(super) fn spare() -> PathBuf {
     Path::new(paths::SMALL).join("spare.tmp")
@@ -110,12 +127,12 @@ impl Log {
         let spared = ground.spare.swap(false, Ordering::SeqCst);
         let path = paths::small_segment(number);
         let part = if spared { spare() } else { path.with_extension("log.tmp") };
-        let mut file = if spared { ground.disk.open(&part)? } else { ground.disk.create(&part)? };
-        file.write_at(&header.encode(), 0)?;
-        file.sync_data()?;
-        let zeroed = file.len()?; // a used one is as good as zeroed: its records are another key's
-        ground.disk.rename(&part, &path)?;
-        ground.disk.sync_dir(Path::new(paths::SMALL))?;
+        let made = make(ground, &header, spared, &part, &path);
+        if made.is_err() {
+            // Best effort: start-up removes the one, and finds nothing in the other.
+            let _ = ground.disk.remove_file(&part).and_then(|()| ground.disk.remove_file(&path));
+        }
+        let (file, zeroed) = made?;
         let segment = Arc::new(Segment { number, needed: Mutex::default(), changed: Condvar::new() });
         Ok(Self { segment, key: header.key(), file, end: HEADER as u64, zeroed, records: 0 })
     }
