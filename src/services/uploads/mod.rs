@@ -3,7 +3,7 @@
 //! A session belongs to one repository and one actor. One request writes it at a time; bytes that
 //! arrived before a request failed stay, and the session tells where it ends. A finished upload
 //! becomes a blob in these steps: 1. its bytes are checked and published (durable); 2. one change
-//! set links the blob to the repository; 3. the upload folder goes. A crash between 1 and 2 leaves
+//! set links the blob to the repository; 3. the upload folder, where it has one, goes. A crash between 1 and 2 leaves
 //! a blob without a record, which start-up removes. From step 1 on the work runs to its end though
 //! the client leaves.
 //!

@@ -16,7 +16,7 @@
 //! begun runs to its end though the caller is dropped.
 //!
 //! Must not know what a manifest, a repository or a record is. Look next at `pipe` (how bytes get to
-//! the disk), `publish`, `read`.
+//! the disk), `publish`, `small` (the log of small blobs), `read`.
 
 mod error;
 mod hash;

@@ -6,6 +6,7 @@
 //! What cannot be mended (a full disk) keeps its segment until the next start, and the store opens:
 //! everything else is served.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use pierhead_storage_format::small::{self, MAX_SEGMENT};
 use pierhead_storage_format::{Digest, paths};
 
-use super::{Ground, Small, placer, segments};
+use super::{Ground, Small, placer, retirer, segments};
 use crate::stores::blobs::error::{BlobError, io as failed};
 use crate::stores::blobs::hash;
 use crate::stores::blobs::pool::{BLOCK, Pool};
@@ -63,22 +64,20 @@ impl Small {
         let left = remove_parts(ground).and_then(|()| segments(ground.disk.as_ref()));
         let numbers = left.map_err(failed("listing the log of small blobs")).map_err(error)?;
         let mut done = Replayed::default();
-        let mut through = Vec::new();
-        if !numbers.is_empty() {
-            let _ = ground.filesystem.sync(); // at once, instead of a file at a time; the last one counts
-        }
+        let (mut through, mut digests) = (Vec::new(), BTreeSet::new());
         for number in numbers {
             let segment = Logged::read(ground.disk.as_ref(), number);
-            match segment.map(|segment| segment.heal(ground, Missing::Write, recorded)) {
-                Ok(Ok(healed)) => {
+            match segment.map(|segment| (segment.heal(ground, Missing::Write, recorded), segment.named())) {
+                Ok((Ok(healed), named)) => {
                     done.add(&healed);
                     through.push(number);
+                    digests.extend(named);
                 }
-                Ok(Err(Healing::Recorded(error))) => return Err(error),
-                Ok(Err(Healing::Disk(error))) | Err(error) => keep(number, &error),
+                Ok((Err(Healing::Recorded(error)), _)) => return Err(error),
+                Ok((Err(Healing::Disk(error)), _)) | Err(error) => keep(number, &error),
             }
         }
-        match self.let_go(&through) {
+        match self.let_go(&through, &digests) {
             Ok(()) => {
                 ground.segments.fetch_sub(through.len(), Ordering::SeqCst);
             }
@@ -88,11 +87,11 @@ impl Small {
         Ok(done)
     }
 
-    fn let_go(&self, through: &[u64]) -> io::Result<()> {
+    fn let_go(&self, through: &[u64], digests: &BTreeSet<Digest>) -> io::Result<()> {
         if through.is_empty() {
             return Ok(());
         }
-        self.ground.filesystem.sync()?;
+        retirer::sync_files(&self.ground, &digests.iter().collect())?;
         for number in through {
             self.ground.disk.remove_file(&paths::small_segment(*number))?;
         }
@@ -162,6 +161,15 @@ impl Logged {
         records.sort_by_key(|(digest, _)| *digest);
         records.dedup_by_key(|(digest, _)| *digest);
         Ok(Self { bytes, records })
+    }
+
+    /// The blobs it names.
+    pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
+        self.records.iter().map(|(digest, _)| digest)
+    }
+
+    fn named(&self) -> Vec<Digest> {
+        self.digests().copied().collect()
     }
 
     /// Makes the files what the records say, not yet durable.

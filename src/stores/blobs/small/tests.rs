@@ -105,7 +105,10 @@ fn copy(from: &Path, to: &Path) {
             std::fs::create_dir_all(&to).expect("a folder");
             copy(&from, &to);
         } else {
-            std::fs::copy(&from, &to).expect("copied");
+            match std::fs::copy(&from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // a segment that went just now
+                copied => drop(copied.expect("copied")),
+            }
         }
     }
 }
