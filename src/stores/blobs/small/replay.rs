@@ -179,6 +179,10 @@ impl Logged {
         missing: Missing,
         recorded: &mut dyn FnMut(&Digest) -> Result<bool, E>,
     ) -> Result<Replayed, Healing<E>> {
+        if self.records.len() > retirer::FEW {
+            // At once, instead of a file at a time; what fails shows when they are compared.
+            let _ = ground.filesystem.sync();
+        }
         let (mut there, mut removed) = (Vec::new(), 0);
         for (digest, range) in &self.records {
             if recorded(digest).map_err(Healing::Recorded)? {

@@ -20,7 +20,7 @@ use super::replay::{self, Missing};
 use super::segment::{Segment, spare};
 
 /// Up to so many files are synced one by one.
-const FEW: usize = 128;
+pub(super) const FEW: usize = 128;
 
 /// Serves until the committer ends.
 pub(super) fn run(ground: &Ground, sealed: &Receiver<(Arc<Segment>, usize)>) {
