@@ -114,7 +114,8 @@ impl Small {
     pub(super) async fn publish(&self, digest: &Digest, bytes: Bytes) -> Result<Option<Claim>, BlobError> {
         let (reply, answer) = oneshot::channel();
         let job = Job { digest: *digest, bytes, reply };
-        if !lock(&self.jobs).as_ref().is_some_and(|jobs| jobs.send(job).is_ok()) {
+        let sent = lock(&self.jobs).as_ref().map(|jobs| jobs.send(job));
+        if !matches!(sent, Some(Ok(()))) {
             return Ok(None);
         }
         answer.await.unwrap_or(Ok(None)) // a thread panicked, and said so
