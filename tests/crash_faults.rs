@@ -33,9 +33,10 @@ use support::wait::until_true;
 
 /// What fails: a name, and the calls it is made of. `write` is left out: it is also what wakes
 /// threads, and no file of a store is written with it after its first bytes.
-const KINDS: [(&str, &str); 9] = [
+const KINDS: [(&str, &str); 10] = [
     ("sync of data", "fdatasync"),
     ("sync", "fsync"),
+    ("sync of the filesystem", "syncfs"),
     ("write", "pwrite64,pwritev,pwritev2"),
     ("rename", "rename,renameat,renameat2"),
     ("allocation", "fallocate"),

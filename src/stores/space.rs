@@ -183,7 +183,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::stores::disk::{DiskFile, Entry, RealDisk, Space, faulty::FaultyDisk};
+    use crate::stores::disk::{DiskFile, Entry, Filesystem, RealDisk, Space, faulty::FaultyDisk};
 
     /// A real folder that claims a certain amount of free space.
     struct Claims {
@@ -229,6 +229,9 @@ mod tests {
         fn space(&self) -> io::Result<Space> {
             self.asked.fetch_add(1, Ordering::SeqCst);
             Ok(Space { free: self.free.load(Ordering::SeqCst), total: u64::MAX })
+        }
+        fn filesystem(&self) -> io::Result<Box<dyn Filesystem>> {
+            self.real.filesystem()
         }
     }
 

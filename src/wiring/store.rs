@@ -12,7 +12,7 @@ use pierhead_storage_format::{Algorithm, paths, store};
 use super::{StartError, io};
 use crate::config::StorageSettings;
 use crate::seams::{OsRandom, SystemClock};
-use crate::services::uploads::clear_leftovers;
+use crate::services::uploads::{clear_leftovers, replay_small_blobs};
 use crate::stores::blobs::{self, Blobs, Resumable};
 use crate::stores::disk::{Disk, RealDisk};
 use crate::stores::lock::DataLock;
@@ -20,13 +20,14 @@ use crate::stores::meta::{self, IndexOutcome, Meta};
 use crate::stores::space::Reserve;
 
 /// What a store's making may have left before `FORMAT` was written.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     FORMAT_PART,
     paths::LOCK,
     paths::ADMIN_SOCKET,
     paths::BALLAST,
     paths::BLOBS,
     paths::UPLOADS,
+    paths::SMALL,
     paths::QUARANTINE,
     "meta",
 ];
@@ -44,9 +45,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Closes the metadata: what was begun is finished. Blocks.
+    /// Closes the metadata, then the log of small blobs: what was begun is finished. Blocks.
     pub fn close(&self) {
         self.meta.close();
+        self.blobs.close();
     }
 }
 
@@ -65,6 +67,7 @@ pub fn open(settings: &StorageSettings) -> Result<(Store, Vec<Resumable>), Start
     let (random, checkpoint_every) = (Arc::new(OsRandom), blobs::CHECKPOINT_EVERY);
     let began = Instant::now();
     let (blobs, found) = Blobs::open(blobs::Options { disk: disk.clone(), random, checkpoint_every })?;
+    replay_small_blobs(&meta, &blobs)?;
     clear_leftovers(&meta, &blobs, &found.leftovers)?;
     if !found.resumables.is_empty() {
         let (uploads, mib, took) = (found.resumables.len(), found.proved >> 20, began.elapsed());

@@ -1,5 +1,5 @@
 //! What Pierhead keeps on disk, and nothing else: paths, keys, records, journal frames, snapshots,
-//! journals of uploads and the engine-neutral dump. `FORMAT.md` beside this crate is the contract, written for someone
+//! journals of uploads, the log of small blobs and the engine-neutral dump. `FORMAT.md` beside this crate is the contract, written for someone
 //! who reads the disk without our code; the code here is its only implementation.
 //!
 //! Rules that always hold:
@@ -20,6 +20,7 @@ pub mod keys;
 pub mod paths;
 pub mod records;
 pub mod rows;
+pub mod small;
 pub mod snapshot;
 pub mod store;
 pub mod upload;

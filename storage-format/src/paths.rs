@@ -19,6 +19,8 @@ pub const KEY_FILE: &str = "secret.key";
 pub const BLOBS: &str = "blobs";
 /// Uploads under way.
 pub const UPLOADS: &str = "uploads";
+/// The log of small blobs that were just published.
+pub const SMALL: &str = "small";
 /// Damaged files set aside.
 pub const QUARANTINE: &str = "quarantine";
 /// The truth about metadata: committed change sets.
@@ -95,6 +97,16 @@ pub fn parse_intent(name: &str) -> Option<Digest> {
     format!("{algorithm}:{hex}").parse().ok()
 }
 
+/// `small/<number, 20 digits>.log`.
+pub fn small_segment(number: u64) -> PathBuf {
+    PathBuf::from(SMALL).join(format!("{number:020}.log"))
+}
+
+/// `small/<algorithm>-<hex>.tmp`: a small blob's file before it gets its name.
+pub fn small_part(digest: &Digest) -> PathBuf {
+    PathBuf::from(SMALL).join(format!("{}-{}.tmp", digest.algorithm().name(), digest.hex()))
+}
+
 /// `quarantine/<algorithm>-<hex>-<id>`: a blob's damaged file; `id` is 32 lower-case hex digits.
 pub fn quarantined(digest: &Digest, id: &str) -> PathBuf {
     PathBuf::from(QUARANTINE).join(format!("{}-{}-{id}", digest.algorithm().name(), digest.hex()))
@@ -131,6 +143,9 @@ mod tests {
             prop_assert_eq!(parse_intent(&intent_name(&digest)), Some(digest));
             let name = journal_segment(n);
             let name = name.file_name().and_then(|f| f.to_str()).expect("a name");
+            prop_assert_eq!(parse_numbered(name, ".log"), Some(n));
+            let small = small_segment(n);
+            let name = small.file_name().and_then(|f| f.to_str()).expect("a name");
             prop_assert_eq!(parse_numbered(name, ".log"), Some(n));
         }
 

@@ -31,6 +31,8 @@ fn drawn() -> Vec<(PathBuf, &'static str)> {
         (folder(paths::INDEX), "the index: rebuilt when in doubt"),
         (folder(paths::INDEX_SET_ASIDE), "indexes that were found wrong"),
         (folder(paths::INDEX_CHECKED), "a copy of the index that fsck looks into"),
+        (paths::small_segment(1), "small blobs that were just published"),
+        (paths::small_part(&digest), "one before it gets its name"),
         (paths::upload_data(id), "bytes of an upload so far"),
         (paths::upload_journal(id), "whose it is, and its checkpoints"),
         (paths::upload_intent(id, &digest), "an intent"),

@@ -1,13 +1,15 @@
 //! The blob files of a data directory that no server has open, read without the blob store, so
 //! that a defect there cannot hide itself from the check.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::path::Path;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pierhead_storage_format::{Algorithm, Digest, paths};
+use pierhead_storage_format::{Algorithm, Digest, paths, small};
 use sha2::{Digest as _, Sha256, Sha512};
 
 use super::{BlobFile, Blobs, Content, MAX_MANIFEST, Unreadable};
@@ -18,14 +20,21 @@ const CHUNK: usize = 1 << 20;
 /// Folders below `blobs/` are two deep; anything much deeper is not walked.
 const DEPTH: u32 = 8;
 
-/// The files below `blobs/` and the intents below `uploads/`.
+/// The files below `blobs/`, the intents below `uploads/` and the log of small blobs.
 pub struct DiskBlobs {
     disk: Arc<dyn Disk>,
     intents: BTreeSet<Digest>,
+    small: BTreeMap<Digest, Logged>,
+}
+
+/// Where the log has a blob.
+struct Logged {
+    segment: PathBuf,
+    bytes: Range<usize>,
 }
 
 impl DiskBlobs {
-    /// Reads the intents that an earlier run left.
+    /// Reads the intents and the log that an earlier run left.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, Unreadable> {
         let mut intents = BTreeSet::new();
         let uploads = Path::new(paths::UPLOADS);
@@ -34,7 +43,17 @@ impl DiskBlobs {
             let files = disk.list(&folder).map_err(unreadable(&folder))?;
             intents.extend(files.iter().filter_map(|file| paths::parse_intent(&file.name)));
         }
-        Ok(Self { disk, intents })
+        let small = small_blobs(disk.as_ref())?;
+        Ok(Self { disk, intents, small })
+    }
+
+    /// The bytes that the log has of a blob: the next start makes its file of them.
+    fn logged(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let logged = self.small.get(digest)?;
+        let mut bytes = vec![0; logged.bytes.len()];
+        let file = self.disk.open_read(&logged.segment).ok()?;
+        file.read_exact_at(&mut bytes, logged.bytes.start as u64).ok()?;
+        Some(bytes)
     }
 
     fn walk(
@@ -64,6 +83,30 @@ impl DiskBlobs {
     }
 }
 
+/// What the log has, by digest: only records that their digests prove. A segment that is none has none.
+fn small_blobs(disk: &dyn Disk) -> Result<BTreeMap<Digest, Logged>, Unreadable> {
+    let mut found = BTreeMap::new();
+    let folder = Path::new(paths::SMALL);
+    for entry in disk.list(folder).map_err(unreadable(folder))? {
+        let Some(number) = paths::parse_numbered(&entry.name, ".log") else { continue };
+        let segment = paths::small_segment(number);
+        let mut bytes = Vec::new();
+        let read = disk.open_read(&segment).and_then(|file| {
+            file.take(small::MAX_SEGMENT as u64).read_to_end(&mut bytes)?;
+            Ok(())
+        });
+        read.map_err(unreadable(&segment))?;
+        let Ok((header, records)) = small::read(&bytes) else { continue };
+        for record in records.into_iter().filter(|_| header.number == number) {
+            let blob = bytes.get(record.bytes.clone()).unwrap_or_default();
+            if hash(record.digest.algorithm(), blob).is_ok_and(|found| found == record.digest.raw()) {
+                found.insert(record.digest, Logged { segment: segment.clone(), bytes: record.bytes });
+            }
+        }
+    }
+    Ok(found)
+}
+
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Unreadable {
     let what = path.display().to_string();
     move |error| Unreadable { what, source: error.into() }
@@ -76,10 +119,14 @@ impl Blobs for DiskBlobs {
 
     fn size(&self, digest: &Digest) -> Result<Option<u64>, Unreadable> {
         let path = paths::blob(digest);
-        self.disk.file_len(&path).map_err(unreadable(&path))
+        let file = self.disk.file_len(&path).map_err(unreadable(&path))?;
+        Ok(self.small.get(digest).map(|logged| logged.bytes.len() as u64).or(file))
     }
 
     fn read(&self, digest: &Digest) -> Result<Content<Vec<u8>>, Unreadable> {
+        if let Some(bytes) = self.logged(digest) {
+            return Ok(Content::Good(bytes));
+        }
         let Some(file) = self.file(digest)? else { return Ok(Content::Missing) };
         let mut bytes = Vec::new();
         let whole = file.take(MAX_MANIFEST + 1).read_to_end(&mut bytes);
@@ -89,13 +136,16 @@ impl Blobs for DiskBlobs {
     }
 
     fn verify(&self, digest: &Digest) -> Result<Content<()>, Unreadable> {
+        if self.small.contains_key(digest) {
+            return Ok(Content::Good(()));
+        }
         let Some(file) = self.file(digest)? else { return Ok(Content::Missing) };
         let good = hash(digest.algorithm(), file).is_ok_and(|found| found == digest.raw());
         Ok(if good { Content::Good(()) } else { Content::Damaged })
     }
 
     fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable> {
-        Ok(self.intents.contains(digest))
+        Ok(self.intents.contains(digest) || self.small.contains_key(digest))
     }
 }
 
@@ -143,6 +193,16 @@ mod tests {
         put(disk.as_ref(), &paths::blob(&damaged), b"dAmaged");
         put(disk.as_ref(), Path::new("blobs/sha256/readme"), b"");
         put(disk.as_ref(), &paths::upload_intent("00", &absent), b"");
+        // Two that the log has: one without a file, one whose file is cut.
+        let (logged, cut) = (digest(Algorithm::Sha256, b"logged"), digest(Algorithm::Sha512, b"cut"));
+        put(disk.as_ref(), &paths::blob(&cut), b"c");
+        let header = small::Header { number: 3, id: [1; 16] };
+        let mut segment = header.encode().to_vec();
+        for (digest, bytes) in [(logged, &b"logged"[..]), (damaged, b"no bytes of it"), (cut, b"cut")] {
+            header.key().encode(&mut segment, 0, &digest, bytes).expect("small");
+        }
+        put(disk.as_ref(), &paths::small_segment(3), &segment);
+        put(disk.as_ref(), &paths::small_segment(4), b"no segment");
 
         let blobs = DiskBlobs::open(disk).expect("readable");
         let cases = [
@@ -150,6 +210,8 @@ mod tests {
             ("long", long, Content::Good(b"long".to_vec()), Some(4), false),
             ("damaged", damaged, Content::Damaged, Some(7), false),
             ("absent", absent, Content::Missing, None, true),
+            ("logged", logged, Content::Good(b"logged".to_vec()), Some(6), true),
+            ("cut, but logged", cut, Content::Good(b"cut".to_vec()), Some(3), true),
         ];
         for (name, digest, content, size, intended) in cases {
             assert_eq!(blobs.read(&digest).expect("readable"), content, "{name}");
@@ -169,7 +231,7 @@ mod tests {
                 Ok(())
             })
             .expect("readable");
-        assert_eq!(found.len(), 4);
+        assert_eq!(found.len(), 5);
         assert!(found.contains(&("blobs/sha256/readme".to_owned(), 0)));
         assert!(found.contains(&(paths::blob(&long).display().to_string(), 4)));
     }

@@ -72,13 +72,15 @@ pub enum Content<T> {
 pub trait Blobs {
     /// Gives every file below `blobs/`, in any order.
     fn files(&self, visit: &mut dyn FnMut(BlobFile<'_>) -> Result<(), Unreadable>) -> Result<(), Unreadable>;
-    /// Bytes of the blob's file; `None` if there is none.
+    /// Bytes of the blob's file, which for one that the log of small blobs has is as start-up will make
+    /// it; `None` if there is none.
     fn size(&self, digest: &Digest) -> Result<Option<u64>, Unreadable>;
     /// The whole of a small blob, checked against its digest.
     fn read(&self, digest: &Digest) -> Result<Content<Vec<u8>>, Unreadable>;
     /// Hashes the whole blob, in bounded memory.
     fn verify(&self, digest: &Digest) -> Result<Content<()>, Unreadable>;
-    /// Whether an intent file below `uploads/` names the blob: start-up will clear it.
+    /// Whether an intent file below `uploads/`, or the log of small blobs, names the blob: start-up will
+    /// clear it.
     fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable>;
 }
 

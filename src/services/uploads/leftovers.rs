@@ -1,11 +1,24 @@
 //! What an earlier run left under `uploads/` and nobody goes on with: a blob that was published but
 //! never got its record is nobody's.
 
+use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::BlobKey;
 
 use crate::services::error::Error;
-use crate::stores::blobs::{Blobs, Leftover};
+use crate::stores::blobs::{Blobs, Leftover, Replayed};
 use crate::stores::meta::Meta;
+
+/// Goes through the log of small blobs that an earlier run left, before anything else uses the stores.
+/// Blocks.
+pub fn replay_small_blobs(meta: &Meta, blobs: &Blobs) -> Result<(), Error> {
+    let recorded = |digest: &Digest| Ok(meta.get(&BlobKey { digest: *digest })?.is_some());
+    let replayed = blobs.replay(recorded, Error::Store)?;
+    if replayed != Replayed::default() {
+        let Replayed { blobs, rewritten, removed, kept } = replayed;
+        tracing::info!(blobs, rewritten, removed, kept, "went through the log of small blobs");
+    }
+    Ok(())
+}
 
 /// Clears them, before anything else uses the stores. Blocks.
 pub fn clear_leftovers(meta: &Meta, blobs: &Blobs, leftovers: &[Leftover]) -> Result<(), Error> {

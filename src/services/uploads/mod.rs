@@ -3,7 +3,7 @@
 //! A session belongs to one repository and one actor. One request writes it at a time; bytes that
 //! arrived before a request failed stay, and the session tells where it ends. A finished upload
 //! becomes a blob in these steps: 1. its bytes are checked and published (durable); 2. one change
-//! set links the blob to the repository; 3. the upload folder goes. A crash between 1 and 2 leaves
+//! set links the blob to the repository; 3. the upload folder, where it has one, goes. A crash between 1 and 2 leaves
 //! a blob without a record, which start-up removes. From step 1 on the work runs to its end though
 //! the client leaves.
 //!
@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use pierhead_storage_format::{Algorithm, Digest};
 
-pub use self::leftovers::clear_leftovers;
+pub use self::leftovers::{clear_leftovers, replay_small_blobs};
 pub use self::list::{UploadFacts, Wanted};
 use self::session::{Session, Sessions};
 use crate::seams::tasks;
@@ -148,7 +148,7 @@ impl Uploads {
         let session = self.session(permit, id)?;
         let mut writing = session.write()?;
         session.touch(self.shelves.clock.monotonic_ms());
-        let moved = self.transfer(writing.upload()?, chunk, &mut session.watch(body)).await;
+        let moved = self.transfer_last(writing.upload()?, chunk, &mut session.watch(body)).await;
         session.touch(self.shelves.clock.monotonic_ms());
         session.abort().refused()?;
         match moved {
@@ -171,6 +171,8 @@ impl Uploads {
             // Unless it was published, or its bytes may be lost, the session goes on as it was.
             if upload.is_over() {
                 service.end(&id, writing.take()).await;
+            } else {
+                upload.rest();
             }
             kept
         })
@@ -189,7 +191,7 @@ impl Uploads {
         self.welcome(&name)?;
         let mut upload = self.begin(digest.algorithm(), None).await?;
         let chunk = Chunk { first: None, length: declared };
-        if let Err(error) = self.receive(&mut upload, chunk, &mut body).await {
+        if let Err(error) = self.receive_last(&mut upload, chunk, &mut body).await {
             upload.discard().await;
             return Err(error);
         }

@@ -5,11 +5,23 @@ use crate::services::error::Error;
 use crate::stores::blobs::Upload;
 
 /// A request that is dropped leaves nothing of an upload in memory.
-struct Receiving<'a>(&'a mut Upload);
+struct Receiving<'a> {
+    upload: &'a mut Upload,
+    /// It arrived whole and is published next.
+    whole: bool,
+}
+
+impl<'a> Receiving<'a> {
+    fn into(upload: &'a mut Upload) -> Self {
+        Self { upload, whole: false }
+    }
+}
 
 impl Drop for Receiving<'_> {
     fn drop(&mut self) {
-        self.0.rest();
+        if !self.whole {
+            self.upload.rest();
+        }
     }
 }
 
@@ -22,43 +34,58 @@ impl Uploads {
         chunk: Chunk,
         body: &mut impl Source,
     ) -> Result<u64, Error> {
-        // Whatever a dropped or failed request left is settled first: the offset is true after it.
-        let offset = match upload.resume().await {
-            Ok(offset) => offset,
-            Err(error) => return Err(self.shelves.failed(error).await),
+        self.go_on(upload, chunk).await?;
+        let start = upload.offset();
+        let receiving = Receiving::into(upload);
+        let streamed = self.stream(receiving.upload, start, chunk, body).await;
+        let settled = match receiving.upload.settle().await {
+            Ok(offset) => Ok(offset),
+            Err(error) => Err(self.shelves.failed(error).await),
         };
-        if chunk.first.is_some_and(|first| first != offset) {
-            return Err(Error::WrongOffset { id: upload.id().to_owned(), offset });
-        }
-        self.receive(upload, chunk, body).await
+        streamed?;
+        arrived(chunk, start, settled?)
     }
 
-    /// Takes a body to its end. Whatever ends it early, the bytes before that stay.
-    pub(super) async fn receive(
+    /// The same for the body after which the upload is published: its end may still be in memory, so
+    /// nothing is to be waited for between.
+    pub(super) async fn transfer_last(
+        &self,
+        upload: &mut Upload,
+        chunk: Chunk,
+        body: &mut impl Source,
+    ) -> Result<u64, Error> {
+        self.go_on(upload, chunk).await?;
+        self.receive_last(upload, chunk, body).await
+    }
+
+    /// As [`transfer_last`](Self::transfer_last), into a new upload.
+    pub(super) async fn receive_last(
         &self,
         upload: &mut Upload,
         chunk: Chunk,
         body: &mut impl Source,
     ) -> Result<u64, Error> {
         let start = upload.offset();
-        if let Some(length) = chunk.length {
-            self.within_limit(start.saturating_add(length))?;
-            self.shelves.reserve.admits(length).map_err(|_| Error::NoSpace)?;
-        }
-        let upload = Receiving(upload);
-        let streamed = self.stream(upload.0, start, chunk, body).await;
-        let settled = match upload.0.settle().await {
-            Ok(offset) => Ok(offset),
-            Err(error) => Err(self.shelves.failed(error).await),
+        let mut receiving = Receiving::into(upload);
+        self.stream(receiving.upload, start, chunk, body).await?;
+        let offset = arrived(chunk, start, receiving.upload.offset())?;
+        receiving.whole = true;
+        Ok(offset)
+    }
+
+    /// Whatever a dropped or failed request left is settled first: the offset is true after it.
+    async fn go_on(&self, upload: &mut Upload, chunk: Chunk) -> Result<(), Error> {
+        let offset = match upload.resume().await {
+            Ok(offset) => offset,
+            Err(error) => return Err(self.shelves.failed(error).await),
         };
-        streamed?;
-        let offset = settled?;
-        match chunk.length {
-            Some(length) if offset - start != length => Err(Error::LengthMismatch),
-            _ => Ok(offset),
+        match chunk.first {
+            Some(first) if first != offset => Err(Error::WrongOffset { id: upload.id().to_owned(), offset }),
+            _ => Ok(()),
         }
     }
 
+    /// Takes a body to its end. Whatever ends it early, the bytes before that stay.
     async fn stream(
         &self,
         upload: &mut Upload,
@@ -66,6 +93,10 @@ impl Uploads {
         chunk: Chunk,
         body: &mut impl Source,
     ) -> Result<(), Error> {
+        if let Some(length) = chunk.length {
+            self.within_limit(start.saturating_add(length))?;
+            self.shelves.reserve.admits(length).map_err(|_| Error::NoSpace)?;
+        }
         let mut received = 0u64;
         while let Some(bytes) = body.next().await {
             let bytes = bytes?;
@@ -87,5 +118,13 @@ impl Uploads {
     fn within_limit(&self, size: u64) -> Result<(), Error> {
         let limit = self.limits.layer;
         if size > limit { Err(Error::LayerTooLarge { limit }) } else { Ok(()) }
+    }
+}
+
+/// Where a body ends that came whole.
+fn arrived(chunk: Chunk, start: u64, offset: u64) -> Result<u64, Error> {
+    match chunk.length {
+        Some(length) if offset - start != length => Err(Error::LengthMismatch),
+        _ => Ok(offset),
     }
 }

@@ -1,13 +1,14 @@
 //! Content-addressed files. A blob here is complete, durable, equal to its digest and never written
 //! again; an upload is the one thing that grows. Layout: `FORMAT.md`, "Blobs".
 //!
-//! C1: a path under `blobs/` appears only by rename from `uploads/`, after its data is durable.
+//! C1: a path under `blobs/` appears only by rename, after its bytes are durable: from `uploads/`, or
+//!     for a small blob from `small/`, where the log has them.
 //! C2: a published file is never written or truncated; it goes by unlink or by rename into
 //!     `quarantine/`. Readers that hold it open (or mapped) keep what they had.
 //! C3: an upload's offset counts bytes the file really has; after a failed write it goes back to the
 //!     last byte known written, and the file is cut there.
 //! C4: memory per upload is at most `pipe::BLOCKS` MiB, and less while many are under way; an upload
-//!     at rest holds neither a thread nor a buffer.
+//!     at rest holds neither a thread nor a buffer. Folder and file are made with its first write.
 //!
 //! Steps of a publish, what each leaves when it is the last, and what start-up does with that, are
 //! in `publish`. An upload with an [`Owner`] writes checkpoints (`journal`) and outlives a crash from
@@ -15,7 +16,7 @@
 //! begun runs to its end though the caller is dropped.
 //!
 //! Must not know what a manifest, a repository or a record is. Look next at `pipe` (how bytes get to
-//! the disk), `publish`, `read`.
+//! the disk), `publish`, `small` (the log of small blobs), `read`.
 
 mod error;
 mod hash;
@@ -26,6 +27,8 @@ mod pool;
 mod publish;
 mod read;
 mod recovery;
+mod small;
+mod unmade;
 mod upload;
 
 #[cfg(test)]
@@ -33,6 +36,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -43,6 +47,8 @@ use self::hash::Hasher;
 use self::journal::{Hashing, Journal};
 use self::pipe::Pipe;
 use self::pool::Pool;
+use self::small::Small;
+use self::unmade::Unmade;
 use super::disk::Disk;
 use crate::seams::Random;
 
@@ -52,6 +58,7 @@ pub use journal::Owner;
 pub use publish::Published;
 pub use read::{BlobReader, Reading};
 pub use recovery::{Found, Resumable};
+pub use small::Replayed;
 pub use upload::Upload;
 
 /// What the store works with.
@@ -81,27 +88,35 @@ pub struct Leftover {
     pub published: Vec<Digest>,
 }
 
-/// Locks that all digests share.
-const PLACES: usize = 64;
+/// Locks that all digests share. Held, by digest, while the name of a blob gets another file, or loses
+/// it.
+struct Places([Mutex<()>; 64]);
+
+impl Places {
+    fn lock(&self, digest: &Digest) -> MutexGuard<'_, ()> {
+        lock(&self.0[usize::from(digest.raw()[0]) % self.0.len()])
+    }
+}
 
 struct Store {
     disk: Arc<dyn Disk>,
     random: Arc<dyn Random>,
     pool: Arc<Pool>,
-    /// Held, by digest, while the name of a blob gets another file, or loses it.
-    places: [Mutex<()>; PLACES],
+    places: Arc<Places>,
+    small: Small,
     checkpoint_every: u64,
 }
 
 impl Blobs {
     /// Makes the folders that are missing and finds what an earlier run left. Blocks, for as long as
     /// it takes to read what is gone on with. Nothing else may use the store until every leftover has
-    /// been cleared.
+    /// been cleared, and the log of small blobs gone through ([`replay`](Self::replay)).
     pub fn open(options: Options) -> Result<(Self, Found), BlobError> {
         let Options { disk, random, checkpoint_every } = options;
-        let places = std::array::from_fn(|_| Mutex::default());
-        let store = Arc::new(Store { disk, random, pool: Pool::new(), places, checkpoint_every });
-        make_folders(store.disk.as_ref())?;
+        make_folders(disk.as_ref())?;
+        let places = Arc::new(Places(std::array::from_fn(|_| Mutex::default())));
+        let small = Small::open(&disk, &random, &places, None)?;
+        let store = Arc::new(Store { disk, random, pool: Pool::new(), places, small, checkpoint_every });
         let found = recovery::find(&store)?;
         Ok((Self(store), found))
     }
@@ -116,23 +131,46 @@ impl Blobs {
         self.0.disk.remove_dir(&paths::upload_dir(&leftover.id)).map_err(io("removing a leftover upload"))
     }
 
+    /// Goes through the log of small blobs that an earlier run left: files that are missing or wrong
+    /// are written anew, blobs that are not `recorded` are removed. An error of `recorded`, or of listing
+    /// the log (made by `error`), ends it; what cannot be mended is logged and kept. Blocks.
+    pub fn replay<E>(
+        &self,
+        mut recorded: impl FnMut(&Digest) -> Result<bool, E>,
+        error: fn(BlobError) -> E,
+    ) -> Result<Replayed, E> {
+        self.0.small.replay(&mut recorded, error)
+    }
+
+    /// Ends the log of small blobs: the next start has nothing to do. Call it when the metadata takes
+    /// nothing more. Small blobs published later go the ordinary way. Blocks.
+    pub fn close(&self) {
+        self.0.small.close();
+    }
+
     /// Begins an upload whose bytes are hashed with `algorithm` as they come. With an owner it writes
-    /// checkpoints, so that it outlives a crash.
+    /// checkpoints, so that it outlives a crash. Nothing is on the disk before its first write.
     pub async fn begin(&self, algorithm: Algorithm, owner: Option<Owner>) -> Result<Upload, BlobError> {
-        let store = Arc::clone(&self.0);
-        blocking(move || {
-            let (id, file) = store.new_upload()?;
-            let journal = owner.and_then(|owner| Journal::new(&store, &id, algorithm, owner));
-            let hashing = Hashing::new(Hasher::new(algorithm), journal.is_some());
-            let pipe = Pipe::new(&store, file, 0, hashing, journal);
-            Ok(Upload::new(store, id, pipe))
-        })
-        .await
+        let store = &self.0;
+        let id = store.random.id().map_err(io("making an upload id"))?;
+        let made = Arc::new(AtomicBool::new(false));
+        let file = Box::new(Unmade::new(store, &id, &made));
+        let journal = owner.and_then(|owner| Journal::new(store, &id, algorithm, owner));
+        let hashing = Hashing::new(Hasher::new(algorithm), journal.is_some());
+        let pipe = Pipe::new(store, file, 0, hashing, journal);
+        Ok(Upload::unmade(Arc::clone(store), id, pipe, made))
     }
 
     /// Stores `bytes` under `digest` with the guarantees of [`Upload::publish`]; for manifests and
     /// other small blobs. [`BlobError::DigestMismatch`] if they are something else.
     pub async fn publish_bytes(&self, digest: &Digest, bytes: Bytes) -> Result<Published, BlobError> {
+        let actual = hash::of(digest.algorithm(), &bytes);
+        if actual != *digest {
+            return Err(BlobError::DigestMismatch { actual });
+        }
+        if let Some(published) = publish::small(&self.0, digest, bytes.clone()).await? {
+            return Ok(published);
+        }
         let (store, digest) = (Arc::clone(&self.0), *digest);
         blocking(move || publish::bytes(&store, &digest, &bytes)).await
     }
@@ -196,7 +234,7 @@ impl Blobs {
 }
 
 impl Store {
-    /// Makes the folder and the empty file of a new upload.
+    /// Makes the folder and the empty file of an upload.
     fn new_upload(&self) -> Result<(String, Box<dyn super::disk::DiskFile>), BlobError> {
         let id = self.random.id().map_err(io("making an upload id"))?;
         self.disk.create_dir(&paths::upload_dir(&id)).map_err(io("making an upload folder"))?;
@@ -221,13 +259,9 @@ impl Store {
         self.disk.sync_dir(&folder).map_err(io("syncing a blob folder"))
     }
 
-    fn place(&self, digest: &Digest) -> MutexGuard<'_, ()> {
-        lock(&self.places[usize::from(digest.raw()[0]) % PLACES])
-    }
-
     fn quarantine(&self, digest: &Digest) -> Result<bool, BlobError> {
         let id = self.random.id().map_err(io("making a quarantine name"))?;
-        let _place = self.place(digest);
+        let _place = self.places.lock(digest);
         match read::is_sound(self, digest) {
             Ok(false) => {}
             Ok(true) | Err(BlobError::NotFound) => return Ok(false),

@@ -13,7 +13,7 @@
 //! folder. Locks in the order file or hash, then state; none is held across an await.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use bytes::Bytes;
 use pierhead_storage_format::upload::{CHUNK, Checkpoint};
@@ -173,6 +173,23 @@ impl Pipe {
             }
             moved.await;
         }
+    }
+
+    /// Takes out all of the upload's bytes, if they are at most `most` and none has left memory. The
+    /// block they were gathered in is free at once: there are fewer of them than small uploads.
+    pub(super) fn lift(self: &Arc<Self>, most: usize) -> Option<Lifted> {
+        let mut state = lock(&self.state);
+        let still = !state.writing && !state.ended && state.failed.is_none();
+        let bytes = state.filling.as_ref().map_or(&[][..], Block::as_ref);
+        if !still || state.accepted != bytes.len() as u64 || bytes.len() > most {
+            return None;
+        }
+        let bytes = Bytes::copy_from_slice(bytes);
+        let block = state.filling.take();
+        (state.accepted, state.flushing) = (0, false);
+        state.blocks -= usize::from(block.is_some());
+        drop(state);
+        Some(Lifted { pipe: Arc::clone(self), bytes })
     }
 
     fn write_blocks(self: Arc<Self>) {
@@ -346,6 +363,15 @@ impl Pipe {
         lock(&self.file)
     }
 
+    /// As [`slot`](Self::slot), but `None` while a writer runs.
+    pub(super) fn free_slot(&self) -> Option<MutexGuard<'_, Slot>> {
+        match self.file.try_lock() {
+            Ok(slot) => Some(slot),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// Length and hash of the settled upload, and whether space was allocated ahead; to be asked
     /// with the slot held.
     pub(super) fn settled(&self) -> Result<(u64, Hasher, bool), BlobError> {
@@ -399,6 +425,19 @@ impl State {
     fn is_checkpoint_due(&self, every: u64) -> bool {
         let far = self.kept.saturating_sub(self.marked) >= every;
         far && self.journaling && !self.checkpointing && !self.ended && self.kept.is_multiple_of(CHUNK)
+    }
+}
+
+/// The bytes of a small upload; dropped, they are put back, unless the upload has ended.
+pub(super) struct Lifted {
+    pipe: Arc<Pipe>,
+    pub(super) bytes: Bytes,
+}
+
+impl Drop for Lifted {
+    fn drop(&mut self) {
+        // There is room: nothing else holds a block of this upload.
+        let _ = self.pipe.take_some(&mut self.bytes);
     }
 }
 

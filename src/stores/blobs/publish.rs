@@ -1,4 +1,6 @@
-//! From upload to blob. Steps, and what a crash (or power cut) after each leaves:
+//! From upload to blob. Small blobs go by the log (`small`), which spares them syncs of their own; all
+//! others, and small ones when the log does not take them, go by these steps. What a crash (or power
+//! cut) after each leaves:
 //!
 //! 1. the data is synced: an upload folder, which start-up removes;
 //! 2. `publish-<algorithm>-<hex>` is made in the upload's folder: the same;
@@ -19,12 +21,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pierhead_storage_format::{Digest, paths};
 
 use super::error::{BlobError, io};
-use super::hash::{self, Hasher};
+use super::hash::Hasher;
 use super::pipe::Pipe;
 use super::pool::BLOCK;
+use super::small::{Claim, SMALL};
 use super::{Store, read};
 use crate::seams::tasks;
 use crate::stores::disk::DiskFile;
@@ -34,20 +38,47 @@ use crate::stores::disk::DiskFile;
 pub struct Published {
     /// Bytes of the blob.
     pub size: u64,
-    store: Arc<Store>,
-    /// The upload's folder with the intent in it, if one was needed.
-    id: Option<String>,
+    intent: Intent,
+}
+
+/// What start-up would look at.
+enum Intent {
+    /// The blob was there and sound.
+    None,
+    /// The upload's folder with the intent in it.
+    Folder(Arc<Store>, String),
+    /// A record in the log of small blobs.
+    Record(Claim),
 }
 
 impl Published {
     /// Removes what start-up would look at. To be called when the record is committed; if that
     /// failed, drop this instead: the blob stays, and the next start clears it away.
     pub async fn settled(self) {
-        if let Some(id) = self.id {
-            // A panic in there has been logged; the next start clears the folder.
-            let _ = tasks::blocking(move || self.store.drop_upload(&id)).await;
+        match self.intent {
+            Intent::None => {}
+            Intent::Folder(store, id) => {
+                // A panic in there has been logged; the next start clears the folder.
+                let _ = tasks::blocking(move || store.drop_upload(&id)).await;
+            }
+            Intent::Record(claim) => claim.recorded(),
         }
     }
+}
+
+/// Publishes `bytes`, which hash to `digest`, by the log. `None` if they are too many for it, or it
+/// takes nothing now: nothing was done.
+pub(super) async fn small(
+    store: &Store,
+    digest: &Digest,
+    bytes: Bytes,
+) -> Result<Option<Published>, BlobError> {
+    if bytes.len() > SMALL {
+        return Ok(None);
+    }
+    let size = bytes.len() as u64;
+    let claim = store.small.publish(digest, bytes).await?;
+    Ok(claim.map(|claim| Published { size, intent: Intent::Record(claim) }))
 }
 
 /// Publishes a settled upload. Blocks.
@@ -82,21 +113,17 @@ pub(super) fn upload(
     *slot = None;
     pipe.end();
     store.sync_folder_of(digest)?;
-    Ok(Published { size, store: Arc::clone(store), id: Some(id.to_owned()) })
+    Ok(Published { size, intent: Intent::Folder(Arc::clone(store), id.to_owned()) })
 }
 
-/// Publishes `bytes`. Blocks.
+/// Publishes `bytes`, which hash to `digest`. Blocks.
 pub(super) fn bytes(store: &Arc<Store>, digest: &Digest, bytes: &[u8]) -> Result<Published, BlobError> {
-    let actual = hash::of(digest.algorithm(), bytes);
-    if actual != *digest {
-        return Err(BlobError::DigestMismatch { actual });
-    }
-    let published = |id| Published { size: bytes.len() as u64, store: Arc::clone(store), id };
+    let published = |intent| Published { size: bytes.len() as u64, intent };
     // Pushed before and not damaged, as most manifests are: it was durable before it had its name
     // (C1); only the name may still be on its way to the disk.
     if read::whole(store, digest, bytes.len() as u64).is_ok_and(|there| there == bytes) {
         store.sync_folder_of(digest)?;
-        return Ok(published(None));
+        return Ok(published(Intent::None));
     }
     let (id, mut file) = store.new_upload()?;
     let placed = file
@@ -109,7 +136,7 @@ pub(super) fn bytes(store: &Arc<Store>, digest: &Digest, bytes: &[u8]) -> Result
         return Err(error);
     }
     store.sync_folder_of(digest)?;
-    Ok(published(Some(id)))
+    Ok(published(Intent::Folder(Arc::clone(store), id)))
 }
 
 impl Store {
@@ -121,7 +148,7 @@ impl Store {
             }
             _ => {}
         }
-        let _place = self.place(digest);
+        let _place = self.places.lock(digest);
         self.disk
             .rename(&paths::upload_data(id), &paths::blob(digest))
             .map_err(io("renaming an upload into place"))

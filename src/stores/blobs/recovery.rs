@@ -148,7 +148,7 @@ fn last_proved(
 }
 
 /// Has the file read past the page cache, or through it again. Best effort: it is about speed.
-fn past_cache(data: &File, past: bool) {
+pub(super) fn past_cache(data: &File, past: bool) {
     if let Ok(flags) = fcntl_getfl(data) {
         let flags = if past { flags | OFlags::DIRECT } else { flags - OFlags::DIRECT };
         let _ = fcntl_setfl(data, flags);

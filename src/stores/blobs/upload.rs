@@ -1,16 +1,18 @@
 //! One upload: bytes appended in order, then published under their digest, or discarded.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use pierhead_storage_format::Digest;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
-use super::Store;
 use super::error::{BlobError, blocking};
 use super::pipe::Pipe;
 use super::publish::{self, Published};
+use super::small::SMALL;
+use super::{Store, hash};
 use crate::seams::tasks;
 
 /// An upload under way. Every future here may be dropped: what was accepted is still written, and
@@ -20,12 +22,19 @@ pub struct Upload {
     store: Arc<Store>,
     id: String,
     pipe: Arc<Pipe>,
+    /// Whether there may be something of it on the disk.
+    made: Arc<AtomicBool>,
     outlives: bool,
 }
 
 impl Upload {
     pub(super) fn new(store: Arc<Store>, id: String, pipe: Arc<Pipe>) -> Self {
-        Self { store, id, pipe, outlives: false }
+        Self { store, id, pipe, made: Arc::new(AtomicBool::new(true)), outlives: false }
+    }
+
+    /// One of which nothing is on the disk, until `made` says otherwise.
+    pub(super) fn unmade(store: Arc<Store>, id: String, pipe: Arc<Pipe>, made: Arc<AtomicBool>) -> Self {
+        Self { store, id, pipe, made, outlives: false }
     }
 
     /// From now on dropping it leaves its folder to the next start, which goes on with it if it can:
@@ -86,15 +95,50 @@ impl Upload {
         }
     }
 
-    /// Makes the upload the blob `digest`, durably; the steps are in `publish`. The upload is over
+    /// Makes the upload the blob `digest`, durably; the steps are in `publish`. Bytes that were appended
+    /// need not be settled: a small blob that is still in memory goes by the log. The upload is over
     /// after success and after a failed sync ([`is_over`](Self::is_over)); after any other error
     /// (digest mismatch, full disk) it is as it was.
     pub async fn publish(&mut self, digest: &Digest) -> Result<Published, BlobError> {
+        if let Some(published) = self.publish_small(digest).await? {
+            return Ok(published);
+        }
         self.pipe.settle().await?;
         self.pipe.checkpointed().await;
         let (store, pipe, id, digest) =
             (Arc::clone(&self.store), Arc::clone(&self.pipe), self.id.clone(), *digest);
         blocking(move || publish::upload(&store, &id, &pipe, &digest)).await
+    }
+
+    /// Does nothing, and gives nothing, unless the log takes the whole of it.
+    async fn publish_small(&mut self, digest: &Digest) -> Result<Option<Published>, BlobError> {
+        let Some(lifted) = self.pipe.lift(SMALL) else { return Ok(None) };
+        if hash::of(digest.algorithm(), &lifted.bytes) != *digest {
+            return Ok(None);
+        }
+        let published = publish::small(&self.store, digest, lifted.bytes.clone()).await?;
+        if published.is_some() && !self.forget() {
+            let (store, pipe, id) = (Arc::clone(&self.store), Arc::clone(&self.pipe), self.id.clone());
+            // A panic in there has been logged; the next start clears the folder.
+            let _ = tasks::blocking(move || discard(&store, &id, &pipe)).await;
+        }
+        Ok(published)
+    }
+
+    /// Ends an upload of which nothing is on the disk; false if there may be something, and it has to be
+    /// discarded.
+    fn forget(&self) -> bool {
+        if self.made.load(Ordering::SeqCst) {
+            return false;
+        }
+        self.pipe.end();
+        match self.pipe.free_slot() {
+            Some(mut slot) if !self.made.load(Ordering::SeqCst) => {
+                *slot = None;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Waits for a checkpoint under way.
@@ -105,6 +149,9 @@ impl Upload {
 
     /// Ends the upload and removes its bytes.
     pub async fn discard(self) {
+        if self.forget() {
+            return;
+        }
         let (store, pipe, id) = (Arc::clone(&self.store), Arc::clone(&self.pipe), self.id.clone());
         // A panic in there has been logged; the next start clears the folder.
         let _ = tasks::blocking(move || discard(&store, &id, &pipe)).await;
@@ -113,7 +160,7 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if self.outlives || self.pipe.ended() || Handle::try_current().is_err() {
+        if self.outlives || self.pipe.ended() || Handle::try_current().is_err() || self.forget() {
             return; // nothing to remove, or the process is stopping and the next start will
         }
         let (store, pipe, id) =

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Disk, DiskFile, Entry, RealDisk, Space};
+use super::{Disk, DiskFile, Entry, Filesystem, RealDisk, Space};
 
 /// What fails, and how.
 #[derive(Debug)]
@@ -123,6 +123,22 @@ impl Disk for FaultyDisk {
 
     fn space(&self) -> io::Result<Space> {
         self.real.space()
+    }
+
+    fn filesystem(&self) -> io::Result<Box<dyn Filesystem>> {
+        Ok(Box::new(FaultyFilesystem { real: self.real.filesystem()?, faults: Arc::clone(&self.faults) }))
+    }
+}
+
+struct FaultyFilesystem {
+    real: Box<dyn Filesystem>,
+    faults: Arc<Faults>,
+}
+
+impl Filesystem for FaultyFilesystem {
+    fn sync(&self) -> io::Result<()> {
+        self.faults.step()?;
+        self.real.sync()
     }
 }
 

@@ -67,6 +67,16 @@ pub trait Disk: Send + Sync + 'static {
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
     /// Free space.
     fn space(&self) -> io::Result<Space>;
+    /// The filesystem that holds it, from now on.
+    fn filesystem(&self) -> io::Result<Box<dyn Filesystem>>;
+}
+
+/// A filesystem, and what became of the writes to it since this was asked for.
+pub trait Filesystem: Send + Sync {
+    /// Makes everything durable that was written to it. An error tells, once, of any write since the
+    /// last call that failed, whoever made it: what was written before may be lost, though it is read
+    /// back from memory.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// A file open for reading and writing.

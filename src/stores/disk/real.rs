@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, OFlags, fcntl_getfl, fcntl_setfl};
 
-use super::{Disk, DiskFile, Entry, Space};
+use super::{Disk, DiskFile, Entry, Filesystem, Space};
 
 /// Operations on the real data directory at `root`.
 #[derive(Debug)]
@@ -97,6 +97,19 @@ impl Disk for RealDisk {
     fn space(&self) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(&self.root)?;
         Ok(Space { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize })
+    }
+
+    fn filesystem(&self) -> io::Result<Box<dyn Filesystem>> {
+        Ok(Box::new(RealFilesystem(File::open(&self.root)?)))
+    }
+}
+
+/// One descriptor for all calls: the kernel tells each of the errors since its last call.
+struct RealFilesystem(File);
+
+impl Filesystem for RealFilesystem {
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
     }
 }
 

@@ -9,9 +9,10 @@ use pierhead_storage_format::journal::{
     each_change, encode_change_set, encode_frame,
 };
 use pierhead_storage_format::keys::Table;
+use pierhead_storage_format::small;
 use pierhead_storage_format::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use pierhead_storage_format::upload::{self, Checkpoint, Header, State};
-use pierhead_storage_format::{Algorithm, FormatError};
+use pierhead_storage_format::{Algorithm, Digest, FormatError};
 
 use crate::samples::{Sample, names};
 use crate::{BUMP, damaged, golden, read_or_make};
@@ -131,6 +132,44 @@ fn read_upload_journal(bytes: &[u8]) -> Result<String, FormatError> {
     }
     let end = checkpoints.last().map_or(0, |(_, end)| *end);
     if end == bytes.len() as u64 { Ok(text) } else { Err(FormatError::Record) }
+}
+
+/// Three records; the digests are not those of the bytes, which is nothing this crate looks at.
+fn small_blobs() -> Vec<u8> {
+    let header = small::Header { number: 7, id: [9; 16] };
+    let mut bytes = header.encode().to_vec();
+    for (algorithm, blob) in
+        [(Algorithm::Sha256, &b"first"[..]), (Algorithm::Sha512, b"second"), (Algorithm::Sha256, b"")]
+    {
+        let digest = Digest::new(algorithm, &vec![7; algorithm.raw_len()]).expect("length matches");
+        header.key().encode(&mut bytes, 0, &digest, blob).expect("samples are small");
+    }
+    bytes
+}
+
+/// What it says; an error unless all of it holds.
+fn read_small_blobs(bytes: &[u8]) -> Result<String, FormatError> {
+    let (header, records) = small::read(bytes)?;
+    let mut text = format!("segment {}, id {}\n", header.number, hex(&header.id));
+    let mut end = small::HEADER;
+    for small::Record { digest, bytes: range } in &records {
+        let _ = writeln!(text, "{digest} at {}: {}", range.start, hex(&bytes[range.clone()]));
+        end = range.end;
+    }
+    if end == bytes.len() { Ok(text) } else { Err(FormatError::Record) }
+}
+
+#[test]
+fn the_golden_segment_of_small_blobs_is_read_and_written_again_and_damage_to_it_is_seen() {
+    let path = golden("small/v1.bin");
+    let bytes = read_or_make(&path, small_blobs);
+    let text = read_small_blobs(&bytes).expect(BUMP);
+    let beside = read_or_make(&path.with_extension("txt"), || text.clone().into_bytes());
+    assert_eq!((&bytes, text.as_bytes()), (&small_blobs(), beside.as_slice()), "{BUMP}");
+    for copy in damaged(&bytes) {
+        // What the digests prove is not proved here; a cut between records is what a stop leaves.
+        assert_ne!(read_small_blobs(&copy).ok().as_ref(), Some(&text));
+    }
 }
 
 #[test]

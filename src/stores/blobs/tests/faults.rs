@@ -8,6 +8,8 @@ use crate::stores::disk::faulty::{Faults, FaultyDisk};
 
 const EIO: u64 = 5;
 const ENOSPC: u64 = 28;
+/// More than a small blob has.
+const LEN: usize = 70_000;
 
 struct Sick {
     blobs: Blobs,
@@ -151,8 +153,8 @@ async fn an_upload_survives_a_fault_at_every_step_or_leaves_nothing_and_works_wh
 }
 
 #[tokio::test]
-async fn a_small_blob_is_absent_or_whole_after_a_fault_at_every_step() {
-    let bytes = noise(2, 1500);
+async fn bytes_the_log_does_not_take_are_absent_or_whole_after_a_fault_at_every_step() {
+    let bytes = noise(2, LEN);
     let digest = sha256(&bytes);
     for (errno, for_good) in [(EIO, false), (EIO, true), (ENOSPC, false), (ENOSPC, true)] {
         let sick = Sick::new();
@@ -174,7 +176,7 @@ async fn a_small_blob_is_absent_or_whole_after_a_fault_at_every_step() {
             sick.assert_restart_is_clean(&digest, &bytes, &case).await;
             let again = sick.blobs.publish_bytes(&digest, bytes.clone()).await;
             again.expect("works when the disk is well").settled().await;
-            assert_eq!(sick.blobs.read_whole(&digest, 1500).await.expect("reads"), bytes);
+            assert_eq!(sick.blobs.read_whole(&digest, LEN as u64).await.expect("reads"), bytes);
         }
     }
 }

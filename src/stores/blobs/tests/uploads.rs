@@ -130,7 +130,7 @@ async fn what_a_request_gathered_is_written_when_it_leaves() {
     upload.append(bytes.clone()).await.expect("appends");
     let path = store.root().join(paths::upload_data(upload.id()));
     upload.rest();
-    until("all is in the file", || std::fs::read(&path).expect("the file") == bytes).await;
+    until("all is in the file", || std::fs::read(&path).is_ok_and(|there| there == bytes)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,7 +256,7 @@ async fn discarded_and_dropped_uploads_leave_no_folder() {
 async fn what_an_earlier_run_left_is_listed_and_cleared_and_recorded_blobs_stay() {
     let store = Scratch::new();
     assert_eq!(store.leftovers, []);
-    let (recorded, unrecorded) = (noise(7, 100), noise(8, BLOCK));
+    let (recorded, unrecorded) = (noise(7, 70_000), noise(8, BLOCK));
     let mut unfinished = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
     unfinished.append(noise(9, 1000)).await.expect("appends");
     unfinished.settle().await.expect("settles");
@@ -273,7 +273,45 @@ async fn what_an_earlier_run_left_is_listed_and_cleared_and_recorded_blobs_stay(
         blobs.clear_leftover(leftover, &[sha256(&unrecorded)]).expect("clears");
     }
     assert_eq!(store.uploads(), 0);
-    assert_eq!(blobs.read_whole(&sha256(&recorded), 100).await.expect("stays"), recorded);
+    assert_eq!(blobs.read_whole(&sha256(&recorded), 70_000).await.expect("stays"), recorded);
     assert_eq!(blobs.size_on_disk(&sha256(&unrecorded)).await.expect("looks"), None);
     assert_eq!(store.reopen().1, []);
+}
+
+#[tokio::test]
+async fn a_small_upload_that_comes_whole_leaves_nothing_but_its_blob_and_others_are_as_they_were() {
+    let store = Scratch::new();
+    let bytes = noise(30, 5000);
+    let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
+    assert_eq!(store.uploads(), 0, "nothing is on the disk yet");
+    upload.append(bytes.clone()).await.expect("appends");
+    assert_eq!((store.uploads(), upload.offset()), (0, 5000));
+    let wrong = upload.publish(&sha256(b"something else")).await;
+    assert!(matches!(wrong, Err(BlobError::DigestMismatch { actual }) if actual == sha256(&bytes)));
+    assert_eq!((store.uploads(), upload.offset()), (1, 5000), "it was settled");
+    upload.publish(&sha256(&bytes)).await.expect("publishes").settled().await;
+    for (algorithm, bytes) in Algorithm::ALL.into_iter().zip([noise(31, 70), Bytes::new()]) {
+        let digest = hash::of(algorithm, &bytes);
+        let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
+        upload.append(bytes.clone()).await.expect("appends");
+        upload.publish(&digest).await.expect("publishes").settled().await;
+        assert!(upload.is_over());
+        let read = store.blobs.read_whole(&digest, bytes.len() as u64).await;
+        assert_eq!(read.expect("stored"), bytes);
+    }
+    assert_eq!(store.uploads(), 0);
+}
+
+#[tokio::test]
+async fn small_uploads_go_the_ordinary_way_when_the_log_is_closed() {
+    let store = Scratch::new();
+    store.blobs.close();
+    let bytes = noise(32, 5000);
+    let mut upload = store.blobs.begin(Algorithm::Sha256, None).await.expect("begins");
+    upload.append(bytes.clone()).await.expect("appends");
+    let published = upload.publish(&sha256(&bytes)).await.expect("publishes");
+    assert_eq!(store.uploads(), 1, "the folder with the intent");
+    published.settled().await;
+    assert_eq!(store.uploads(), 0);
+    assert_eq!(store.blobs.read_whole(&sha256(&bytes), 5000).await.expect("stored"), bytes);
 }

@@ -1,0 +1,169 @@
+//! Small blobs, which come by the thousand: what makes them durable is a log, not syncs of their own.
+//! Whatever waits is appended to the log's open segment by one write and one sync; then each blob gets
+//! its file under `blobs/`, not synced; a full segment goes when the filesystem has synced all that it
+//! names. Start-up goes through the segments that are still there (`replay`). Steps, and what a stop
+//! after each leaves: `FORMAT.md`, "Publishing a small blob".
+//!
+//! L1: a blob gets its name only when its record is durable, and a segment goes only when every file
+//!     it names is. So a record is also the intent of a publish.
+//! L2: after a write or sync that failed a segment takes nothing more; the blobs of that group go the
+//!     ordinary way (`publish`), which has syncs of its own. The same when there is no room for a log, or
+//!     too many segments wait to go.
+//! L3: what was not recorded in the metadata when its segment goes gets an intent below `uploads/`.
+//!
+//! Three threads: `committer` writes the log, `placer` makes the files, `retirer` lets segments go.
+//! `segment` is one file of the log and who still needs it.
+
+mod committer;
+mod placer;
+mod replay;
+mod retirer;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use pierhead_storage_format::{Digest, paths, small};
+use tokio::sync::oneshot;
+
+use self::committer::Committer;
+pub(super) use self::segment::Claim;
+use super::error::{BlobError, io as failed};
+use super::{Places, lock};
+use crate::seams::Random;
+use crate::stores::disk::{Disk, Filesystem};
+
+pub use replay::Replayed;
+
+/// The most bytes of a small blob: up to here a sync of its own costs more than writing it twice.
+pub(super) const SMALL: usize = small::MAX_BLOB;
+/// A segment with this many bytes, or records, takes no more. Bounds what a start goes through.
+const SEGMENT_BYTES: u64 = 32 << 20;
+const SEGMENT_RECORDS: usize = 8192;
+/// With so many segments there, blobs go the ordinary way until one has gone.
+const SEGMENTS: usize = 4;
+
+/// What the threads share.
+struct Ground {
+    disk: Arc<dyn Disk>,
+    filesystem: Box<dyn Filesystem>,
+    random: Arc<dyn Random>,
+    places: Arc<Places>,
+    /// Segments there, the open one included.
+    segments: AtomicUsize,
+    /// A segment that went and can be used again waits under [`spare`].
+    spare: AtomicBool,
+    /// The store closes: nobody is waited for.
+    closing: AtomicBool,
+    /// The store is dropped without being closed: segments stay for the next start.
+    abandoned: AtomicBool,
+    segment_bytes: u64,
+}
+
+/// A blob to be published, and whom to tell: nothing is to be done the ordinary way.
+struct Job {
+    digest: Digest,
+    bytes: Bytes,
+    reply: oneshot::Sender<Result<Option<Claim>, BlobError>>,
+}
+
+/// The log of a store.
+pub(super) struct Small {
+    ground: Arc<Ground>,
+    jobs: Mutex<Option<Sender<Job>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Small {
+    /// Makes `small/` and starts the threads. Segments of an earlier run stay until
+    /// [`replay`](Self::replay).
+    pub(super) fn open(
+        disk: &Arc<dyn Disk>,
+        random: &Arc<dyn Random>,
+        places: &Arc<Places>,
+        segment_bytes: Option<u64>,
+    ) -> Result<Self, BlobError> {
+        let opening = failed("opening the log of small blobs");
+        disk.create_dir(Path::new(paths::SMALL)).map_err(&opening)?;
+        let numbers = segments(disk.as_ref()).map_err(&opening)?;
+        let ground = Arc::new(Ground {
+            disk: Arc::clone(disk),
+            filesystem: disk.filesystem().map_err(&opening)?,
+            random: Arc::clone(random),
+            places: Arc::clone(places),
+            segments: AtomicUsize::new(numbers.len()),
+            spare: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            segment_bytes: segment_bytes.unwrap_or(SEGMENT_BYTES),
+        });
+        let next = numbers.last().map_or(1, |last| last + 1);
+        let (jobs, threads) = start(&ground, next).map_err(&opening)?;
+        Ok(Self { ground, jobs: Mutex::new(Some(jobs)), threads: Mutex::new(threads) })
+    }
+
+    /// Makes `bytes` the blob `digest`, which they hash to, durably. `None`: nothing was done, it has
+    /// to go the ordinary way. Once begun it runs to its end though the caller is dropped.
+    pub(super) async fn publish(&self, digest: &Digest, bytes: Bytes) -> Result<Option<Claim>, BlobError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { digest: *digest, bytes, reply };
+        let sent = lock(&self.jobs).as_ref().map(|jobs| jobs.send(job));
+        if !matches!(sent, Some(Ok(()))) {
+            return Ok(None);
+        }
+        answer.await.unwrap_or(Ok(None)) // a thread panicked, and said so
+    }
+
+    /// Finishes what was begun; lets the log go if all it names can be made durable, and the next
+    /// start has nothing to do. Later publishes go the ordinary way. Blocks.
+    pub(super) fn close(&self) {
+        self.ground.closing.store(true, Ordering::SeqCst);
+        drop(lock(&self.jobs).take());
+        for thread in lock(&self.threads).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the log of small blobs ended in a panic");
+            }
+        }
+    }
+}
+
+/// A log that was not closed stays, as a stop would leave it.
+impl Drop for Small {
+    fn drop(&mut self) {
+        self.ground.abandoned.store(true, Ordering::SeqCst);
+        self.close();
+    }
+}
+
+type Started = (Sender<Job>, Vec<JoinHandle<()>>);
+
+/// The threads end in this order, each when the one before has gone.
+fn start(ground: &Arc<Ground>, next: u64) -> io::Result<Started> {
+    let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.to_owned()).spawn(work)
+    };
+    let (jobs, waiting) = mpsc::channel();
+    let (placer, to_place) = mpsc::channel();
+    let (retirer, to_retire) = mpsc::channel();
+    let committer = Committer::new(Arc::clone(ground), waiting, placer, retirer, next);
+    let (placing, retiring) = (Arc::clone(ground), Arc::clone(ground));
+    let threads = vec![
+        spawn("small-log", Box::new(move || committer.run()))?,
+        spawn("small-place", Box::new(move || placer::run(&placing, &to_place)))?,
+        spawn("small-retire", Box::new(move || retirer::run(&retiring, &to_retire)))?,
+    ];
+    Ok((jobs, threads))
+}
+
+/// The numbers of the segments there, ascending.
+fn segments(disk: &dyn Disk) -> io::Result<Vec<u64>> {
+    let entries = disk.list(Path::new(paths::SMALL))?;
+    Ok(entries.iter().filter_map(|entry| paths::parse_numbered(&entry.name, ".log")).collect())
+}

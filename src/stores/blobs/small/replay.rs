@@ -1,0 +1,254 @@
+//! What start-up does with the log of an earlier run. For every record whose bytes its digest proves:
+//! without a metadata record the blob's file goes; with one it is compared with the bytes, past the page
+//! cache (what is read back from memory may be lost), and written anew where it differs. Then
+//! everything is made durable, and the segments go.
+//!
+//! What cannot be mended (a full disk) keeps its segment until the next start, and the store opens:
+//! everything else is served.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use pierhead_storage_format::small::{self, MAX_SEGMENT};
+use pierhead_storage_format::{Digest, paths};
+
+use super::{Ground, Small, placer, retirer, segments};
+use crate::stores::blobs::error::{BlobError, io as failed};
+use crate::stores::blobs::hash;
+use crate::stores::blobs::pool::{BLOCK, Pool};
+use crate::stores::blobs::recovery::past_cache;
+use crate::stores::disk::Disk;
+
+/// Threads that read and compare: mostly they wait for the disk.
+const READERS: usize = 4;
+/// What is read past the page cache is read in multiples of this.
+const PAGE: usize = 4096;
+
+/// What was found in the log of an earlier run, and done about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Blobs that have a record in the metadata.
+    pub blobs: u64,
+    /// Files of them that were missing or wrong, and were written anew.
+    pub rewritten: u64,
+    /// Files that nobody recorded, and that were removed.
+    pub removed: u64,
+    /// Segments that stay, because something could not be done.
+    pub kept: u64,
+}
+
+/// What to do about a blob that is recorded and has no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Write it.
+    Write,
+    /// Nothing: it has been removed since.
+    Leave,
+}
+
+impl Small {
+    /// Goes through what an earlier run left. `recorded` tells whether the metadata has a blob; its
+    /// error ends everything, and nothing is lost. Blocks.
+    pub(in crate::stores::blobs) fn replay<E>(
+        &self,
+        recorded: &mut dyn FnMut(&Digest) -> Result<bool, E>,
+        error: fn(BlobError) -> E,
+    ) -> Result<Replayed, E> {
+        let ground = &self.ground;
+        let left = remove_parts(ground).and_then(|()| segments(ground.disk.as_ref()));
+        let numbers = left.map_err(failed("listing the log of small blobs")).map_err(error)?;
+        let mut done = Replayed::default();
+        let (mut through, mut digests) = (Vec::new(), BTreeSet::new());
+        for number in numbers {
+            let segment = Logged::read(ground.disk.as_ref(), number);
+            match segment.map(|segment| (segment.heal(ground, Missing::Write, recorded), segment.named())) {
+                Ok((Ok(healed), named)) => {
+                    done.add(&healed);
+                    through.push(number);
+                    digests.extend(named);
+                }
+                Ok((Err(Healing::Recorded(error)), _)) => return Err(error),
+                Ok((Err(Healing::Disk(error)), _)) | Err(error) => keep(number, &error),
+            }
+        }
+        match self.let_go(&through, &digests) {
+            Ok(()) => {
+                ground.segments.fetch_sub(through.len(), Ordering::SeqCst);
+            }
+            Err(error) => through.iter().for_each(|number| keep(*number, &error)),
+        }
+        done.kept = ground.segments.load(Ordering::SeqCst) as u64;
+        Ok(done)
+    }
+
+    fn let_go(&self, through: &[u64], digests: &BTreeSet<Digest>) -> io::Result<()> {
+        if through.is_empty() {
+            return Ok(());
+        }
+        retirer::sync_files(&self.ground, &digests.iter().collect())?;
+        for number in through {
+            self.ground.disk.remove_file(&paths::small_segment(*number))?;
+        }
+        self.ground.disk.sync_dir(Path::new(paths::SMALL))
+    }
+}
+
+fn keep(number: u64, error: &io::Error) {
+    tracing::error!(segment = number, %error, "a log of small blobs cannot be gone through; it stays until the next start");
+}
+
+fn remove_parts(ground: &Ground) -> io::Result<()> {
+    for entry in ground.disk.list(Path::new(paths::SMALL))? {
+        if entry.name.ends_with(".tmp") {
+            ground.disk.remove_file(&Path::new(paths::SMALL).join(entry.name))?;
+        }
+    }
+    Ok(())
+}
+
+impl Replayed {
+    fn add(&mut self, other: &Self) {
+        self.blobs += other.blobs;
+        self.rewritten += other.rewritten;
+        self.removed += other.removed;
+    }
+}
+
+/// Why a segment could not be gone through.
+#[derive(Debug)]
+pub(super) enum Healing<E> {
+    /// Nobody could tell what is recorded.
+    Recorded(E),
+    /// The disk.
+    Disk(io::Error),
+}
+
+impl From<Healing<Self>> for io::Error {
+    fn from(healing: Healing<Self>) -> Self {
+        match healing {
+            Healing::Recorded(error) | Healing::Disk(error) => error,
+        }
+    }
+}
+
+/// A segment in memory, with the records that their digests prove.
+pub(super) struct Logged {
+    bytes: Vec<u8>,
+    records: Vec<(Digest, Range<usize>)>,
+}
+
+impl Logged {
+    /// Reads a segment. One whose header is of another number was about to be used again: it has no
+    /// records any more.
+    pub(super) fn read(disk: &dyn Disk, number: u64) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        disk.open_read(&paths::small_segment(number))?.take(MAX_SEGMENT as u64).read_to_end(&mut bytes)?;
+        let (header, found) = small::read(&bytes).map_err(io::Error::other)?;
+        let mut records = Vec::new();
+        for record in found {
+            let blob = &bytes[record.bytes.clone()];
+            if header.number == number && hash::of(record.digest.algorithm(), blob) == record.digest {
+                records.push((record.digest, record.bytes));
+            }
+        }
+        // Pushed twice, or more often, it is one blob.
+        records.sort_by_key(|(digest, _)| *digest);
+        records.dedup_by_key(|(digest, _)| *digest);
+        Ok(Self { bytes, records })
+    }
+
+    /// The blobs it names.
+    pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
+        self.records.iter().map(|(digest, _)| digest)
+    }
+
+    fn named(&self) -> Vec<Digest> {
+        self.digests().copied().collect()
+    }
+
+    /// Makes the files what the records say, not yet durable.
+    pub(super) fn heal<E>(
+        &self,
+        ground: &Ground,
+        missing: Missing,
+        recorded: &mut dyn FnMut(&Digest) -> Result<bool, E>,
+    ) -> Result<Replayed, Healing<E>> {
+        if self.records.len() > retirer::FEW {
+            // At once, instead of a file at a time; what fails shows when they are compared.
+            let _ = ground.filesystem.sync();
+        }
+        let (mut there, mut removed) = (Vec::new(), 0);
+        for (digest, range) in &self.records {
+            if recorded(digest).map_err(Healing::Recorded)? {
+                there.push((digest, &self.bytes[range.clone()]));
+            } else {
+                ground.disk.remove_file(&paths::blob(digest)).map_err(Healing::Disk)?;
+                removed += 1;
+            }
+        }
+        let rewritten = heal_all(ground, missing, &there).map_err(Healing::Disk)?;
+        Ok(Replayed { blobs: there.len() as u64, rewritten, removed, kept: 0 })
+    }
+}
+
+fn heal_all(ground: &Ground, missing: Missing, blobs: &[(&Digest, &[u8])]) -> io::Result<u64> {
+    let (next, rewritten, pool) = (AtomicUsize::new(0), AtomicU64::new(0), Pool::new());
+    let work = || -> io::Result<()> {
+        while let Some((digest, bytes)) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if heal_one(ground, missing, digest, bytes, &pool)? {
+                rewritten.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..READERS.min(blobs.len())).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        for other in others {
+            done = done.and(other.join().unwrap_or_else(|_| Err(io::Error::other("a reader panicked"))));
+        }
+        done
+    })?;
+    Ok(rewritten.into_inner())
+}
+
+/// Whether the file had to be written anew.
+fn heal_one(
+    ground: &Ground,
+    missing: Missing,
+    digest: &Digest,
+    bytes: &[u8],
+    pool: &Arc<Pool>,
+) -> io::Result<bool> {
+    let _place = ground.places.lock(digest);
+    let sound = match ground.disk.open_read(&paths::blob(digest)) {
+        Ok(file) => is_on_disk(&file, bytes, pool),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => missing == Missing::Leave,
+        Err(error) => return Err(error),
+    };
+    if !sound {
+        placer::write(ground.disk.as_ref(), digest, bytes)?;
+    }
+    Ok(!sound)
+}
+
+/// Whether the file is these bytes. One that cannot be read is not.
+fn is_on_disk(file: &File, bytes: &[u8], pool: &Arc<Pool>) -> bool {
+    if !file.metadata().is_ok_and(|meta| meta.len() == bytes.len() as u64) {
+        return false;
+    }
+    let mut block = pool.block();
+    let buffer = block.space(bytes.len().next_multiple_of(PAGE).clamp(PAGE, BLOCK));
+    past_cache(file, true);
+    let read = file.read_at(buffer, 0).or_else(|_| {
+        past_cache(file, false); // not on this filesystem
+        file.read_at(buffer, 0)
+    });
+    read.is_ok_and(|read| buffer.get(..read) == Some(bytes))
+}
