@@ -66,7 +66,7 @@ enum Failure {
 impl Failure {
     fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Start(StartError::NoIdentity) => 2,
+            Self::Usage(_) => 2,
             Self::Config(_) | Self::Start(_) | Self::Io { .. } | Self::Server(_) | Self::Findings => 1,
         }
     }

@@ -1,6 +1,7 @@
 //! `pierhead serve`.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use tokio::runtime::Builder;
 
@@ -17,11 +18,8 @@ const FEWEST_SESSIONS: u64 = 16;
 
 pub fn serve(arguments: ServeArguments) -> Result<(), Failure> {
     let lab = arguments.lab;
-    if !lab {
-        return Err(StartError::NoIdentity.into());
-    }
     let mut settings = with_arguments(&arguments)?;
-    if let Some(refusal) = lab::refusal(&settings, arguments.lab_open_to_network) {
+    if lab && let Some(refusal) = lab::refusal(&settings, arguments.lab_open_to_network) {
         return Err(Failure::Usage(refusal));
     }
     logs::start(&settings.log);
@@ -34,12 +32,26 @@ pub fn serve(arguments: ServeArguments) -> Result<(), Failure> {
     let show = |listening: &wiring::Listening| {
         // Nobody may be reading stdout; the log says the addresses, too.
         let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(lab::banner(listening, &data).as_bytes()).and_then(|()| stdout.flush());
+        let text = if lab { lab::banner(listening, &data) } else { banner(listening, &data) };
+        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     };
     let closed = runtime.block_on(wiring::serve(settings, lab, show)).map_err(explain)?;
     drop(runtime);
     drop(closed);
     Ok(())
+}
+
+/// Where it listens, and how it is administered.
+fn banner(listening: &wiring::Listening, data: &Path) -> String {
+    let scheme = if listening.tls { "https" } else { "http" };
+    let mut lines = vec!["Pierhead: closed, everybody signs in.".to_owned()];
+    lines.extend(listening.addresses.iter().map(|address| format!("  listening on {scheme}://{address}")));
+    lines.extend(listening.metrics.iter().map(|address| format!("  monitoring on http://{address}/metrics")));
+    lines.push(format!("  data in {}", data.display()));
+    if let Some(socket) = &listening.admin {
+        lines.push(format!("  administered by: pierhead status --socket {}", socket.display()));
+    }
+    lines.join("\n") + "\n"
 }
 
 fn with_arguments(arguments: &ServeArguments) -> Result<Settings, Failure> {

@@ -10,6 +10,7 @@
 
 mod cidr;
 mod host;
+mod identity;
 mod load;
 mod locate;
 mod settings;
@@ -17,6 +18,7 @@ mod units;
 
 pub use cidr::Cidr;
 pub use host::is_host;
+pub use identity::IdentitySettings;
 pub use load::{ConfigError, Sources, load, read};
 pub use settings::{
     ClientCertificates, LogFormat, LogSettings, Presented, ServerSettings, Settings, StorageSettings,

@@ -8,7 +8,7 @@ use pierhead_storage_format::paths;
 use serde::{Deserialize, Serialize};
 
 use super::host::is_host;
-use super::{Cidr, Period, Size};
+use super::{Cidr, IdentitySettings, Period, Size};
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct Settings {
     pub storage: StorageSettings,
     /// The registry protocol.
     pub registry: RegistrySettings,
+    /// Who may sign in, and how.
+    pub identity: IdentitySettings,
     /// The listener for monitoring.
     pub metrics: MetricsSettings,
     /// The socket for administrators.
@@ -348,6 +350,7 @@ impl Settings {
         let server = &self.server;
         let never = "must be more than nothing";
         let (tls_key, tls_message) = self.tls.misfit().unwrap_or_default();
+        let (identity_key, identity_message) = self.identity.misfit().unwrap_or_default();
         let rows = [
             (server.listen.is_empty(), "server", "listen", "must name an address"),
             (server.max_connections == 0, "server", "max_connections", never),
@@ -356,6 +359,7 @@ impl Settings {
             (server.write_idle_timeout.as_ms() == 0, "server", "write_idle_timeout", never),
             (server.keep_alive.as_ms() == 0, "server", "keep_alive", never),
             (!tls_key.is_empty(), "tls", tls_key, tls_message),
+            (!identity_key.is_empty(), "identity", identity_key, identity_message),
             (self.storage.data.as_os_str().is_empty(), "storage", "data", "must name a directory"),
             (self.registry.max_manifest.bytes() == 0, "registry", "max_manifest", never),
             (self.registry.max_manifest > MAX_MANIFEST, "registry", "max_manifest", "must be 64MiB at most"),

@@ -1,11 +1,13 @@
 //! Where the rooms are put together: what is opened in which order, and closed in which. Decides
 //! nothing else. Called by `cli` only. `serve` runs the appliance (`gauges` are what it tells
 //! `/metrics` of its stores, `admin` its socket for administrators), `store` opens a data directory,
-//! `offline` works on one that nobody serves, `tls` finds or makes the certificate.
+//! `offline` works on one that nobody serves, `tls` finds or makes the certificate, `people`
+//! reads who there is.
 
 mod admin;
 mod gauges;
 mod offline;
+mod people;
 mod serve;
 mod store;
 mod tls;
@@ -19,11 +21,13 @@ use pierhead_storage_format::store::StoreError;
 use crate::authority::AuthorityError;
 use crate::server::{self, TlsError};
 use crate::services;
-use crate::services::access::Refusal;
+use crate::services::access::{self, Refusal};
 use crate::services::maintenance;
+use crate::services::signin::password::PasswordError;
 use crate::stores::blobs::BlobError;
 use crate::stores::lock::LockError;
 use crate::stores::meta;
+use crate::stores::secrets::SecretsError;
 
 pub use offline::{export, fsck, import};
 pub use serve::{Listening, serve};
@@ -32,11 +36,15 @@ pub use tls::{check_tls, own_ca};
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// `serve` without `--lab`: nobody could sign in.
-    #[error(
-        "sign-in is not built yet in this version: use --lab, which is open to everybody it can be reached by"
-    )]
-    NoIdentity,
+    /// Who there is cannot be read.
+    #[error(transparent)]
+    People(#[from] access::LoadError),
+    /// The key file cannot be used.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// Passwords cannot be checked.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
     /// The data directory cannot be had.
     #[error(transparent)]
     Lock(#[from] LockError),

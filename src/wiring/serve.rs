@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::admin::Administration;
 use super::gauges::Gauges;
+use super::people::People;
 use super::store::{self, Store};
 use super::tls::Certificates;
 use super::{StartError, admin};
@@ -59,9 +60,6 @@ pub async fn serve(
     lab: bool,
     listening: impl FnOnce(&Listening),
 ) -> Result<Arc<Store>, StartError> {
-    if !lab {
-        return Err(StartError::NoIdentity);
-    }
     let stop = Stop::default();
     let certificates = Certificates::begin(&settings, lab)?;
     // Taken before anything listens: a signal from here on is a stop, not a death.
@@ -78,10 +76,14 @@ pub async fn serve(
     let shelves = shelves(&settings, &store);
     let (images, uploads) = services(&settings, &shelves);
     uploads.take_up(resumables).await;
-    let access = Access::without_accounts(Rules::Lab);
+    let (opened, own) = (settings.clone(), Arc::clone(&store));
+    let people =
+        tasks::blocking(move || People::open(&opened, lab, &own)).await.map_err(services_panicked)??;
+    let access = people.access.clone();
     let gauges = Gauges::default();
     let mut jobs = jobs(&store, access.clone(), &uploads, &gauges);
     certificates.watch(&mut jobs);
+    people.watch(&mut jobs);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services { access: access.clone(), appliance, uploads: uploads.clone() };
     let registry = Registry::new(access, images, uploads, registry_settings(&settings));
@@ -91,6 +93,7 @@ pub async fn serve(
     let metrics = Metrics::new(|registry| gauges.register(registry));
     let ended = run(&settings, app, Edge { tls, signals, stop, metrics, administration }, listening).await;
     jobs.stop().await;
+    people.settle().await;
     let closing = Arc::clone(&store);
     let closed = tasks::blocking(move || closing.close()).await;
     if closed.is_err() {
