@@ -25,7 +25,9 @@ mod pipe;
 mod pool;
 mod publish;
 mod read;
+mod recent;
 mod recovery;
+mod source;
 mod upload;
 
 #[cfg(test)]
@@ -43,6 +45,7 @@ use self::hash::Hasher;
 use self::journal::{Hashing, Journal};
 use self::pipe::Pipe;
 use self::pool::Pool;
+use self::recent::Recent;
 use super::disk::Disk;
 use crate::seams::Random;
 
@@ -88,6 +91,7 @@ struct Store {
     disk: Arc<dyn Disk>,
     random: Arc<dyn Random>,
     pool: Arc<Pool>,
+    recent: Recent,
     /// Held, by digest, while the name of a blob gets another file, or loses it.
     places: [Mutex<()>; PLACES],
     checkpoint_every: u64,
@@ -100,7 +104,8 @@ impl Blobs {
     pub fn open(options: Options) -> Result<(Self, Found), BlobError> {
         let Options { disk, random, checkpoint_every } = options;
         let places = std::array::from_fn(|_| Mutex::default());
-        let store = Arc::new(Store { disk, random, pool: Pool::new(), places, checkpoint_every });
+        let (pool, recent) = (Pool::new(), Recent::default());
+        let store = Arc::new(Store { disk, random, pool, recent, places, checkpoint_every });
         make_folders(store.disk.as_ref())?;
         let found = recovery::find(&store)?;
         Ok((Self(store), found))

@@ -11,7 +11,7 @@ use super::lock;
 
 /// Bytes in a block.
 pub(super) const BLOCK: usize = 1 << 20;
-const ALIGN: usize = 4096;
+pub(super) const ALIGN: usize = 4096;
 const KEPT: usize = 16;
 /// With this many in use, nobody takes more than he must.
 const PLENTY: usize = 64;
