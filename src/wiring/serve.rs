@@ -4,7 +4,7 @@
 use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::{Request, Response, StatusCode};
@@ -145,6 +145,7 @@ fn services(settings: &Settings, store: &Store) -> (Images, Uploads) {
             create_organisations: settings.registry.create_organisations,
             sparse_manifests: settings.registry.sparse_manifests,
         },
+        suspects: Mutex::default(),
     });
     let limits = Limits {
         layer: settings.registry.max_layer.bytes(),

@@ -36,7 +36,7 @@ pub enum Reading {
 
 /// A range of a blob, piece by piece.
 pub struct BlobReader {
-    source: Arc<Source>,
+    pub(super) source: Arc<Source>,
     ready: Option<Bytes>,
     ahead: VecDeque<JoinHandle<Result<Bytes, BlobError>>>,
     /// What is not asked for yet.

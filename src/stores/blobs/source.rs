@@ -21,7 +21,7 @@ use bytes::Bytes;
 use pierhead_storage_format::Digest;
 
 use super::error::BlobError;
-use super::pool::{ALIGN, BLOCK, Pool};
+use super::pool::{ALIGN, BLOCK, Pool, SCANT};
 use super::read::{Reading, fill};
 use super::{Store, map};
 use crate::stores::disk::DiskReader;
@@ -31,18 +31,20 @@ pub(super) const SMALL: u64 = 64 << 10;
 /// Bytes of a piece; pieces end at multiples of it.
 const PIECE: u64 = BLOCK as u64;
 /// The same while buffers are scarce.
-const SCANT_PIECE: u64 = 128 << 10;
+const SCANT_PIECE: u64 = SCANT as u64;
 
 /// An open blob, of which a range is read.
 pub(super) struct Source {
-    file: Box<dyn DiskReader>,
-    digest: Digest,
-    way: Way,
-    pool: Arc<Pool>,
+    pub(super) file: Box<dyn DiskReader>,
+    pub(super) digest: Digest,
+    pub(super) way: Way,
+    /// Where the range ends.
+    pub(super) end: u64,
+    pub(super) pool: Arc<Pool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     /// One read through the cache.
     Small,
     /// Maps of cached pages; those that are not cached are read in.
@@ -75,7 +77,7 @@ impl Source {
                 Reading::Buffered => Way::Buffered,
             }
         };
-        Self { file, digest, way, pool: Arc::clone(&store.pool) }
+        Self { file, digest, way, end: range.end, pool: Arc::clone(&store.pool) }
     }
 
     /// How many pieces may be read while one is sent, out of `most`.
@@ -107,11 +109,17 @@ impl Source {
     pub(super) fn piece(&self, piece: Range<u64>) -> Result<Bytes, BlobError> {
         match self.way {
             Way::Small => self.small(piece),
-            Way::Mapped => match self.file.to_map().and_then(|file| map::populated(file, piece.clone())) {
-                Ok(bytes) => Ok(bytes),
-                Err(_) => self.buffered(piece),
-            },
-            Way::Buffered | Way::Direct => self.buffered(piece),
+            // The last piece is always read: of a file cut in the middle of a mapped page, the rest of
+            // that page is zeros, which no error tells. What is read after it fails.
+            Way::Mapped if piece.end < self.end => self.mapped(piece),
+            Way::Mapped | Way::Buffered | Way::Direct => self.buffered(piece),
+        }
+    }
+
+    fn mapped(&self, piece: Range<u64>) -> Result<Bytes, BlobError> {
+        match self.file.to_map().and_then(|file| map::populated(file, piece.clone())) {
+            Ok(bytes) => Ok(bytes),
+            Err(_) => self.buffered(piece),
         }
     }
 
