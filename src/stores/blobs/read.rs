@@ -1,9 +1,9 @@
-//! Reading blobs. Small ranges are one read; larger ones come in pieces of up to 1 MiB, each made
+//! Reading blobs. Small ranges are one read; larger ones come in pieces of a few MiB at most, each made
 //! ready on a blocking thread while the one before is sent, so that neither a slow disk nor a bad
 //! page is met on an async thread. Where the bytes come from is in `source`.
 //!
-//! R1: a reader holds at most [`AHEAD`] + 1 pieces that nobody has taken, and not more than one while
-//!     buffers are scarce; pieces are small then.
+//! R1: a reader holds at most [`AHEAD`] buffers of 1 MiB that nobody has taken, and while buffers are
+//!     scarce one of 128 KiB; or one map.
 //! R2: after an error there is no further piece.
 
 use std::collections::VecDeque;

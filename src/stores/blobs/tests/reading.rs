@@ -48,7 +48,7 @@ proptest! {
             let mut at = from;
             while let Some(piece) = reader.next().await {
                 let piece = piece.expect("reads");
-                prop_assert!(!piece.is_empty() && piece.len() <= 1 << 20);
+                prop_assert!(!piece.is_empty() && piece.len() <= 4 << 20);
                 prop_assert!(piece == bytes[at..at + piece.len()]);
                 at += piece.len();
             }

@@ -15,7 +15,7 @@ use crate::stores::disk::DiskReader;
 use crate::stores::disk::FileReader;
 use crate::stores::disk::faulty::FaultyDisk;
 
-const SIZE: usize = (3 << 20) + 4096 + 123;
+const SIZE: usize = (9 << 20) + 4096 + 123;
 const WAYS: [Way; 4] = [Way::Small, Way::Mapped, Way::Buffered, Way::Direct];
 
 /// A file of noise on a disk, and one in memory, where there may be no way past the cache.
@@ -59,7 +59,7 @@ fn scarce() -> (Arc<Pool>, Vec<Block>) {
 
 #[test]
 fn ranges_at_every_kind_of_border_are_the_same_from_everywhere() {
-    let edges = [0, 1, 511, 4095, 4096, 4097, 131_072, 1 << 20, (1 << 20) + 1, (2 << 20) - 1, 3 << 20, SIZE];
+    let edges = [0, 1, 511, 4095, 4096, 4097, 131_072, 1 << 20, (1 << 20) + 1, (4 << 20) - 1, 8 << 20, SIZE];
     let (files, bytes) = shelf();
     let (scarce, _taken) = scarce();
     for (_folder, path) in files {
@@ -157,7 +157,8 @@ async fn a_byte_that_cannot_be_read_ends_the_pull_and_has_the_blob_set_aside() {
             last = Some(piece);
         }
         assert!(matches!(last, Some(Err(BlobError::Io { .. }))), "{how:?} after {pulls_before}");
-        assert_eq!(read, 4 << 20, "all that is before it");
+        // Pieces that are mapped at once are larger, and here are read into one buffer.
+        assert!(read == 4 << 20, "all that is before it, not {read}");
         assert!(reader.next().await.is_none());
         assert!(blobs.quarantine(&digest).await.expect("moves"), "it cannot be read");
         assert!(!folder.path().join(paths::blob(&digest)).exists());
