@@ -26,8 +26,10 @@ mod pipe;
 mod pool;
 mod publish;
 mod read;
+mod recent;
 mod recovery;
 mod small;
+mod source;
 mod unmade;
 mod upload;
 
@@ -47,6 +49,7 @@ use self::hash::Hasher;
 use self::journal::{Hashing, Journal};
 use self::pipe::Pipe;
 use self::pool::Pool;
+use self::recent::Recent;
 use self::small::Small;
 use self::unmade::Unmade;
 use super::disk::Disk;
@@ -102,6 +105,7 @@ struct Store {
     disk: Arc<dyn Disk>,
     random: Arc<dyn Random>,
     pool: Arc<Pool>,
+    recent: Recent,
     places: Arc<Places>,
     small: Small,
     checkpoint_every: u64,
@@ -116,7 +120,8 @@ impl Blobs {
         make_folders(disk.as_ref())?;
         let places = Arc::new(Places(std::array::from_fn(|_| Mutex::default())));
         let small = Small::open(&disk, &random, &places, None)?;
-        let store = Arc::new(Store { disk, random, pool: Pool::new(), places, small, checkpoint_every });
+        let (pool, recent) = (Pool::new(), Recent::default());
+        let store = Arc::new(Store { disk, random, pool, recent, places, small, checkpoint_every });
         let found = recovery::find(&store)?;
         Ok((Self(store), found))
     }

@@ -1,6 +1,7 @@
 //! Buffers of 1 MiB, aligned to 4 KiB (what writes past the page cache ask for) and used again: a
 //! fresh one costs a page fault per page, which is more than copying into a warm one. A buffer returns
 //! by itself when its [`Block`] is dropped; at most [`KEPT`] wait here, the rest go back to the system.
+//! Small ones, which are for when large ones are scarce, are made and given back each time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,8 +12,10 @@ use super::lock;
 
 /// Bytes in a block.
 pub(super) const BLOCK: usize = 1 << 20;
-const ALIGN: usize = 4096;
+pub(super) const ALIGN: usize = 4096;
 const KEPT: usize = 16;
+/// Up to this many bytes a block has a buffer of just its size.
+pub(super) const SCANT: usize = 128 << 10;
 /// With this many in use, nobody takes more than he must.
 const PLENTY: usize = 64;
 
@@ -39,9 +42,13 @@ impl Pool {
 
     /// An empty block for `room` bytes, at most [`BLOCK`].
     pub(super) fn block_of(self: &Arc<Self>, room: usize) -> Block {
-        self.in_use.fetch_add(1, Ordering::Relaxed);
-        let waiting = lock(&self.waiting).pop();
-        let raw = waiting.unwrap_or_else(|| vec![0; BLOCK + ALIGN].into_boxed_slice());
+        let raw = if room > SCANT {
+            self.in_use.fetch_add(1, Ordering::Relaxed);
+            let waiting = lock(&self.waiting).pop();
+            waiting.unwrap_or_else(|| vec![0; BLOCK + ALIGN].into_boxed_slice())
+        } else {
+            vec![0; room + ALIGN].into_boxed_slice()
+        };
         let start = raw.as_ptr().align_offset(ALIGN).min(ALIGN);
         Block { raw, start, len: 0, room: room.min(BLOCK), pool: Arc::clone(self) }
     }
@@ -87,6 +94,9 @@ impl AsRef<[u8]> for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
+        if self.room <= SCANT {
+            return;
+        }
         self.pool.in_use.fetch_sub(1, Ordering::Relaxed);
         let mut waiting = lock(&self.pool.waiting);
         if waiting.len() < KEPT {

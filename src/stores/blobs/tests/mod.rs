@@ -4,6 +4,7 @@ mod faults;
 mod full_disk;
 mod reading;
 mod resuming;
+mod sources;
 mod uploads;
 
 use std::path::Path;
