@@ -23,6 +23,7 @@ fn drawn() -> Vec<(PathBuf, &'static str)> {
         (paths::LOCK.into(), "locked by the process that owns the store"),
         (paths::BALLAST.into(), "space kept back"),
         (paths::blob(&digest), "a blob"),
+        (paths::outboard(&digest), "its outboard"),
         (folder(&paths::algorithm_dir(Algorithm::Sha512).display().to_string()), "as above"),
         (paths::journal_segment(1), "a journal segment: from change set 1"),
         (paths::snapshot(1234), "a snapshot: up to change set 1234"),
@@ -32,7 +33,9 @@ fn drawn() -> Vec<(PathBuf, &'static str)> {
         (paths::upload_data(id), "bytes of an upload so far"),
         (paths::upload_journal(id), "whose it is, and its checkpoints"),
         (paths::upload_intent(id, &digest), "an intent"),
+        (paths::upload_outboard(id), "of the blob it became, before it gets its place"),
         (paths::quarantined(&digest, id), "a damaged blob set aside"),
+        (paths::quarantined_outboard(&digest, id), "its outboard"),
     ]
 }
 

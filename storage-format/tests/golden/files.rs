@@ -1,6 +1,6 @@
-//! A journal segment, a snapshot and the journal of an upload, each whole: `golden/journal/v1.bin`,
-//! `golden/snapshot/v1.bin` (before compression), `golden/upload/v1.bin`, with what they say beside
-//! them in `.txt`.
+//! A journal segment, a snapshot, the journal of an upload and an outboard, each whole: `golden/journal/v1.bin`,
+//! `golden/snapshot/v1.bin` (before compression), `golden/upload/v1.bin`, `golden/outboard/v1.bin`, with
+//! what they say beside them in `.txt`.
 
 use std::fmt::Write;
 
@@ -9,9 +9,10 @@ use pierhead_storage_format::journal::{
     each_change, encode_change_set, encode_frame,
 };
 use pierhead_storage_format::keys::Table;
+use pierhead_storage_format::outboard::{self, Outboard};
 use pierhead_storage_format::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use pierhead_storage_format::upload::{self, Checkpoint, Header, State};
-use pierhead_storage_format::{Algorithm, FormatError};
+use pierhead_storage_format::{Algorithm, Digest, FormatError};
 
 use crate::samples::{Sample, names};
 use crate::{BUMP, damaged, golden, read_or_make};
@@ -131,6 +132,31 @@ fn read_upload_journal(bytes: &[u8]) -> Result<String, FormatError> {
     }
     let end = checkpoints.last().map_or(0, |(_, end)| *end);
     if end == bytes.len() as u64 { Ok(text) } else { Err(FormatError::Record) }
+}
+
+/// Of three chunks, the last a short one.
+fn outboard() -> Vec<u8> {
+    let digest = Digest::new(Algorithm::Sha256, &[0xab; 32]).expect("length matches");
+    let chunks = vec![[1; 32], [2; 32], [3; 32]];
+    Outboard::new(digest, 2 * outboard::CHUNK + 5, chunks).expect("one hash a chunk").encode()
+}
+
+fn read_outboard(bytes: &[u8]) -> Result<String, FormatError> {
+    let Outboard { digest, len, chunks } = Outboard::decode(bytes)?;
+    let chunks: Vec<String> = chunks.iter().map(|chunk| hex(chunk)).collect();
+    Ok(format!("of {digest}, {len} bytes, chunks {chunks:?}\n"))
+}
+
+#[test]
+fn the_golden_outboard_is_read_and_written_again_and_every_damage_is_seen() {
+    let path = golden("outboard/v1.bin");
+    let bytes = read_or_make(&path, outboard);
+    let text = read_outboard(&bytes).expect(BUMP);
+    let beside = read_or_make(&path.with_extension("txt"), || text.clone().into_bytes());
+    assert_eq!((&bytes, text.as_bytes()), (&outboard(), beside.as_slice()), "{BUMP}");
+    for copy in damaged(&bytes) {
+        assert!(read_outboard(&copy).is_err());
+    }
 }
 
 #[test]
