@@ -17,6 +17,14 @@ pub async fn to_the_end<T: Send + 'static>(
     task.await.map_err(|_| Panicked)
 }
 
+/// Starts `work` that nobody waits for, also from a place that cannot wait, such as a drop. Outside a
+/// runtime, which is at the end of the process, nothing happens.
+pub fn aside(work: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(work);
+    }
+}
+
 /// Bytes from which on reading JSON is worth another thread: about 100 microseconds.
 const HEAVY: usize = 64 << 10;
 

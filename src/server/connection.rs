@@ -3,23 +3,27 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::server::TlsStream;
 
 use super::exchange::exchange;
 use super::io::{Guarded, IoLimits, Pulse};
-use super::stop::Phase;
+use super::stop::{Phase, Stop};
 use super::tls::common_name;
 use super::{Peer, Shared};
 use crate::server::body::BoxError;
 use crate::server::metrics::Metrics;
 
-/// Bytes of a request's head. hyper reads bodies through the same buffer.
+/// Bytes of a request's head.
 const MAX_HEAD: usize = 128 * 1024;
+/// Bytes of a body that are read at once: 128 KiB cost a tenth more CPU for each byte of an upload.
+const READ: usize = 408 * 1024;
 /// Header lines of a request.
 const MAX_HEADERS: usize = 100;
 /// HTTP/2 requests at once on one connection.
@@ -77,13 +81,12 @@ where
     let socket = Guarded::new(socket, Arc::clone(&pulse), limits);
     let tasks = Arc::new(Semaphore::new(MAX_STREAMS as usize));
     let tls = shared.options.tls.clone();
-    let builder = builder(settings.http2);
+    let http2 = settings.http2;
     let permit = Arc::new(permit);
     let mut connection =
         Connection { shared, pulse, peer, tls: tls.is_some(), client_name: None, permit, tasks };
     let Some(tls) = tls else {
-        let builder = if connection.shared.options.settings.http2 { builder } else { builder.http1_only() };
-        return drive(builder, socket, connection).await;
+        return speak(if http2 { Speaks::Either } else { Speaks::Http1 }, socket, connection).await;
     };
     let handshake = tokio::time::timeout(limits.head, tls.acceptor().accept(socket));
     let stream = tokio::select! {
@@ -92,46 +95,71 @@ where
     };
     connection.pulse.handshake_done();
     connection.client_name = common_name(stream.get_ref().1.peer_certificates());
-    let builder = if is_h2(&stream) { builder.http2_only() } else { builder.http1_only() };
-    drive(builder, stream, connection).await
+    speak(if is_h2(&stream) { Speaks::Http2 } else { Speaks::Http1 }, stream, connection).await
 }
 
 fn is_h2<S>(stream: &TlsStream<Guarded<S>>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }
 
-fn builder(http2: bool) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+/// What is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    Http1,
+    Http2,
+    /// The client's first bytes tell.
+    Either,
+}
+
+async fn speak<S>(speaks: Speaks, stream: S, connection: Connection) -> Result<(), BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (stop, pulse) = (connection.shared.stop.clone(), Arc::clone(&connection.pulse));
+    let connection = Arc::new(connection);
+    let service = service_fn(move |request| exchange(request, Arc::clone(&connection)));
+    let io = TokioIo::new(stream);
+    match speaks {
+        Speaks::Http1 => drive(http1().serve_connection(io, service), stop, &pulse).await,
+        Speaks::Http2 => drive(either().http2_only().serve_connection(io, service), stop, &pulse).await,
+        Speaks::Either => drive(either().serve_connection(io, service), stop, &pulse).await,
+    }
+}
+
+fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
     // The clocks of heads and idle connections are in `io`, for every protocol the same.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD);
+    builder.timer(TokioTimer::new()).header_read_timeout(None);
+    builder.max_header_size(MAX_HEAD).max_buf_size(READ);
     // hyper's own default; setting it would move every head to the heap.
     debug_assert_eq!(MAX_HEADERS, 100);
-    if http2 {
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .max_frame_size(FRAME)
-            .max_header_list_size(MAX_HEAD as u32)
-            .max_send_buf_size(FRAME as usize);
-    }
+    builder
+}
+
+fn either() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Here the buffer is what bounds a head.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_frame_size(FRAME)
+        .max_header_list_size(MAX_HEAD as u32)
+        .max_send_buf_size(FRAME as usize);
     builder
 }
 
 /// Runs the protocol; at the stop, lets it finish what it has, and cuts it when that is asked.
-async fn drive<S>(builder: Builder<TokioExecutor>, stream: S, connection: Connection) -> Result<(), BoxError>
+async fn drive<P>(protocol: P, stop: Stop, pulse: &Pulse) -> Result<(), BoxError>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    P: GracefulConnection<Error: Into<BoxError>>,
 {
-    let stop = connection.shared.stop.clone();
-    let pulse = Arc::clone(&connection.pulse);
-    let connection = Arc::new(connection);
-    let service = service_fn(move |request| exchange(request, Arc::clone(&connection)));
-    let mut protocol = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
+    let mut protocol = Box::pin(protocol);
     tokio::select! {
-        ended = protocol.as_mut() => return ended,
+        ended = protocol.as_mut() => return ended.map_err(Into::into),
         () = stop.reached(Phase::Finishing) => {}
     }
     Pin::as_mut(&mut protocol).graceful_shutdown();
@@ -139,7 +167,7 @@ where
         return Ok(());
     }
     tokio::select! {
-        ended = protocol => ended,
+        ended = protocol => ended.map_err(Into::into),
         () = stop.reached(Phase::Cut) => Ok(()),
     }
 }

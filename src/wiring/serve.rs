@@ -5,7 +5,7 @@ use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::{Request, Response, StatusCode};
@@ -177,6 +177,7 @@ fn shelves(settings: &Settings, store: &Store) -> Arc<Shelves> {
             create_organisations: settings.registry.create_organisations,
             sparse_manifests: settings.registry.sparse_manifests,
         },
+        suspects: Mutex::default(),
     })
 }
 

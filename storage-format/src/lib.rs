@@ -1,5 +1,6 @@
 //! What Pierhead keeps on disk, and nothing else: paths, keys, records, journal frames, snapshots,
-//! journals of uploads, the log of small blobs and the engine-neutral dump. `FORMAT.md` beside this crate is the contract, written for someone
+//! journals of uploads, the log of small blobs, outboards of blobs and the engine-neutral dump.
+//! `FORMAT.md` beside this crate is the contract, written for someone
 //! who reads the disk without our code; the code here is its only implementation.
 //!
 //! Rules that always hold:
@@ -17,6 +18,7 @@ pub mod identity;
 pub mod journal;
 pub mod key_file;
 pub mod keys;
+pub mod outboard;
 pub mod paths;
 pub mod records;
 pub mod rows;

@@ -41,6 +41,7 @@ pub const TLS_CA: &str = "tls/ca.crt";
 pub const TLS_CA_KEY: &str = "tls/ca.key";
 /// The server's certificate, issued by that CA, and its private key in one file.
 pub const TLS_SERVER: &str = "tls/server.pem";
+const OUTBOARD: &str = "b3";
 
 /// `blobs/<algorithm>`.
 pub fn algorithm_dir(algorithm: Algorithm) -> PathBuf {
@@ -55,6 +56,16 @@ pub fn blob_dir(algorithm: Algorithm, first: u8) -> PathBuf {
 /// `blobs/<algorithm>/<first two hex digits>/<hex>`.
 pub fn blob(digest: &Digest) -> PathBuf {
     blob_dir(digest.algorithm(), digest.raw()[0]).join(digest.hex())
+}
+
+/// `blobs/<algorithm>/<first two hex digits>/<hex>.b3`: the outboard of a blob.
+pub fn outboard(digest: &Digest) -> PathBuf {
+    blob(digest).with_extension(OUTBOARD)
+}
+
+/// The digest whose blob's outboard belongs at `path`, spelled as for [`parse_blob`].
+pub fn parse_outboard(path: &str) -> Option<Digest> {
+    parse_blob(path.strip_suffix(OUTBOARD)?.strip_suffix('.')?)
 }
 
 /// The digest whose blob belongs at `path`, a path below the data directory with `/` between parts.
@@ -78,6 +89,11 @@ pub fn upload_data(id: &str) -> PathBuf {
 /// `uploads/<id>/journal`: whose upload it is, and up to where its bytes are known durable.
 pub fn upload_journal(id: &str) -> PathBuf {
     upload_dir(id).join("journal")
+}
+
+/// `uploads/<id>/outboard`: of the blob that the upload became, before it gets its place.
+pub fn upload_outboard(id: &str) -> PathBuf {
+    upload_dir(id).join("outboard")
 }
 
 /// `uploads/<id>/publish-<algorithm>-<hex>`: made empty before `data` becomes that blob, so that
@@ -112,6 +128,11 @@ pub fn quarantined(digest: &Digest, id: &str) -> PathBuf {
     PathBuf::from(QUARANTINE).join(format!("{}-{}-{id}", digest.algorithm().name(), digest.hex()))
 }
 
+/// The same with `.b3`: the outboard that was beside it.
+pub fn quarantined_outboard(digest: &Digest, id: &str) -> PathBuf {
+    quarantined(digest, id).with_extension(OUTBOARD)
+}
+
 /// `meta/journal/<first sequence, 20 digits>.log`.
 pub fn journal_segment(first: u64) -> PathBuf {
     PathBuf::from(JOURNAL).join(format!("{first:020}.log"))
@@ -140,6 +161,8 @@ mod tests {
             let algorithm = if long { Algorithm::Sha512 } else { Algorithm::Sha256 };
             let digest = Digest::new(algorithm, &raw[..algorithm.raw_len()]).expect("length matches");
             prop_assert_eq!(blob(&digest).to_str().and_then(parse_blob), Some(digest));
+            prop_assert_eq!(outboard(&digest).to_str().and_then(parse_outboard), Some(digest));
+            prop_assert_eq!(outboard(&digest).to_str().and_then(parse_blob), None);
             prop_assert_eq!(parse_intent(&intent_name(&digest)), Some(digest));
             let name = journal_segment(n);
             let name = name.file_name().and_then(|f| f.to_str()).expect("a name");
@@ -152,6 +175,7 @@ mod tests {
         #[test]
         fn no_name_makes_a_path_parser_panic(text in ".*") {
             prop_assert_eq!(parse_blob(&text), None);
+            prop_assert_eq!(parse_outboard(&text), None);
             prop_assert_eq!(parse_intent(&text), None);
             prop_assert_eq!(parse_numbered(&text, ".log"), None);
         }

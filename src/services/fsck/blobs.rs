@@ -1,5 +1,5 @@
 //! Blob rows against the rows that keep them (R5, R6), against their files (B1, B3), and files
-//! against blob rows (B2).
+//! against blob rows (B2). What outboards say is in `outboards`.
 
 use pierhead_storage_format::keys::{
     BlobKey, BlobRepositoryKey, ManifestKey, RepositoryBlobKey, RepositoryKey,
@@ -104,7 +104,8 @@ impl Check<'_> {
         }
         self.report.counts.hashed += 1;
         if self.blobs.verify(digest)? != Content::Good(()) {
-            self.report.find(&B3, format!("blob {digest} is damaged"));
+            let parts = self.damaged_parts(digest)?;
+            self.report.find(&B3, format!("blob {digest} is damaged{parts}"));
         }
         Ok(())
     }
@@ -119,12 +120,13 @@ impl Check<'_> {
     }
 
     fn file_has_a_row(&mut self, BlobFile { path, size }: BlobFile<'_>) -> Result<(), Unreadable> {
-        let Some(digest) = paths::parse_blob(path) else {
+        let outboard = paths::parse_outboard(path);
+        let Some(digest) = outboard.or_else(|| paths::parse_blob(path)) else {
             self.report.find(&B2, format!("{path} ({size} bytes) is not named like a blob"));
             return Ok(());
         };
-        if get(self.rows, &BlobKey { digest })?.is_some() {
-            return Ok(());
+        if let Some(row) = get(self.rows, &BlobKey { digest })? {
+            return if outboard.is_some() { self.outboard(path, &digest, row.size) } else { Ok(()) };
         }
         let what = format!("{path} ({size} bytes) has no blob row");
         let invariant = if self.blobs.is_intended(&digest)? { &BN } else { &B2 };

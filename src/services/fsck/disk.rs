@@ -9,10 +9,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pierhead_storage_format::outboard::Outboard;
 use pierhead_storage_format::{Algorithm, Digest, paths, small};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::{BlobFile, Blobs, Content, MAX_MANIFEST, Unreadable};
+use super::{BlobFile, Blobs, Content, MAX_MANIFEST, Unreadable, outboards};
 use crate::stores::disk::Disk;
 
 /// Bytes hashed at a time.
@@ -74,11 +75,14 @@ impl DiskBlobs {
     }
 
     fn file(&self, digest: &Digest) -> Result<Option<File>, Unreadable> {
-        let path = paths::blob(digest);
-        match self.disk.open_read(&path) {
+        self.open_at(&paths::blob(digest))
+    }
+
+    fn open_at(&self, path: &Path) -> Result<Option<File>, Unreadable> {
+        match self.disk.open_read(path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unreadable(&path)(error)),
+            Err(error) => Err(unreadable(path)(error)),
         }
     }
 }
@@ -142,6 +146,17 @@ impl Blobs for DiskBlobs {
         let Some(file) = self.file(digest)? else { return Ok(Content::Missing) };
         let good = hash(digest.algorithm(), file).is_ok_and(|found| found == digest.raw());
         Ok(if good { Content::Good(()) } else { Content::Damaged })
+    }
+
+    fn outboard(&self, digest: &Digest) -> Result<Content<Outboard>, Unreadable> {
+        let (Some(size), Some(file)) = (self.size(digest)?, self.open_at(&paths::outboard(digest))?) else {
+            return Ok(Content::Missing);
+        };
+        Ok(outboards::read(file, digest, size))
+    }
+
+    fn damaged_parts(&self, digest: &Digest, outboard: &Outboard) -> Result<Vec<Range<u64>>, Unreadable> {
+        Ok(self.file(digest)?.map(|blob| outboards::compare(&blob, outboard)).unwrap_or_default())
     }
 
     fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable> {

@@ -15,6 +15,7 @@
 mod blobs;
 mod disk;
 mod names;
+mod outboards;
 mod references;
 mod report;
 mod repositories;
@@ -24,8 +25,10 @@ mod tally;
 mod tests;
 
 use std::error::Error;
+use std::ops::Range;
 
 use pierhead_storage_format::Digest;
+use pierhead_storage_format::outboard::Outboard;
 
 pub use disk::DiskBlobs;
 pub use report::Report;
@@ -36,6 +39,9 @@ pub const TALLY: usize = 1 << 18;
 
 /// The largest manifest that is read, in bytes.
 pub const MAX_MANIFEST: u64 = 64 << 20;
+
+/// Damaged parts of a blob that are named.
+pub const MAX_PARTS: usize = 8;
 
 /// The store could not be read; what was found until then is not a report.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +85,11 @@ pub trait Blobs {
     fn read(&self, digest: &Digest) -> Result<Content<Vec<u8>>, Unreadable>;
     /// Hashes the whole blob, in bounded memory.
     fn verify(&self, digest: &Digest) -> Result<Content<()>, Unreadable>;
+    /// What the outboard beside the blob says.
+    fn outboard(&self, digest: &Digest) -> Result<Content<Outboard>, Unreadable>;
+    /// The first parts of the blob that are not what its outboard says, in order; at most
+    /// [`MAX_PARTS`].
+    fn damaged_parts(&self, digest: &Digest, outboard: &Outboard) -> Result<Vec<Range<u64>>, Unreadable>;
     /// Whether an intent file below `uploads/`, or the log of small blobs, names the blob: start-up will
     /// clear it.
     fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable>;

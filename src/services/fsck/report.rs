@@ -113,6 +113,8 @@ const DEFECT: &str = "no content is lost; keep a copy of the data directory and 
 const RESTORE: &str =
     "keep a copy of the data directory, restore the newest backup, and report this as a defect";
 const EXTRA: &str = "the file only takes space; move it away once no backup needs it";
+const ADVICE: &str =
+    "no content is lost: delete the file; if it happens again without a power cut, check the disk";
 const WAIT: &str = "nothing: the next start removes it";
 const HEAL: &str = "check the disk; move the file out of blobs/ (clients skip what seems to be there), then push an image \
                     that contains it again: that heals it";
@@ -165,4 +167,5 @@ invariants! {
     B2, "B2", Warning, EXTRA, "Every file below `blobs/` has a `blob` row.";
     BN, "B2", Note, WAIT, "Every file below `blobs/` has a `blob` row.";
     B3, "B3", Error, HEAL, "The bytes of every blob hash to its digest.";
+    B4, "B4", Warning, ADVICE, "Every outboard holds, and is of the blob beside it.";
 }

@@ -8,6 +8,7 @@ use pierhead_storage_format::keys::{
     OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
     TagKey,
 };
+use pierhead_storage_format::outboard::CHUNK;
 use pierhead_storage_format::records::{
     BlobRecord, CounterRecord, ManifestKind, ManifestRecord, OrganisationRecord, Present, ReferenceRecord,
     ReferenceRole, ReferrerRecord, RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
@@ -27,6 +28,15 @@ fn digest_of(bytes: &[u8]) -> Digest {
 
 fn path_of(digest: &Digest) -> String {
     paths::blob(digest).to_str().expect("UTF-8").to_owned()
+}
+
+fn outboard_of(digest: &Digest) -> String {
+    paths::outboard(digest).to_str().expect("UTF-8").to_owned()
+}
+
+/// Whole, and of two chunks.
+fn outboard(digest: Digest) -> Vec<u8> {
+    Outboard::new(digest, CHUNK + 1, vec![[1; 32]; 2]).expect("one hash a chunk").encode()
 }
 
 /// A store that is changed as pushes would change it, or made sick.
@@ -159,6 +169,15 @@ impl Blobs for Store {
             Content::Missing => Content::Missing,
             Content::Damaged => Content::Damaged,
         })
+    }
+
+    fn outboard(&self, digest: &Digest) -> Result<Content<Outboard>, Unreadable> {
+        let Some(bytes) = self.files.get(&outboard_of(digest)) else { return Ok(Content::Missing) };
+        Ok(Outboard::decode(bytes).map_or(Content::Damaged, Content::Good))
+    }
+
+    fn damaged_parts(&self, _: &Digest, outboard: &Outboard) -> Result<Vec<Range<u64>>, Unreadable> {
+        Ok(vec![outboard.place(1)])
     }
 
     fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable> {
@@ -304,6 +323,17 @@ fn a_damaged_layer_is_found_only_by_a_deep_check() {
     let report = run(&store, true, TALLY).expect("readable");
     assert_eq!(ids(&report), ["B3"]);
     assert!(report.findings[0].what.contains(&digest_of(LAYER).to_string()));
+}
+
+#[test]
+fn a_deep_check_names_the_parts_of_a_damaged_blob_that_has_an_outboard() {
+    let mut store = healthy();
+    let digest = digest_of(LAYER);
+    store.files.get_mut(&path_of(&digest)).expect("there")[0] ^= 1;
+    store.files.insert(outboard_of(&digest), outboard(digest));
+    let report = run(&store, true, TALLY).expect("readable");
+    let found = &report.findings.iter().find(|finding| finding.id == "B3").expect("found").what;
+    assert!(found.ends_with("is damaged: bytes 1048576-1048576"), "{found}");
 }
 
 #[test]

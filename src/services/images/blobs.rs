@@ -3,15 +3,17 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{BlobKey, BlobRepositoryKey, RepositoryBlobKey};
 
-use super::{Images, permitted};
+use super::{Images, Shelves, permitted};
+use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
 use crate::services::names::RepositoryName;
-use crate::stores::blobs::BlobReader;
 pub use crate::stores::blobs::Reading;
+use crate::stores::blobs::{BlobError, BlobReader};
 
 /// Repositories looked at for a mount that names no source. More than these hold the blob only
 /// where it is common, and then one of the first is public or the caller's own.
@@ -29,6 +31,49 @@ pub enum Sources {
     Any(Arc<MayPull>),
 }
 
+/// A range of a blob on its way to a client. An error of the disk has the file looked into, and so
+/// has a download that is given up before its end: what was mapped when the file was cut fails on
+/// its way into the socket, which looks as if the client had gone.
+pub struct Download {
+    shelves: Arc<Shelves>,
+    reader: BlobReader,
+    digest: Digest,
+    size: u64,
+    left: u64,
+}
+
+impl Download {
+    /// The next piece; `None` after the last one and after an error. May be dropped while waiting.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        match self.reader.next().await? {
+            Ok(piece) => {
+                self.left = self.left.saturating_sub(piece.len() as u64);
+                Some(Ok(piece))
+            }
+            Err(error) => {
+                self.left = 0;
+                self.shelves.suspect(self.digest, &error);
+                Some(Err(match error {
+                    BlobError::Damaged { digest } => Error::Damaged(digest),
+                    error => Error::Store(error),
+                }))
+            }
+        }
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        if self.left > 0 {
+            let (shelves, digest, size) = (Arc::clone(&self.shelves), self.digest, self.size);
+            tasks::aside(async move {
+                // Sets the file aside, and says so, if it is not whole.
+                let _ = shelves.is_whole(&digest, size).await;
+            });
+        }
+    }
+}
+
 impl Images {
     /// Bytes of a blob of the repository. A file that is missing or cut counts as absent, so that
     /// clients push it again.
@@ -40,19 +85,28 @@ impl Images {
         }
     }
 
-    /// Reads a range of a blob, which the caller has checked against [`Images::blob_facts`].
+    /// Opens a range of a blob, which the caller has checked against [`Images::blob_facts`].
     pub async fn read_blob(
         &self,
         permit: &Permit,
         digest: &Digest,
         range: Range<u64>,
         reading: Reading,
-    ) -> Result<BlobReader, Error> {
+    ) -> Result<Download, Error> {
         let size = self.linked_size(permitted(permit, Action::Pull)?, digest)?;
         let size = size.ok_or(Error::BlobUnknown(*digest))?;
+        let left = range.end - range.start;
         match self.shelves.blobs.read(digest, size, range, reading).await {
-            Ok(reader) => Ok(reader),
-            Err(error) => Err(self.shelves.failed(error).await),
+            Ok(reader) => {
+                let (shelves, digest) = (Arc::clone(&self.shelves), *digest);
+                Ok(Download { shelves, reader, digest, size, left })
+            }
+            Err(error) => {
+                if let BlobError::Io { .. } = error {
+                    self.shelves.suspect(*digest, &error);
+                }
+                Err(self.shelves.failed(error).await)
+            }
         }
     }
 

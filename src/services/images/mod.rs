@@ -18,7 +18,8 @@ mod listing;
 mod manifests;
 mod rows;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use blobs::{Reading, Sources};
 pub use listing::Referrer;
@@ -30,7 +31,7 @@ use rows::Rows;
 use super::access::{Action, Permit};
 use super::error::Error;
 use super::names::RepositoryName;
-use crate::seams::Clock;
+use crate::seams::{Clock, tasks};
 use crate::stores::blobs::{BlobError, Blobs};
 use crate::stores::meta::{Meta, MetaError};
 use crate::stores::space::Reserve;
@@ -56,6 +57,8 @@ pub struct Shelves {
     pub reserve: Arc<Reserve>,
     /// What a push may do.
     pub rules: PushRules,
+    /// Blobs whose files are being looked into; empty at first.
+    pub suspects: Mutex<BTreeSet<Digest>>,
 }
 
 /// The service. Clones share everything.
@@ -159,12 +162,28 @@ impl Shelves {
         }
     }
 
+    /// Has a blob's file looked into, and set aside if it is damaged, after `error` of reading it: not
+    /// waited for, since that reads all of it. One look at a time is enough for a blob.
+    pub fn suspect(self: &Arc<Self>, digest: Digest, error: &BlobError) {
+        if !matches!(error, BlobError::Damaged { .. } | BlobError::Io { .. }) {
+            return;
+        }
+        if !self.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(digest) {
+            return;
+        }
+        let shelves = Arc::clone(self);
+        tasks::aside(async move {
+            shelves.set_aside(&digest).await;
+            shelves.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+        });
+    }
+
     async fn set_aside(&self, digest: &Digest) {
         match self.blobs.quarantine(digest).await {
             Ok(true) => {
                 tracing::error!(%digest, "damaged blob set aside in quarantine; pushing it again heals it");
             }
-            Ok(false) => tracing::info!(%digest, "a blob that was found damaged has been replaced since"),
+            Ok(false) => tracing::warn!(%digest, "a blob that could not be read whole is whole now"),
             Err(error) => tracing::error!(%digest, %error, "damaged blob could not be set aside"),
         }
     }

@@ -124,37 +124,44 @@ fn unfit(error: FormatError) -> io::Error {
     io::Error::other(error)
 }
 
-/// The running digest of an upload and, for one with a journal, of its chunks.
+/// Bytes hashed twice in a row.
+const SLICE: usize = 64 << 10;
+
+/// The running digest of an upload and the hashes of its chunks.
 pub(super) struct Hashing {
     pub(super) digest: Hasher,
-    chunks: Option<Chunks>,
-}
-
-#[derive(Default)]
-struct Chunks {
     running: blake3::Hasher,
     filled: u64,
     done: Vec<[u8; 32]>,
+    /// How many of them are in checkpoints.
+    claimed: usize,
 }
 
 impl Hashing {
     /// Goes on with `digest`, which stands at a multiple of a chunk.
-    pub(super) fn new(digest: Hasher, with_chunks: bool) -> Self {
-        Self { digest, chunks: with_chunks.then(Chunks::default) }
+    pub(super) fn new(digest: Hasher) -> Self {
+        Self { digest, running: blake3::Hasher::new(), filled: 0, done: Vec::new(), claimed: 0 }
     }
 
-    pub(super) fn update(&mut self, mut bytes: &[u8]) {
-        self.digest.update(bytes);
-        let Some(chunks) = self.chunks.as_mut() else { return };
+    /// In slices that stay in a core's cache: BLAKE3 reads many places at once and so waits little for
+    /// memory; the digest, which waits for every line, then finds the slice at hand.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        for slice in bytes.chunks(SLICE) {
+            self.update_chunks(slice);
+            self.digest.update(slice);
+        }
+    }
+
+    fn update_chunks(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let room = usize::try_from(CHUNK - chunks.filled).unwrap_or(bytes.len());
+            let room = usize::try_from(CHUNK - self.filled).unwrap_or(bytes.len());
             let (now, rest) = bytes.split_at(room.min(bytes.len()));
-            chunks.running.update(now);
-            chunks.filled += now.len() as u64;
-            if chunks.filled == CHUNK {
-                chunks.done.push(*chunks.running.finalize().as_bytes());
-                chunks.running.reset();
-                chunks.filled = 0;
+            self.running.update(now);
+            self.filled += now.len() as u64;
+            if self.filled == CHUNK {
+                self.done.push(*self.running.finalize().as_bytes());
+                self.running.reset();
+                self.filled = 0;
             }
             bytes = rest;
         }
@@ -162,13 +169,17 @@ impl Hashing {
 
     /// The claim for `offset`, where this stands: a multiple of a chunk. It is made once.
     pub(super) fn checkpoint(&mut self, offset: u64) -> Option<Checkpoint> {
-        let chunks = self.chunks.as_mut().filter(|chunks| chunks.filled == 0)?;
-        let chunks = std::mem::take(&mut chunks.done);
+        if self.filled > 0 {
+            return None;
+        }
+        let chunks = self.done[self.claimed..].to_vec();
+        self.claimed = self.done.len();
         Some(Checkpoint { offset, state: self.digest.save(), chunks })
     }
 
-    /// No checkpoint will be asked for any more.
-    pub(super) fn without_chunks(&mut self) {
-        self.chunks = None;
+    /// The hashes of all chunks so far, the last one perhaps of less.
+    pub(super) fn chunks(&self) -> Vec<[u8; 32]> {
+        let last = (self.filled > 0).then(|| *self.running.finalize().as_bytes());
+        self.done.iter().copied().chain(last).collect()
     }
 }

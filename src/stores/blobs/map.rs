@@ -1,55 +1,67 @@
 //! Maps of published blobs: the one place with `unsafe`.
 //!
 //! A touch of a mapped page that cannot be read is a signal that would end the process. So every
-//! slice is populated (MADV_POPULATE_READ, which returns an error instead) before it is handed on,
+//! piece is populated (MADV_POPULATE_READ, which returns an error instead) before it is handed on,
 //! and is meant for a plain socket write, where the kernel touches it and answers EFAULT should the
-//! page have gone again; whatever reads in user space (TLS, hashing) uses `Reading::Buffered`.
+//! page have gone again; whatever reads in user space (TLS, hashing) gets its bytes in buffers.
 
+use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::ops::Range;
 
 use bytes::Bytes;
 use memmap2::{Advice, Mmap, MmapOptions};
 
-/// Bytes mapped at a time: bounds what an unmap costs, which happens on the thread that drops the
-/// last slice.
-pub(super) const WINDOW: u64 = 16 << 20;
+const PAGE: usize = 4096;
+/// Pages that are looked at to tell whether a range is cached.
+const SAMPLES: usize = 64;
 
-/// A mapped part of a published blob.
-pub(super) struct Window {
-    map: Arc<Mmap>,
-    bytes: Bytes,
-    base: u64,
+#[expect(unsafe_code, reason = "a call of the C library")]
+unsafe extern "C" {
+    fn mincore(address: *mut c_void, length: usize, residency: *mut u8) -> c_int;
 }
 
-struct Owner(Arc<Mmap>);
-
-impl AsRef<[u8]> for Owner {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
+/// The bytes `range` of a published blob, populated. What unmapping costs (it happens on the thread
+/// that drops the last of the bytes) goes with the length. Blocks.
+pub(super) fn populated(file: &File, range: Range<u64>) -> io::Result<Bytes> {
+    let map = map(file, range)?;
+    map.advise(Advice::PopulateRead)?;
+    Ok(Bytes::from_owner(map))
 }
 
-impl Window {
-    /// Maps `len` bytes of `file` from `base`; the file has them.
-    #[expect(unsafe_code, reason = "mapping a file")]
-    pub(super) fn new(file: &File, base: u64, len: usize) -> io::Result<Self> {
-        // SAFETY: a map is sound while nobody changes the file under it. `file` is a published blob:
-        // it is never written or truncated (C2), only unlinked or renamed, which leaves the mapped
-        // inode as it is; and the data directory belongs to this process alone (its LOCK). The map
-        // is read-only.
-        let map = unsafe { MmapOptions::new().offset(base).len(len).map(file)? };
-        let map = Arc::new(map);
-        let bytes = Bytes::from_owner(Owner(Arc::clone(&map)));
-        Ok(Self { map, bytes, base })
+/// Whether most of a published blob's `range`, which is not empty, is in the page cache, from a
+/// sample of its pages. Reads nothing.
+pub(super) fn is_cached(file: &File, range: Range<u64>) -> io::Result<bool> {
+    let map = map(file, range)?;
+    let pages = map.len().div_ceil(PAGE);
+    let samples = pages.min(SAMPLES);
+    let mut cached = 0;
+    for sample in 0..samples {
+        let page = sample * pages / samples;
+        cached += usize::from(is_resident(&map, page * PAGE)?);
     }
+    Ok(cached * 2 > samples)
+}
 
-    /// The bytes from `at`, populated; `None` if they are not all in this window. Blocks.
-    pub(super) fn slice(&self, at: u64, len: usize) -> Option<io::Result<Bytes>> {
-        let from = usize::try_from(at.checked_sub(self.base)?).ok()?;
-        let to = from.checked_add(len).filter(|to| *to <= self.bytes.len())?;
-        let populated = self.map.advise_range(Advice::PopulateRead, from, len);
-        Some(populated.map(|()| self.bytes.slice(from..to)))
+#[expect(unsafe_code, reason = "mapping a file")]
+fn map(file: &File, range: Range<u64>) -> io::Result<Mmap> {
+    let len = usize::try_from(range.end - range.start).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    // SAFETY: a map is sound while nobody changes the file under it. `file` is a published blob:
+    // it is never written or truncated (C2), only unlinked or renamed, which leaves the mapped
+    // inode as it is; and the data directory belongs to this process alone (its LOCK). The map
+    // is read-only.
+    unsafe { MmapOptions::new().offset(range.start).len(len).map(file) }
+}
+
+#[expect(unsafe_code, reason = "memmap2 has no mincore")]
+fn is_resident(map: &Mmap, at: usize) -> io::Result<bool> {
+    let address = map.as_ptr().map_addr(|start| (start + at.min(map.len())) & !(PAGE - 1));
+    let mut residency = 0;
+    // SAFETY: mincore reads and writes nothing of the address space but `residency`, one byte for
+    // the one page asked about; an address that is not mapped is an error.
+    match unsafe { mincore(address.cast_mut().cast(), 1, &raw mut residency) } {
+        0 => Ok(residency & 1 == 1),
+        _ => Err(io::Error::last_os_error()),
     }
 }

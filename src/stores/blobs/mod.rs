@@ -7,8 +7,8 @@
 //!     `quarantine/`. Readers that hold it open (or mapped) keep what they had.
 //! C3: an upload's offset counts bytes the file really has; after a failed write it goes back to the
 //!     last byte known written, and the file is cut there.
-//! C4: memory per upload is at most `pipe::BLOCKS` MiB, and less while many are under way; an upload
-//!     at rest holds neither a thread nor a buffer. Folder and file are made with its first write.
+//! C4: memory per upload is at most `pipe::BLOCKS` blocks of 2 MiB, and less while many are under way; an
+//!     upload at rest holds neither a thread nor a buffer. Folder and file are made with its first write.
 //!
 //! Steps of a publish, what each leaves when it is the last, and what start-up does with that, are
 //! in `publish`. An upload with an [`Owner`] writes checkpoints (`journal`) and outlives a crash from
@@ -22,12 +22,15 @@ mod error;
 mod hash;
 mod journal;
 mod map;
+mod outboard;
 mod pipe;
 mod pool;
 mod publish;
 mod read;
+mod recent;
 mod recovery;
 mod small;
+mod source;
 mod unmade;
 mod upload;
 
@@ -47,6 +50,7 @@ use self::hash::Hasher;
 use self::journal::{Hashing, Journal};
 use self::pipe::Pipe;
 use self::pool::Pool;
+use self::recent::Recent;
 use self::small::Small;
 use self::unmade::Unmade;
 use super::disk::Disk;
@@ -102,6 +106,7 @@ struct Store {
     disk: Arc<dyn Disk>,
     random: Arc<dyn Random>,
     pool: Arc<Pool>,
+    recent: Recent,
     places: Arc<Places>,
     small: Small,
     checkpoint_every: u64,
@@ -116,7 +121,8 @@ impl Blobs {
         make_folders(disk.as_ref())?;
         let places = Arc::new(Places(std::array::from_fn(|_| Mutex::default())));
         let small = Small::open(&disk, &random, &places, None)?;
-        let store = Arc::new(Store { disk, random, pool: Pool::new(), places, small, checkpoint_every });
+        let (pool, recent) = (Pool::new(), Recent::default());
+        let store = Arc::new(Store { disk, random, pool, recent, places, small, checkpoint_every });
         let found = recovery::find(&store)?;
         Ok((Self(store), found))
     }
@@ -125,7 +131,9 @@ impl Blobs {
     /// removes its folder. Blocks. The folder goes last, so that a crash here is taken up again.
     pub fn clear_leftover(&self, leftover: &Leftover, unrecorded: &[Digest]) -> Result<(), BlobError> {
         for digest in leftover.published.iter().filter(|digest| unrecorded.contains(digest)) {
-            self.0.disk.remove_file(&paths::blob(digest)).map_err(io("removing an unrecorded blob"))?;
+            let removed = self.0.disk.remove_file(&paths::blob(digest));
+            let removed = removed.and_then(|()| outboard::remove(self.0.disk.as_ref(), digest));
+            removed.map_err(io("removing an unrecorded blob"))?;
             self.0.sync_folder_of(digest)?;
         }
         self.0.disk.remove_dir(&paths::upload_dir(&leftover.id)).map_err(io("removing a leftover upload"))
@@ -156,7 +164,7 @@ impl Blobs {
         let made = Arc::new(AtomicBool::new(false));
         let file = Box::new(Unmade::new(store, &id, &made));
         let journal = owner.and_then(|owner| Journal::new(store, &id, algorithm, owner));
-        let hashing = Hashing::new(Hasher::new(algorithm), journal.is_some());
+        let hashing = Hashing::new(Hasher::new(algorithm));
         let pipe = Pipe::new(store, file, 0, hashing, journal);
         Ok(Upload::unmade(Arc::clone(store), id, pipe, made))
     }
@@ -269,6 +277,7 @@ impl Store {
         }
         let to = paths::quarantined(digest, &id);
         self.disk.rename(&paths::blob(digest), &to).map_err(io("moving a blob to quarantine"))?;
+        outboard::set_aside(self.disk.as_ref(), digest, &id);
         self.disk.sync_dir(Path::new(paths::QUARANTINE)).map_err(io("syncing the quarantine"))?;
         self.sync_folder_of(digest)?;
         Ok(true)

@@ -2,9 +2,9 @@
 //! block, a writer writes blocks, a hasher hashes what was written. Each of the two is a job on a
 //! blocking thread that runs until it finds nothing to do, so an upload at rest pins no thread.
 //!
-//! Blocks end at multiples of 1 MiB of the file. A whole one is written past the page cache (the
+//! Blocks end at multiples of 2 MiB of the file. A whole one is written past the page cache (the
 //! cache would cost as much CPU as hashing), any other through it: the end of a request's bytes, and
-//! what follows up to the next multiple. So an upload below 1 MiB is one buffered write, and one that
+//! what follows up to the next multiple. So an upload below 2 MiB is one buffered write, and one that
 //! goes on at an odd offset needs nothing read again. A block that is not full is written when the
 //! request ends, finished or dropped ([`Pipe::flush`]): no byte stays in memory after that.
 //!
@@ -23,14 +23,14 @@ use tokio::task::spawn_blocking;
 use super::error::{BlobError, io};
 use super::hash::Hasher;
 use super::journal::{Failure, Hashing, Journal};
-use super::pool::{BLOCK, Block, Pool};
+use super::pool::{Block, LARGE, Pool};
 use super::{Store, lock};
 use crate::stores::disk::DiskFile;
 
 /// Blocks an upload may hold at once.
 pub(super) const BLOCKS: usize = 7;
-/// Blocks an upload may hold whatever the others do: filling, writing, hashing.
-const OWN_BLOCKS: usize = 3;
+/// Blocks an upload may hold whatever the others do: one is filled while one is written and hashed.
+const OWN_BLOCKS: usize = 2;
 /// Up to this length a block is hashed by the writer: waking another thread costs as much.
 const HASHED_IN_PLACE: usize = 64 << 10;
 
@@ -47,6 +47,18 @@ pub(super) struct Pipe {
     state: Mutex<State>,
     moved: Notify,
     pool: Arc<Pool>,
+}
+
+/// An upload all of whose bytes are written and hashed.
+pub(super) struct Settled {
+    /// Its bytes.
+    pub(super) size: u64,
+    /// Their digest, which may go on.
+    pub(super) hasher: Hasher,
+    /// BLAKE3 of each chunk of them that was hashed in this run.
+    pub(super) chunks: Vec<[u8; 32]>,
+    /// Whether space was allocated ahead.
+    pub(super) allocated: bool,
 }
 
 #[derive(Default)]
@@ -126,10 +138,10 @@ impl Pipe {
             let mut block = match state.filling.take() {
                 Some(block) => block,
                 // So that a crash never costs more than two checkpoints' bytes.
-                None if state.lag() > self.checkpoint_every / 2 * 3 => break,
+                None if state.lag() + LARGE as u64 > self.checkpoint_every * 2 => break,
                 None if state.blocks < OWN_BLOCKS || (state.blocks < BLOCKS && self.pool.is_plenty()) => {
                     state.blocks += 1;
-                    self.pool.block_of(BLOCK - beyond_block(state.accepted))
+                    self.pool.large_of(LARGE - beyond_block(state.accepted))
                 }
                 None => break,
             };
@@ -197,7 +209,7 @@ impl Pipe {
         let mut slot = lock(&self.file);
         let Some(file) = slot.as_mut() else { return self.end() };
         while let Some((block, at)) = self.next_to_write() {
-            let written = if block.as_ref().len() == BLOCK && beyond_block(at) == 0 {
+            let written = if block.as_ref().len() == LARGE && beyond_block(at) == 0 {
                 file.write_direct(block.as_ref(), at)
             } else {
                 file.write_at(block.as_ref(), at)
@@ -252,9 +264,6 @@ impl Pipe {
             let mut state = lock(&self.state);
             state.kept += len;
             state.blocks -= 1;
-            if !state.journaling {
-                hash.without_chunks();
-            }
             let due = state.is_checkpoint_due(self.checkpoint_every);
             let checkpoint = if due { hash.checkpoint(state.kept) } else { None };
             if let Some(checkpoint) = checkpoint {
@@ -372,9 +381,8 @@ impl Pipe {
         }
     }
 
-    /// Length and hash of the settled upload, and whether space was allocated ahead; to be asked
-    /// with the slot held.
-    pub(super) fn settled(&self) -> Result<(u64, Hasher, bool), BlobError> {
+    /// What the settled upload is; to be asked with the slot held.
+    pub(super) fn settled(&self) -> Result<Settled, BlobError> {
         let hash = lock(&self.hash);
         let mut state = lock(&self.state);
         state.check()?;
@@ -382,7 +390,8 @@ impl Pipe {
             let source = std::io::Error::from(std::io::ErrorKind::ResourceBusy);
             return Err(BlobError::Io { what: "publishing an upload that is still written to", source });
         }
-        Ok((state.kept, hash.digest.clone(), state.allocated))
+        let (hasher, chunks) = (hash.digest.clone(), hash.chunks());
+        Ok(Settled { size: state.kept, hasher, chunks, allocated: state.allocated })
     }
 
     /// Nothing more is accepted.
@@ -405,7 +414,7 @@ impl Pipe {
 /// Bytes from the last multiple of a block up to `offset`.
 #[expect(clippy::cast_possible_truncation, reason = "less than a block")]
 fn beyond_block(offset: u64) -> usize {
-    (offset % BLOCK as u64) as usize
+    (offset % LARGE as u64) as usize
 }
 
 impl State {

@@ -6,7 +6,8 @@
 //! 2. `publish-<algorithm>-<hex>` is made in the upload's folder: the same;
 //! 3. `data` is renamed onto the blob's path: a whole blob, perhaps without a record; start-up reads
 //!    its digest from step 2, and has it unlinked if no record names it, then removes the folder;
-//! 4. the blob's folder is synced: the same. Now the caller may commit the record;
+//! 4. the blob's folder is synced: the same; its outboard is put beside it, unsynced (`outboard`).
+//!    Now the caller may commit the record;
 //! 5. after that commit, [`Published::settled`] removes the upload's folder.
 //!
 //! Step 2 is not synced by itself: filesystems with an ordered journal keep it before step 3, and
@@ -26,10 +27,10 @@ use pierhead_storage_format::{Digest, paths};
 
 use super::error::{BlobError, io};
 use super::hash::Hasher;
-use super::pipe::Pipe;
+use super::pipe::{Pipe, Settled};
 use super::pool::BLOCK;
 use super::small::{Claim, SMALL};
-use super::{Store, read};
+use super::{Store, outboard, read};
 use crate::seams::tasks;
 use crate::stores::disk::DiskFile;
 
@@ -90,7 +91,7 @@ pub(super) fn upload(
 ) -> Result<Published, BlobError> {
     let mut slot = pipe.slot();
     let file = slot.as_mut().ok_or(BlobError::Lost)?;
-    let (size, hasher, allocated) = pipe.settled()?;
+    let Settled { size, hasher, chunks, allocated } = pipe.settled()?;
     let actual = if hasher.algorithm() == digest.algorithm() {
         hasher.digest()
     } else {
@@ -113,6 +114,7 @@ pub(super) fn upload(
     *slot = None;
     pipe.end();
     store.sync_folder_of(digest)?;
+    outboard::publish(store, id, digest, size, chunks);
     Ok(Published { size, intent: Intent::Folder(Arc::clone(store), id.to_owned()) })
 }
 

@@ -1,11 +1,14 @@
-//! Reading blobs. Small ranges are one read; larger ones come in pieces of up to 1 MiB, each made
+//! Reading blobs. Small ranges are one read; larger ones come in pieces of a few MiB at most, each made
 //! ready on a blocking thread while the one before is sent, so that neither a slow disk nor a bad
-//! page is met on an async thread.
+//! page is met on an async thread. Where the bytes come from is in `source`.
+//!
+//! R1: a reader holds at most [`AHEAD`] buffers of 1 MiB that nobody has taken, and while buffers are
+//!     scarce one of 128 KiB; or one map.
+//! R2: after an error there is no further piece.
 
-use std::fs::File;
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,20 +16,19 @@ use pierhead_storage_format::{Digest, paths};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::error::{BlobError, io, worker_died};
-use super::map::{self, Window};
-use super::pool::{BLOCK, Pool};
+use super::pool::BLOCK;
+use super::source::{SMALL, Source};
 use super::{Store, hash};
+use crate::stores::disk::DiskReader;
 
-/// Up to this many bytes are read at once and never mapped.
-const SMALL: u64 = 64 << 10;
-/// Bytes of a piece; pieces end at multiples of it.
-const PIECE: u64 = BLOCK as u64;
+/// Pieces that are read while one is sent, at most: two keep a disk busy.
+const AHEAD: usize = 2;
 
 /// How the bytes are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// As maps, without copying: for a plain socket, whose writes fail where a touch would signal.
-    /// Not for bytes this process looks at.
+    /// As maps where they are cached, without copying: for a plain socket, whose writes fail where a
+    /// touch would signal. Not for bytes this process looks at.
     Mapped,
     /// Read into buffers: for TLS, and for anything that looks at the bytes.
     Buffered,
@@ -34,39 +36,36 @@ pub enum Reading {
 
 /// A range of a blob, piece by piece.
 pub struct BlobReader {
+    pub(super) source: Arc<Source>,
     ready: Option<Bytes>,
-    source: Option<Source>,
-    ahead: Option<JoinHandle<(Source, Result<Bytes, BlobError>)>>,
+    ahead: VecDeque<JoinHandle<Result<Bytes, BlobError>>>,
+    /// What is not asked for yet.
+    rest: Range<u64>,
 }
 
 impl BlobReader {
     /// The next piece; `None` after the last one and after an error. May be dropped while waiting.
     pub async fn next(&mut self) -> Option<Result<Bytes, BlobError>> {
+        self.read_ahead();
         let piece = match self.ready.take() {
-            Some(piece) => Ok(piece),
-            None => self.awaited().await?,
+            Some(piece) => return Some(Ok(piece)),
+            None => self.ahead.front_mut()?.await.unwrap_or_else(|error| Err(worker_died(error))),
         };
-        match (&piece, self.source.take()) {
-            (Ok(_), Some(mut source)) if source.at < source.end => {
-                self.ahead = Some(spawn_blocking(move || {
-                    let piece = source.piece();
-                    (source, piece)
-                }));
-            }
-            _ => {}
+        self.ahead.pop_front();
+        if piece.is_ok() {
+            self.read_ahead();
+        } else {
+            self.ahead.clear();
+            self.rest = 0..0;
         }
         Some(piece)
     }
 
-    async fn awaited(&mut self) -> Option<Result<Bytes, BlobError>> {
-        let joined = self.ahead.as_mut()?.await;
-        self.ahead = None;
-        match joined {
-            Ok((source, piece)) => {
-                self.source = Some(source);
-                Some(piece)
-            }
-            Err(error) => Some(Err(worker_died(error))),
+    fn read_ahead(&mut self) {
+        while !self.rest.is_empty() && self.ahead.len() < self.source.ahead(AHEAD) {
+            let piece = self.source.next_piece(&mut self.rest);
+            let source = Arc::clone(&self.source);
+            self.ahead.push_back(spawn_blocking(move || source.piece(piece)));
         }
     }
 }
@@ -83,12 +82,10 @@ pub(super) fn open(
         return Err(io("reading outside a blob")(ErrorKind::InvalidInput.into()));
     }
     let file = open_whole(store, digest, size)?;
-    let how = if range.end - range.start <= SMALL { Reading::Buffered } else { how };
-    let pool = Arc::clone(&store.pool);
-    let mut source =
-        Source { file, digest: *digest, how, pool, window: None, at: range.start, end: range.end };
-    let ready = if range.is_empty() { None } else { Some(source.piece()?) };
-    Ok(BlobReader { ready, source: Some(source), ahead: None })
+    let source = Source::new(store, file, *digest, size, &range, how);
+    let mut rest = range;
+    let ready = if rest.is_empty() { None } else { Some(source.piece(source.next_piece(&mut rest))?) };
+    Ok(BlobReader { source: Arc::new(source), ready, ahead: VecDeque::new(), rest })
 }
 
 /// The whole blob, verified. Blocks.
@@ -96,101 +93,69 @@ pub(super) fn whole(store: &Store, digest: &Digest, size: u64) -> Result<Bytes, 
     let file = open_whole(store, digest, size)?;
     let len = usize::try_from(size).map_err(|_| io("reading a blob")(ErrorKind::OutOfMemory.into()))?;
     let mut bytes = vec![0; len];
-    read_exact(&file, digest, &mut bytes, 0)?;
+    if fill(file.as_ref(), &mut bytes, 0, len)? < len {
+        return Err(BlobError::Damaged { digest: *digest });
+    }
     if hash::of(digest.algorithm(), &bytes) != *digest {
         return Err(BlobError::Damaged { digest: *digest });
     }
     Ok(bytes.into())
 }
 
-/// Whether the file is what its name says. Reads all of it. Blocks.
+/// Whether the file is what its name says; one that cannot be read to its end is not. Reads all of
+/// it, past the cache: it may be large, and is looked at once. Blocks.
 pub(super) fn is_sound(store: &Store, digest: &Digest) -> Result<bool, BlobError> {
     let file = open_file(store, digest)?;
-    let mut hasher = hash::Hasher::new(digest.algorithm());
-    let mut buffer = vec![0; BLOCK];
-    let mut at = 0;
-    loop {
-        match file.read_at(&mut buffer, at) {
-            Ok(0) => return Ok(hasher.digest() == *digest),
-            Ok(read) => {
-                hasher.update(&buffer[..read]);
-                at += read as u64;
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(io("reading a blob")(error)),
-        }
+    let len = file.len().map_err(io("looking at a blob"))?;
+    if len > SMALL {
+        file.past_cache();
     }
+    let mut hasher = hash::Hasher::new(digest.algorithm());
+    let mut block = store.pool.block();
+    let mut at = 0;
+    while at < len {
+        let read = match fill(file.as_ref(), block.space(BLOCK), at, BLOCK) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(BlobError::Io { source, .. }) => {
+                tracing::warn!(%digest, at, error = %source, "a blob cannot be read");
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        hasher.update(&block.as_ref()[..read]);
+        at += read as u64;
+    }
+    Ok(hasher.digest() == *digest)
 }
 
-fn open_whole(store: &Store, digest: &Digest, size: u64) -> Result<File, BlobError> {
+fn open_whole(store: &Store, digest: &Digest, size: u64) -> Result<Box<dyn DiskReader>, BlobError> {
     let file = open_file(store, digest)?;
-    let len = file.metadata().map_err(io("looking at a blob"))?.len();
+    let len = file.len().map_err(io("looking at a blob"))?;
     if len == size { Ok(file) } else { Err(BlobError::Damaged { digest: *digest }) }
 }
 
-fn open_file(store: &Store, digest: &Digest) -> Result<File, BlobError> {
-    store.disk.open_read(&paths::blob(digest)).map_err(|error| match error.kind() {
+fn open_file(store: &Store, digest: &Digest) -> Result<Box<dyn DiskReader>, BlobError> {
+    store.disk.open_reader(&paths::blob(digest)).map_err(|error| match error.kind() {
         ErrorKind::NotFound => BlobError::NotFound,
         _ => io("opening a blob")(error),
     })
 }
 
-/// A file that has become shorter than it was when opened is damaged.
-fn read_exact(file: &File, digest: &Digest, bytes: &mut [u8], at: u64) -> Result<(), BlobError> {
-    file.read_exact_at(bytes, at).map_err(|error| match error.kind() {
-        ErrorKind::UnexpectedEof => BlobError::Damaged { digest: *digest },
-        _ => io("reading a blob")(error),
-    })
-}
-
-struct Source {
-    file: File,
-    digest: Digest,
-    how: Reading,
-    pool: Arc<Pool>,
-    window: Option<Window>,
+/// Reads at `at` until `wanted` of `bytes` are there or the file ends; says how many are. Past the
+/// cache a read that is cut off in the middle of a page has met the end.
+pub(super) fn fill(
+    file: &dyn DiskReader,
+    bytes: &mut [u8],
     at: u64,
-    end: u64,
-}
-
-impl Source {
-    /// Reads or populates the next piece; there is one. Blocks.
-    fn piece(&mut self) -> Result<Bytes, BlobError> {
-        let len = (PIECE - self.at % PIECE).min(self.end - self.at);
-        let piece = match self.how {
-            Reading::Mapped => self.mapped(len),
-            Reading::Buffered => None,
-        };
-        let piece = match piece {
-            Some(piece) => piece,
-            None => self.buffered(len)?,
-        };
-        self.at += len;
-        Ok(piece)
-    }
-
-    /// `None` where the map fails for any reason (an unreadable page, an old kernel, no address
-    /// space): an ordinary read then gives the bytes, or says what is wrong.
-    fn mapped(&mut self, len: u64) -> Option<Bytes> {
-        let len = usize::try_from(len).ok()?;
-        if let Some(slice) = self.window.as_ref().and_then(|window| window.slice(self.at, len)) {
-            return slice.ok();
+    wanted: usize,
+) -> Result<usize, BlobError> {
+    let mut filled = 0;
+    while filled < wanted {
+        match file.read_at(&mut bytes[filled..], at + filled as u64).map_err(io("reading a blob"))? {
+            0 => break,
+            read => filled += read,
         }
-        let upto = (self.at - self.at % map::WINDOW + map::WINDOW).min(self.end);
-        let mapped = usize::try_from(upto - self.at).ok()?;
-        self.window = Window::new(&self.file, self.at, mapped).ok();
-        self.window.as_ref()?.slice(self.at, len)?.ok()
     }
-
-    fn buffered(&self, len: u64) -> Result<Bytes, BlobError> {
-        let len = usize::try_from(len).unwrap_or(BLOCK).min(BLOCK);
-        if self.end - self.at <= SMALL {
-            let mut bytes = vec![0; len];
-            read_exact(&self.file, &self.digest, &mut bytes, self.at)?;
-            return Ok(bytes.into());
-        }
-        let mut block = self.pool.block();
-        read_exact(&self.file, &self.digest, block.space(len), self.at)?;
-        Ok(Bytes::from_owner(block))
-    }
+    Ok(filled)
 }

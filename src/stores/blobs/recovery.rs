@@ -123,7 +123,7 @@ fn cut_and_go_on(
         created_at: header.created_at,
     };
     let journal = Journal::open(store, id, header, file, end);
-    let pipe = Pipe::new(store, data, offset, Hashing::new(digest, true), Some(journal));
+    let pipe = Pipe::new(store, data, offset, Hashing::new(digest), Some(journal));
     Ok(Resumable { owner, upload: Upload::new(Arc::clone(store), id.to_owned(), pipe) })
 }
 

@@ -4,11 +4,12 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use super::{Disk, DiskFile, Entry, Filesystem, RealDisk, Space};
+use super::{Disk, DiskFile, DiskReader, Entry, Filesystem, RealDisk, Space};
 
 /// What fails, and how.
 #[derive(Debug)]
@@ -17,11 +18,15 @@ pub struct Faults {
     from: AtomicU64,
     to: AtomicU64,
     errno: AtomicU64,
+    reads: AtomicU64,
+    unreadable: Mutex<Range<u64>>,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { steps: 0.into(), from: u64::MAX.into(), to: u64::MAX.into(), errno: 5.into() }
+        let never = || u64::MAX.into();
+        let (reads, unreadable) = (0.into(), Mutex::default());
+        Self { steps: 0.into(), from: never(), to: never(), errno: 5.into(), reads, unreadable }
     }
 }
 
@@ -41,6 +46,23 @@ impl Faults {
     /// Nothing fails any more.
     pub fn heal(&self) {
         self.fail(u64::MAX, u64::MAX, 5);
+    }
+
+    /// Reads of blobs so far; they are no steps, since they change nothing.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::SeqCst)
+    }
+
+    /// From now on what touches these bytes of any blob cannot be read (EIO); an empty range heals.
+    pub fn spoil(&self, bytes: Range<u64>) {
+        *self.unreadable.lock().expect("no test panics with it") = bytes;
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<()> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let spoilt = self.unreadable.lock().expect("no test panics with it");
+        let is_met = offset < spoilt.end && spoilt.start < offset + len as u64;
+        if is_met { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
     }
 
     fn step(&self) -> io::Result<()> {
@@ -86,6 +108,11 @@ impl Disk for FaultyDisk {
 
     fn open_read(&self, path: &Path) -> io::Result<File> {
         self.real.open_read(path)
+    }
+
+    fn open_reader(&self, path: &Path) -> io::Result<Box<dyn DiskReader>> {
+        let real = self.real.open_reader(path)?;
+        Ok(Box::new(FaultyReader { real, faults: Arc::clone(&self.faults) }))
     }
 
     fn file_len(&self, path: &Path) -> io::Result<Option<u64>> {
@@ -139,6 +166,32 @@ impl Filesystem for FaultyFilesystem {
     fn sync(&self) -> io::Result<()> {
         self.faults.step()?;
         self.real.sync()
+    }
+}
+
+struct FaultyReader {
+    real: Box<dyn DiskReader>,
+    faults: Arc<Faults>,
+}
+
+impl DiskReader for FaultyReader {
+    fn past_cache(&self) -> bool {
+        self.real.past_cache()
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.faults.read(offset, bytes.len())?;
+        self.real.read_at(bytes, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.real.len()
+    }
+
+    fn to_map(&self) -> io::Result<&File> {
+        // What is mapped is populated by the piece; here any bad byte spoils the whole map.
+        let spoilt = self.faults.unreadable.lock().expect("no test panics with it");
+        if spoilt.is_empty() { self.real.to_map() } else { Err(io::Error::from_raw_os_error(5)) }
     }
 }
 

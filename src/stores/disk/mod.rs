@@ -7,12 +7,14 @@
 
 #[cfg(test)]
 pub mod faulty;
+mod read;
 mod real;
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
+pub use read::{DiskReader, FileReader};
 pub use real::RealDisk;
 
 /// Bytes on the filesystem that holds the data directory.
@@ -51,6 +53,10 @@ pub trait Disk: Send + Sync + 'static {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Opens an existing file for reading.
     fn open_read(&self, path: &Path) -> io::Result<File>;
+    /// The same, for several threads at once and, if it is asked for, past the page cache.
+    fn open_reader(&self, path: &Path) -> io::Result<Box<dyn DiskReader>> {
+        Ok(Box::new(FileReader::new(self.open_read(path)?)))
+    }
     /// Bytes of a file; `None` if there is none.
     fn file_len(&self, path: &Path) -> io::Result<Option<u64>>;
     /// Moves a file, replacing what is there, in one step.

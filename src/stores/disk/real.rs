@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, OFlags, fcntl_getfl, fcntl_setfl};
 
+use super::read::is_refused;
 use super::{Disk, DiskFile, Entry, Filesystem, Space};
 
 /// Operations on the real data directory at `root`.
@@ -144,14 +145,6 @@ impl RealFile {
     fn turn_off(&self) -> io::Result<()> {
         if self.direct.get() == Direct::On { self.turn(false) } else { Ok(()) }
     }
-
-    fn refused(error: &io::Error) -> bool {
-        error.raw_os_error().is_some_and(|code| {
-            [rustix::io::Errno::INVAL, rustix::io::Errno::OPNOTSUPP]
-                .iter()
-                .any(|errno| errno.raw_os_error() == code)
-        })
-    }
 }
 
 impl DiskFile for RealFile {
@@ -167,7 +160,7 @@ impl DiskFile for RealFile {
             Direct::Off => self.turn(true),
         };
         match turned.and_then(|()| self.file.write_all_at(bytes, offset)) {
-            Err(error) if Self::refused(&error) => {
+            Err(error) if is_refused(&error) => {
                 self.turn_off()?;
                 self.direct.set(Direct::Refused);
                 self.file.write_all_at(bytes, offset)

@@ -1,6 +1,6 @@
-//! A journal segment, a snapshot and the journal of an upload, each whole: `golden/journal/v1.bin`,
-//! `golden/snapshot/v1.bin` (before compression), `golden/upload/v1.bin`, with what they say beside
-//! them in `.txt`.
+//! A journal segment, a snapshot, the journal of an upload and an outboard, each whole: `golden/journal/v1.bin`,
+//! `golden/snapshot/v1.bin` (before compression), `golden/upload/v1.bin`, `golden/outboard/v1.bin`, with
+//! what they say beside them in `.txt`.
 
 use std::fmt::Write;
 
@@ -9,6 +9,7 @@ use pierhead_storage_format::journal::{
     each_change, encode_change_set, encode_frame,
 };
 use pierhead_storage_format::keys::Table;
+use pierhead_storage_format::outboard::{self, Outboard};
 use pierhead_storage_format::small;
 use pierhead_storage_format::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use pierhead_storage_format::upload::{self, Checkpoint, Header, State};
@@ -169,6 +170,31 @@ fn the_golden_segment_of_small_blobs_is_read_and_written_again_and_damage_to_it_
     for copy in damaged(&bytes) {
         // What the digests prove is not proved here; a cut between records is what a stop leaves.
         assert_ne!(read_small_blobs(&copy).ok().as_ref(), Some(&text));
+    }
+}
+
+/// Of three chunks, the last a short one.
+fn outboard() -> Vec<u8> {
+    let digest = Digest::new(Algorithm::Sha256, &[0xab; 32]).expect("length matches");
+    let chunks = vec![[1; 32], [2; 32], [3; 32]];
+    Outboard::new(digest, 2 * outboard::CHUNK + 5, chunks).expect("one hash a chunk").encode()
+}
+
+fn read_outboard(bytes: &[u8]) -> Result<String, FormatError> {
+    let Outboard { digest, len, chunks } = Outboard::decode(bytes)?;
+    let chunks: Vec<String> = chunks.iter().map(|chunk| hex(chunk)).collect();
+    Ok(format!("of {digest}, {len} bytes, chunks {chunks:?}\n"))
+}
+
+#[test]
+fn the_golden_outboard_is_read_and_written_again_and_every_damage_is_seen() {
+    let path = golden("outboard/v1.bin");
+    let bytes = read_or_make(&path, outboard);
+    let text = read_outboard(&bytes).expect(BUMP);
+    let beside = read_or_make(&path.with_extension("txt"), || text.clone().into_bytes());
+    assert_eq!((&bytes, text.as_bytes()), (&outboard(), beside.as_slice()), "{BUMP}");
+    for copy in damaged(&bytes) {
+        assert!(read_outboard(&copy).is_err());
     }
 }
 

@@ -5,6 +5,7 @@
 //! - `golden/keys/<table>/v1.bin`, with the key as JSON in `.txt`
 //! - `golden/journal/v1.bin`, `golden/snapshot/v1.bin`: a whole segment and snapshot, see `files.rs`
 //! - `golden/upload/v1.bin`: a whole journal of an upload, see `files.rs`
+//! - `golden/outboard/v1.bin`: the outboard of a blob, see `files.rs`
 //! - `golden/dump/v1.jsonl`: a whole dump; `golden/store/v1.txt`: a `FORMAT` file
 //! - `golden/key-file/`: a key file, and what was sealed under it, see `src/key_file.rs`
 //!

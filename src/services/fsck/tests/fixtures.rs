@@ -11,8 +11,8 @@ use pierhead_storage_format::records::{
 };
 
 use super::{
-    CONFIG, LAYER, OTHER, Store, WEB, blob, digest_of, image, image_names, path_of, signature, tag, web_blob,
-    web_manifest,
+    CONFIG, LAYER, OTHER, Store, WEB, blob, digest_of, image, image_names, outboard, outboard_of, path_of,
+    signature, tag, web_blob, web_manifest,
 };
 
 /// Name, the id that names it, and how a healthy store gets it.
@@ -173,6 +173,18 @@ pub(super) const FILES: &[Fixture] = &[
     }),
     ("a file that is not a blob's", "B2", |store| {
         store.files.insert("blobs/sha256/ab/readme".into(), Vec::new());
+    }),
+    ("an outboard without a row of its blob", "B2", |store| {
+        store.files.insert(outboard_of(&digest_of(b"extra")), outboard(digest_of(b"extra")));
+    }),
+    ("an outboard that was cut", "B4", |store| {
+        store.files.insert(outboard_of(&digest_of(LAYER)), outboard(digest_of(LAYER))[..40].to_vec());
+    }),
+    ("an outboard of another blob", "B4", |store| {
+        store.files.insert(outboard_of(&digest_of(LAYER)), outboard(digest_of(OTHER)));
+    }),
+    ("an outboard of another length", "B4", |store| {
+        store.files.insert(outboard_of(&digest_of(LAYER)), outboard(digest_of(LAYER)));
     }),
     ("a manifest with a flipped bit", "B3", |store| {
         store.files.get_mut(&path_of(&digest_of(image().as_bytes()))).expect("there")[3] ^= 1;

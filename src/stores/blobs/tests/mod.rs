@@ -2,8 +2,10 @@
 
 mod faults;
 mod full_disk;
+mod outboards;
 mod reading;
 mod resuming;
+mod sources;
 mod uploads;
 
 use std::path::Path;

@@ -251,7 +251,7 @@ async fn receive(upload: &mut Upload, bytes: &Bytes) -> Result<(), BlobError> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_after_a_fault_at_any_step_goes_on_truly_or_begins_anew() {
-    let bytes = noise(31, 9 * BLOCK + 5);
+    let bytes = noise(31, 13 * BLOCK + 5);
     for (errno, for_good) in [(5, false), (28, true)] {
         for step in 0.. {
             if !crash_at(step, for_good, errno, &bytes).await {
