@@ -5,6 +5,7 @@ use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::{Request, Response, StatusCode};
@@ -26,12 +27,16 @@ use crate::server::{self, App, Ended, PeerFacts, Phase, Server, Stop, Tls};
 use crate::services;
 use crate::services::access::{Access, Action, Actor, Resource, Rules};
 use crate::services::images::{Images, PushRules, Shelves};
-use crate::services::uploads::{Limits, Uploads};
+use crate::services::uploads::{Limits, Uploads, clear_leftovers};
+use crate::stores::blobs::Resumable;
 
 /// How often the ballast and the gauges are looked after.
 const DISK_EVERY: Duration = Duration::from_secs(2);
 /// How often idle upload sessions are looked for.
 const SESSIONS_EVERY: Duration = Duration::from_secs(30);
+
+/// For making open uploads durable at the end.
+const PARK_LIMIT: Duration = Duration::from_secs(10);
 
 /// What `serve` listens on.
 #[derive(Clone, Debug)]
@@ -65,16 +70,19 @@ pub async fn serve(
     let opened = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
     let (store, resumables) = (Arc::new(opened.0), opened.1);
     let (images, uploads) = services(&settings, &store);
-    uploads.take_up(resumables).await;
+    let proofs = prove(&stop, &store, &uploads, resumables);
     let access = Access::new(Rules::Lab);
     let gauges = Gauges::default();
     let jobs = jobs(&store, access, &uploads, &gauges);
-    let registry = Registry::new(access, images, uploads, registry_settings(&settings));
+    let registry = Registry::new(access, images, uploads.clone(), registry_settings(&settings));
     let app = Arc::new(Appliance { health: health(&stop, &store), registry });
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
-    let ended = run(&settings, app, Edge { tls, signals, stop, metrics }, listening).await;
+    let ended = run(&settings, app, Edge { tls, signals, stop: stop.clone(), metrics }, listening).await;
+    stop.begin(); // if it was never reached
     jobs.stop().await;
+    proofs.join_all().await;
+    uploads.park(PARK_LIMIT).await;
     let closing = Arc::clone(&store);
     let closed = tasks::blocking(move || closing.close()).await;
     if closed.is_err() {
@@ -152,6 +160,27 @@ fn services(settings: &Settings, store: &Store) -> (Images, Uploads) {
         idle_ms: settings.registry.session_idle.as_ms(),
     };
     (Images::new(Arc::clone(&shelves)), Uploads::new(shelves, limits))
+}
+
+/// Has the uploads of an earlier run proved while others are served, until the stop.
+fn prove(stop: &Stop, store: &Arc<Store>, uploads: &Uploads, resumables: Vec<Resumable>) -> JoinSet<()> {
+    let mut proofs = JoinSet::new();
+    let (unproved, given_up) = uploads.take_up(resumables);
+    let (ends, stop, store, uploads) =
+        (Arc::new(AtomicBool::new(false)), stop.clone(), Arc::clone(store), uploads.clone());
+    let told = Arc::clone(&ends);
+    proofs.spawn(async move {
+        stop.reached(Phase::Finishing).await;
+        told.store(true, Ordering::Relaxed);
+    });
+    proofs.spawn(async move {
+        let cleared = tasks::blocking(move || clear_leftovers(&store.meta, &store.blobs, &given_up)).await;
+        if let Ok(Err(error)) = cleared {
+            tracing::warn!(%error, "uploads that nobody goes on with stay until the next start");
+        }
+    });
+    proofs.spawn(async move { uploads.prove(unproved, ends).await });
+    proofs
 }
 
 fn registry_settings(settings: &Settings) -> registry::Settings {

@@ -164,7 +164,24 @@ impl Hashing {
     pub(super) fn checkpoint(&mut self, offset: u64) -> Option<Checkpoint> {
         let chunks = self.chunks.as_mut().filter(|chunks| chunks.filled == 0)?;
         let chunks = std::mem::take(&mut chunks.done);
-        Some(Checkpoint { offset, state: self.digest.save(), chunks })
+        Some(Checkpoint { offset, state: self.digest.save(), chunks, tail: None })
+    }
+
+    /// Goes on within a chunk, of which `start` was taken into the digest already.
+    pub(super) fn within_chunk(mut self, start: &[u8]) -> Self {
+        if let Some(chunks) = self.chunks.as_mut() {
+            chunks.running.update(start);
+            chunks.filled = start.len() as u64;
+        }
+        self
+    }
+
+    /// The claim for `offset`, where this stands, wherever that is. It is made once.
+    pub(super) fn last_checkpoint(&mut self, offset: u64) -> Option<Checkpoint> {
+        let chunks = self.chunks.as_mut()?;
+        let tail = (chunks.filled > 0).then(|| *chunks.running.finalize().as_bytes());
+        let chunks = std::mem::take(&mut chunks.done);
+        Some(Checkpoint { offset, state: self.digest.save(), chunks, tail })
     }
 
     /// No checkpoint will be asked for any more.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, OFlags, fcntl_getfl, fcntl_setfl};
@@ -48,6 +48,14 @@ impl Disk for RealDisk {
 
     fn open_read(&self, path: &Path) -> io::Result<File> {
         File::open(self.at(path))
+    }
+
+    fn open_read_direct(&self, path: &Path) -> io::Result<File> {
+        let direct = i32::try_from(OFlags::DIRECT.bits()).map_err(io::Error::other)?;
+        match OpenOptions::new().read(true).custom_flags(direct).open(self.at(path)) {
+            Err(error) if RealFile::refused(&error) => self.open_read(path),
+            result => result,
+        }
     }
 
     fn file_len(&self, path: &Path) -> io::Result<Option<u64>> {
