@@ -3,6 +3,27 @@
 //! goes on in a new segment, which has the last frame again and excludes the torn tail, before the
 //! index is changed and before the first commit. If that segment cannot be made, the index on the
 //! disk is not changed.
+//!
+//! Reading every row of a large index, and of the snapshot, takes many seconds. A start leaves that for
+//! later if the index is large (`check_at_once`) and a `mark` speaks for its files. What is seen when:
+//!
+//! - Always before it serves: damage to the journal since the snapshot, and a torn tail; an engine that
+//!   does not open; an index that is ahead, of another history, or went back (its state row is written
+//!   with the rows it tells of, so that rows that went back took it along; after a close in order it must
+//!   be exactly at the journal's end). Rows the engine cannot read are an error whenever they are met,
+//!   and have it rebuilt.
+//! - Without a mark that fits, before it serves, too: every row against the sums. So after a power cut,
+//!   which is what sled does not survive for certain, and for copies and backups.
+//! - By the check beside the serving (`proving`): rows that are missing, stale or too many though all
+//!   the above holds. No such fault is known to come of a close in order, nor of a process's death (the
+//!   kernel has every byte). The index is then set aside and rebuilt: 503 meanwhile, and a line in the
+//!   log. The snapshot is read beside the serving as well; nothing is answered from it.
+//!
+//! Until the check has ended a client could be answered from such rows: a tag or blob that is there is
+//! not found, or a tag has its former digest. Nothing of it may last. After a death commits wait for
+//! the check, which then runs at full speed, so that nothing false gets into the journal; and what
+//! would destroy by a row's absence asks for it (`Meta::wait_until_checked`). After a close in order
+//! commits do not wait: what speaks against a fault is as much as ever speaks for sled between two starts.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
