@@ -1,6 +1,6 @@
 //! The check of every row of an index that was taken as it lay (`mark`): by the writer, a page at a
 //! time, so that what it changes meanwhile is accounted for. Either before the first commit, or a
-//! fifth of the time while there is nothing else to do. An index found wrong is set aside and rebuilt
+//! fifth of the time between commits. An index found wrong is set aside and rebuilt
 //! as one that broke.
 
 use std::sync::atomic::Ordering;
@@ -14,8 +14,8 @@ use super::writer::Writer;
 pub(super) struct Proving {
     /// Commits wait for its end.
     first: bool,
-    /// How long the last page took.
-    last: Duration,
+    /// When the next page is due.
+    next: Option<Instant>,
     began: Option<Instant>,
 }
 
@@ -32,9 +32,18 @@ impl Proving {
 }
 
 impl Writer {
-    /// How long to wait for something else before more rows are checked; `None` if none are left.
+    /// How long until more rows are to be checked; `None` if none are left.
     pub(super) fn rest(&self) -> Option<Duration> {
-        self.index.as_ref()?.proof.as_ref().map(|_| self.proving.last * REST)
+        self.index.as_ref()?.proof.as_ref()?;
+        let next = self.proving.next.map(|next| next.saturating_duration_since(Instant::now()));
+        Some(next.unwrap_or_default())
+    }
+
+    /// Checks some rows if it is time to: without end of commits too.
+    pub(super) fn prove_when_due(&mut self) {
+        if self.rest() == Some(Duration::ZERO) && !self.degraded() {
+            self.prove_some();
+        }
     }
 
     pub(super) fn is_proved(&self) -> bool {
@@ -60,7 +69,7 @@ impl Writer {
         let page = Instant::now();
         let began = *self.proving.began.get_or_insert(page);
         match index.prove_some() {
-            Ok(false) => self.proving.last = page.elapsed(),
+            Ok(false) => self.proving.next = Some(Instant::now() + page.elapsed() * REST),
             Ok(true) => {
                 let (rows, took_ms) = (index.state.sums.total(), began.elapsed().as_millis());
                 tracing::info!(rows, took_ms, "checked every row of the metadata index: it is right");

@@ -123,6 +123,7 @@ impl Writer {
             if self.proving.comes_first() {
                 self.prove_all();
             }
+            self.prove_when_due();
             let message = match pending.take() {
                 Some(message) => Ok(message),
                 None if self.degraded() => self.messages.recv_timeout(TICK),
@@ -140,10 +141,7 @@ impl Writer {
                         let _ = reply.send(()); // who asked may have gone
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.mend();
-                    self.prove_some();
-                }
+                Err(RecvTimeoutError::Timeout) => self.mend(),
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
