@@ -167,20 +167,70 @@ fn noise_in_the_last_megabytes_is_noticed_and_the_upload_goes_on_before_it() {
 }
 
 #[test]
-fn a_stop_keeps_a_large_upload_and_its_owner_s_repository_and_a_small_one_is_gone() {
+fn a_stop_keeps_every_byte_of_open_uploads_and_their_owner_s_repository() {
     let Some(mut server) = Server::own(Settings::default()) else { return };
     let repository = server.repository();
-    let (large, small) = (repository.begin(), repository.begin());
-    let bytes = Rng::named("stopped").bytes(70 << 20);
-    server.http().patch(&large).body(bytes.clone()).send().expect(202);
+    let (large, small, empty) = (repository.begin(), repository.begin(), repository.begin());
+    let bytes = Rng::named("stopped").bytes((70 << 20) + 12_345);
+    let half = bytes.len() / 2;
+    for part in [&bytes[..half], &bytes[half..]] {
+        server.http().patch(&large).body(part.to_vec()).send().expect(202);
+        assert!(server.stop().success());
+        server.start();
+    }
+    server.http().patch(&small).body(bytes[..1000].to_vec()).send().expect(404);
+    server.http().get(&empty).send().expect(404);
+    let small = repository.begin();
     server.http().patch(&small).body(bytes[..1000].to_vec()).send().expect(202);
     assert!(server.stop().success());
     server.start();
-    server.http().get(&small).send().expect(404);
-    let there = offset(server.http(), &large);
-    assert!((32 * MIB..=70 * MIB).contains(&there), "{there}");
+    assert_eq!(offset(server.http(), &large), bytes.len() as u64);
+    assert_eq!(offset(server.http(), &small), 1000);
     let foreign = large.replace(&repository.name, "other/place");
     server.http().get(&foreign).send().expect(404);
-    server.http().delete(&large).send().expect(204);
+    for (location, bytes) in [(&large, &bytes[..]), (&small, &bytes[..1000])] {
+        let digest = support::sha256(bytes);
+        server.http().put(&with_query(location, &format!("digest={digest}"))).send().expect(201);
+        let pulled = repository.get(&format!("blobs/{digest}")).expect(200);
+        assert!(pulled.body == bytes, "what was sent is there");
+    }
+    assert_eq!(fs::read_dir(server.data().join("uploads")).expect("uploads/").count(), 0);
+}
+
+#[test]
+fn an_upload_cut_by_a_stop_in_the_middle_of_a_request_keeps_what_had_come() {
+    let settings = Settings::default().set("SERVER_STOP_TIMEOUT", "1s");
+    let Some(mut server) = Server::own(settings) else { return };
+    let (layer, repository) = (Layer::new("cut"), server.repository());
+    let location = repository.begin();
+    let sent = 20 * MIB + 777;
+    let stream = patch(server.http(), &location, &layer, 0, sent);
+    let data = data_of(&server, &location);
+    let most = || fs::metadata(&data).is_ok_and(|file| file.len() >= sent - 2 * MIB);
+    support::wait::until_true("the bytes are on their way", std::time::Duration::from_secs(30), most);
+    server.stop();
+    drop(stream);
+    server.start();
+    let there = offset(server.http(), &location);
+    assert!(there <= sent && there >= sent - 2 * MIB, "sent {sent}, there is {there}");
+    server.http().delete(&location).send().expect(204);
+}
+
+#[test]
+fn while_an_upload_is_proved_others_are_served_and_a_stop_is_clean() {
+    let Some(mut server) = Server::own(Settings::default()) else { return };
+    let (layer, repository) = (Layer::new("proved"), server.repository());
+    let location = repository.begin();
+    let sent = layer.size() / 10 * 9;
+    drop(patch(server.http(), &location, &layer, 0, sent));
+    server.kill();
+    server.start();
+    let bytes = Rng::named("beside").bytes(1000);
+    repository.push_blob(&bytes);
+    assert!(server.stop().success(), "whether the proof is at its end or not");
+    server.start();
+    let offset = offset(server.http(), &location);
+    assert!(offset <= sent && sent - offset <= AGAIN + 8 * MIB, "sent {sent}, there is {offset}");
+    server.http().delete(&location).send().expect(204);
     assert_eq!(fs::read_dir(server.data().join("uploads")).expect("uploads/").count(), 0);
 }

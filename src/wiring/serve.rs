@@ -5,6 +5,7 @@ use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,12 +33,16 @@ use crate::server::{self, App, Ended, PeerFacts, Phase, Server, Stop, Tls};
 use crate::services;
 use crate::services::access::{Access, Action, Actor, Resource, Rules};
 use crate::services::images::{Images, PushRules, Shelves};
-use crate::services::uploads::{Limits, Uploads};
+use crate::services::uploads::{Limits, Uploads, clear_leftovers};
+use crate::stores::blobs::Resumable;
 
 /// How often the ballast and the gauges are looked after.
 const DISK_EVERY: Duration = Duration::from_secs(2);
 /// How often idle upload sessions are looked for.
 const SESSIONS_EVERY: Duration = Duration::from_secs(30);
+
+/// For making open uploads durable at the end.
+const PARK_LIMIT: Duration = Duration::from_secs(10);
 
 /// What `serve` listens on.
 #[derive(Clone, Debug)]
@@ -75,7 +80,7 @@ pub async fn serve(
     let tls = tasks::blocking(move || opening.open()).await.map_err(services_panicked)??;
     let shelves = shelves(&settings, &store);
     let (images, uploads) = services(&settings, &shelves);
-    uploads.take_up(resumables).await;
+    let proofs = prove(&stop, &store, &uploads, resumables);
     let (opened, own) = (settings.clone(), Arc::clone(&store));
     let people =
         tasks::blocking(move || People::open(&opened, lab, &own)).await.map_err(services_panicked)??;
@@ -86,13 +91,17 @@ pub async fn serve(
     people.watch(&mut jobs);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services { access: access.clone(), appliance, uploads: uploads.clone() };
-    let registry = Registry::new(access, images, uploads, registry_settings(&settings));
+    let registry = Registry::new(access, images, uploads.clone(), registry_settings(&settings));
     let trust = Trust::new(certificates.ca());
     let app = Arc::new(Appliance { health: health(&stop, &store), trust, registry });
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
-    let ended = run(&settings, app, Edge { tls, signals, stop, metrics, administration }, listening).await;
+    let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration };
+    let ended = run(&settings, app, edge, listening).await;
+    stop.begin(); // if it was never reached
     jobs.stop().await;
+    proofs.join_all().await;
+    uploads.park(PARK_LIMIT).await;
     people.settle().await;
     let closing = Arc::clone(&store);
     let closed = tasks::blocking(move || closing.close()).await;
@@ -188,6 +197,27 @@ fn services(settings: &Settings, shelves: &Arc<Shelves>) -> (Images, Uploads) {
         idle_ms: settings.registry.session_idle.as_ms(),
     };
     (Images::new(Arc::clone(shelves)), Uploads::new(Arc::clone(shelves), limits))
+}
+
+/// Has the uploads of an earlier run proved while others are served, until the stop.
+fn prove(stop: &Stop, store: &Arc<Store>, uploads: &Uploads, resumables: Vec<Resumable>) -> JoinSet<()> {
+    let mut proofs = JoinSet::new();
+    let (unproved, given_up) = uploads.take_up(resumables);
+    let (ends, stop, store, uploads) =
+        (Arc::new(AtomicBool::new(false)), stop.clone(), Arc::clone(store), uploads.clone());
+    let told = Arc::clone(&ends);
+    proofs.spawn(async move {
+        stop.reached(Phase::Finishing).await;
+        told.store(true, Ordering::Relaxed);
+    });
+    proofs.spawn(async move {
+        let cleared = tasks::blocking(move || clear_leftovers(&store.meta, &store.blobs, &given_up)).await;
+        if let Ok(Err(error)) = cleared {
+            tracing::warn!(%error, "uploads that nobody goes on with stay until the next start");
+        }
+    });
+    proofs.spawn(async move { uploads.prove(unproved, ends).await });
+    proofs
 }
 
 fn registry_settings(settings: &Settings) -> registry::Settings {

@@ -1,11 +1,10 @@
 //! Opening a data directory. Order: lock, `FORMAT` (written before anything of value is, if the
-//! store is new), reserve, metadata, blobs, what an earlier run left is cleared or proved. Steps and what a
+//! store is new), reserve, metadata, blobs, what an earlier run left is cleared or kept. Steps and what a
 //! stop between them leaves: `FORMAT.md`, "A new store".
 
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use pierhead_storage_format::{Algorithm, paths, store};
 
@@ -31,6 +30,8 @@ const OURS: [&str; 9] = [
     paths::QUARANTINE,
     "meta",
 ];
+/// Rows that are read in a fraction of a second.
+const CHECK_AT_ONCE: u64 = 100_000;
 const FORMAT_PART: &str = "FORMAT.tmp";
 
 /// An open data directory. Fields are dropped in this order: the lock is given up last.
@@ -52,7 +53,7 @@ impl Store {
     }
 }
 
-/// Opens, or makes, the store, with the uploads of an earlier run that go on. Blocks.
+/// Opens, or makes, the store, with the uploads of an earlier run that may go on. Blocks.
 pub fn open(settings: &StorageSettings) -> Result<(Store, Vec<Resumable>), StartError> {
     let lock = DataLock::create(&settings.data)?;
     let disk = Arc::new(RealDisk::new(&settings.data));
@@ -65,14 +66,9 @@ pub fn open(settings: &StorageSettings) -> Result<(Store, Vec<Resumable>), Start
     let reserve = Arc::new(reserve.map_err(io("cannot keep space back"))?);
     let meta = open_meta(settings, disk.clone(), &reserve)?;
     let (random, checkpoint_every) = (Arc::new(OsRandom), blobs::CHECKPOINT_EVERY);
-    let began = Instant::now();
     let (blobs, found) = Blobs::open(blobs::Options { disk: disk.clone(), random, checkpoint_every })?;
     replay_small_blobs(&meta, &blobs)?;
     clear_leftovers(&meta, &blobs, &found.leftovers)?;
-    if !found.resumables.is_empty() {
-        let (uploads, mib, took) = (found.resumables.len(), found.proved >> 20, began.elapsed());
-        tracing::info!(uploads, mib, took_ms = took.as_millis(), "proved uploads that go on");
-    }
     Ok((Store { meta, blobs, reserve, _lock: lock }, found.resumables))
 }
 
@@ -88,10 +84,18 @@ fn open_meta(
         clock: Arc::new(SystemClock),
         cache_bytes: settings.index_cache.bytes(),
         snapshot_after: settings.snapshot_after.bytes(),
+        boot: boot_id(),
+        check_at_once: CHECK_AT_ONCE,
         on_full: Arc::new(move || reserve.release()),
     })?;
     report(&opened);
     Ok(meta)
+}
+
+/// The kernel's name for the time since it was started.
+fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 /// Tells the operator what opening found and did.
@@ -100,6 +104,12 @@ fn report(opened: &meta::Opened) {
     if let Some(tail) = &opened.torn_tail {
         let meta::TornTail { segment, offset, bytes } = tail;
         tracing::warn!(%segment, offset, bytes, "a torn journal tail, never acknowledged, was cut");
+    }
+    if let Some(rows) = opened.unchecked {
+        tracing::info!(
+            rows,
+            "the metadata index is used as it was left; its rows are checked while it serves"
+        );
     }
     for snapshot in &opened.damaged_snapshots {
         tracing::warn!(%snapshot, "a damaged metadata snapshot: an older one and the journal stand in");

@@ -31,6 +31,9 @@ pub const SNAPSHOT: &str = "meta/snapshot";
 pub const INDEX: &str = "meta/index";
 /// Indexes that were found wrong, kept for the operator: `meta/index-set-aside/<UTC ms>`.
 pub const INDEX_SET_ASIDE: &str = "meta/index-set-aside";
+/// Under which circumstances the index was last let go of, or opened; may be deleted while nobody
+/// owns the store.
+pub const INDEX_MARK: &str = "meta/index-mark";
 
 /// A copy of the index that `fsck` looks into and removes again; left over, it may be deleted.
 pub const INDEX_CHECKED: &str = "meta/index-checked";

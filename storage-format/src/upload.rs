@@ -5,8 +5,9 @@
 //!
 //! - U1: header and checkpoints carry BLAKE3 checks; a checkpoint's is keyed by its header and bound to
 //!   its place in the file, so that bytes copied from elsewhere never pass for one.
-//! - U2: a checkpoint's offset is a multiple of [`CHUNK`] and it has a hash for every chunk since the
-//!   one before; one that does not continue the one before is an error.
+//! - U2: a checkpoint has a hash for every whole chunk since the one before, and if its offset is no
+//!   multiple of [`CHUNK`], for what is beyond the last. The next one has that chunk again, whole. One
+//!   that does not continue the one before is an error.
 //!
 //! Pure: nothing here opens a file. Who reads and writes them: `src/stores/blobs`.
 
@@ -24,6 +25,7 @@ pub const MAX_CHUNKS: usize = 4096;
 const HEADER_MAGIC: [u8; 8] = *b"PhUpload";
 const HEADER_VERSION: u32 = 1;
 const CHECKPOINT_MAGIC: [u8; 4] = *b"PhCk";
+const WITH_TAIL_MAGIC: [u8; 4] = *b"PhCt";
 const MAX_REPOSITORY: usize = 255;
 const MAX_ACTOR: usize = 4096;
 const MAX_STATE: usize = 1024;
@@ -57,12 +59,14 @@ pub struct State {
 /// A claim: the bytes up to `offset` are durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Bytes, a multiple of [`CHUNK`].
+    /// Bytes.
     pub offset: u64,
     /// The running digest there.
     pub state: State,
-    /// BLAKE3 of every chunk since the checkpoint before.
+    /// BLAKE3 of every whole chunk since the checkpoint before, the one included that it ended in.
     pub chunks: Vec<[u8; 32]>,
+    /// BLAKE3 of the bytes beyond the last whole chunk; there if and only if there are any.
+    pub tail: Option<[u8; 32]>,
 }
 
 /// Keys the checks of one journal's checkpoints.
@@ -130,12 +134,15 @@ impl Checkpoint {
             return Err(FormatError::TooLarge);
         }
         let count = u32::try_from(self.chunks.len()).map_err(|_| FormatError::TooLarge)?;
-        let mut bytes = CHECKPOINT_MAGIC.to_vec();
+        if self.tail.is_some() == self.offset.is_multiple_of(CHUNK) {
+            return Err(FormatError::Record);
+        }
+        let mut bytes = if self.tail.is_some() { WITH_TAIL_MAGIC } else { CHECKPOINT_MAGIC }.to_vec();
         bytes.extend_from_slice(&self.offset.to_le_bytes());
         bytes.push(self.state.version);
         put_short(&mut bytes, &self.state.bytes)?;
         bytes.extend_from_slice(&count.to_le_bytes());
-        bytes.extend(self.chunks.iter().flatten());
+        bytes.extend(self.chunks.iter().chain(&self.tail).flatten());
         let check = key.check(at, &bytes);
         bytes.extend_from_slice(&check);
         Ok(bytes)
@@ -145,9 +152,11 @@ impl Checkpoint {
     /// to continue one at `previous` (0: none). What follows is not looked at.
     pub fn decode(key: &Key, at: u64, previous: u64, bytes: &[u8]) -> Result<(Self, usize), FormatError> {
         let mut fields = Fields(bytes);
-        if fields.array()? != CHECKPOINT_MAGIC {
-            return Err(FormatError::Damaged("no checkpoint starts here"));
-        }
+        let has_tail = match fields.array()? {
+            CHECKPOINT_MAGIC => false,
+            WITH_TAIL_MAGIC => true,
+            _ => return Err(FormatError::Damaged("no checkpoint starts here")),
+        };
         let offset = fields.u64()?;
         let version = fields.u8()?;
         let state = State { version, bytes: take_short(&mut fields, MAX_STATE)?.to_vec() };
@@ -156,15 +165,20 @@ impl Checkpoint {
             return Err(FormatError::TooLarge);
         }
         let chunks = fields.take(count * 32)?.as_chunks().0.to_vec();
+        let tail = if has_tail { Some(fields.array()?) } else { None };
         let checked = bytes.len() - fields.0.len();
         if fields.array()? != key.check(at, &bytes[..checked]) {
             return Err(FormatError::Damaged("the checkpoint's checksum does not hold"));
         }
-        let grown = CHUNK.checked_mul(count as u64).and_then(|grown| previous.checked_add(grown));
-        if count == 0 || grown != Some(offset) {
+        // A count is 4096 at most.
+        let whole = (previous - previous % CHUNK).checked_add(CHUNK * count as u64);
+        if offset <= previous
+            || whole != Some(offset - offset % CHUNK)
+            || has_tail == offset.is_multiple_of(CHUNK)
+        {
             return Err(FormatError::Damaged("the checkpoint does not continue the one before"));
         }
-        Ok((Self { offset, state, chunks }, checked + CHECK))
+        Ok((Self { offset, state, chunks, tail }, checked + CHECK))
     }
 }
 

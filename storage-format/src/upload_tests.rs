@@ -16,7 +16,14 @@ fn header() -> Header {
 
 fn checkpoint(previous: u64, chunks: usize) -> Checkpoint {
     let state = State { version: 11, bytes: vec![7; 104] };
-    Checkpoint { offset: previous + chunks as u64 * CHUNK, state, chunks: vec![[9; 32]; chunks] }
+    let offset = previous - previous % CHUNK + chunks as u64 * CHUNK;
+    Checkpoint { offset, state, chunks: vec![[9; 32]; chunks], tail: None }
+}
+
+/// One that ends `beyond` bytes after its last whole chunk.
+fn with_tail(previous: u64, chunks: usize, beyond: u64) -> Checkpoint {
+    let whole = checkpoint(previous, chunks);
+    Checkpoint { offset: whole.offset + beyond, tail: Some([8; 32]), ..whole }
 }
 
 fn journal(counts: &[usize]) -> (Vec<u8>, Vec<u64>) {
@@ -62,6 +69,33 @@ fn a_checkpoint_elsewhere_or_of_another_upload_or_out_of_order_is_none() {
 }
 
 #[test]
+fn a_checkpoint_within_a_chunk_is_continued_by_that_chunk_as_a_whole() {
+    let key = header().key().expect("small");
+    let holds = |previous: u64, checkpoint: &Checkpoint| {
+        let bytes = checkpoint.encode(&key, 100).expect("fits");
+        let read = Checkpoint::decode(&key, 100, previous, &bytes);
+        read.is_ok_and(|read| read == (checkpoint.clone(), bytes.len()))
+    };
+    for (name, previous, checkpoint, expected) in [
+        ("the first bytes", 0, with_tail(0, 0, 7), true),
+        ("after whole chunks", CHUNK, with_tail(CHUNK, 2, CHUNK - 1), true),
+        ("in the same chunk", 7, with_tail(0, 0, 8), true),
+        ("in the same chunk, but not further", 7, with_tail(0, 0, 7), false),
+        ("the rest of the chunk", 7, checkpoint(7, 1), true),
+        ("the rest of the chunk and more", 7, with_tail(7, 3, 1), true),
+        ("a chunk left out", 7, checkpoint(CHUNK, 1), false),
+    ] {
+        assert_eq!(holds(previous, &checkpoint), expected, "{name}");
+    }
+    let whole = checkpoint(0, 1);
+    assert!(
+        Checkpoint { tail: Some([1; 32]), ..whole.clone() }.encode(&key, 0).is_err(),
+        "a tail of nothing"
+    );
+    assert!(Checkpoint { offset: CHUNK + 1, ..whole }.encode(&key, 0).is_err(), "no tail where there is one");
+}
+
+#[test]
 fn parts_that_are_too_long_are_refused_on_writing() {
     let key = header().key().expect("small");
     assert!(Header { repository: "x".repeat(256), ..header() }.encode().is_err());
@@ -91,10 +125,12 @@ proptest! {
     fn every_checkpoint_survives_and_every_damage_is_an_error(
         at in any::<u64>(), previous in 0u64..1 << 40, state in prop::collection::vec(any::<u8>(), 0..300),
         version in any::<u8>(), chunks in prop::collection::vec(any::<[u8; 32]>(), 1..20), place in any::<prop::sample::Index>(),
+        beyond in 0u64..CHUNK,
     ) {
         let key = header().key().expect("small");
-        let offset = previous + chunks.len() as u64 * CHUNK;
-        let checkpoint = Checkpoint { offset, state: State { version, bytes: state }, chunks };
+        let offset = previous - previous % CHUNK + chunks.len() as u64 * CHUNK + beyond;
+        let tail = (beyond > 0).then_some([5; 32]);
+        let checkpoint = Checkpoint { offset, state: State { version, bytes: state }, chunks, tail };
         let mut bytes = checkpoint.encode(&key, at).expect("small");
         prop_assert_eq!(Checkpoint::decode(&key, at, previous, &bytes), Ok((checkpoint, bytes.len())));
         prop_assert!(Checkpoint::decode(&key, at, previous, &bytes[..place.index(bytes.len())]).is_err());

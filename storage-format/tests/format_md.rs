@@ -30,6 +30,7 @@ fn drawn() -> Vec<(PathBuf, &'static str)> {
         (paths::journal_segment(1), "a journal segment: from change set 1"),
         (paths::snapshot(1234), "a snapshot: up to change set 1234"),
         (folder(paths::INDEX), "the index: rebuilt when in doubt"),
+        (paths::INDEX_MARK.into(), "in which state the files of the index were left"),
         (folder(paths::INDEX_SET_ASIDE), "indexes that were found wrong"),
         (folder(paths::INDEX_CHECKED), "a copy of the index that fsck looks into"),
         (paths::small_segment(1), "small blobs that were just published"),

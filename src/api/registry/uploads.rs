@@ -46,14 +46,14 @@ pub async fn start(registry: &Registry, call: Call<'_>, body: &mut Body) -> Resu
 
 /// Where a session ends.
 pub async fn status(registry: &Registry, call: Call<'_>) -> Result<Reply, Failure> {
-    let view = registry.uploads.status(&call.permit, session(&call)?)?;
+    let view = registry.uploads.status(&call.permit, session(&call)?).await?;
     Ok(told(&call, StatusCode::NO_CONTENT, &view))
 }
 
 /// Appends a chunk, or a stream.
 pub async fn append(registry: &Registry, call: Call<'_>, body: &mut Body) -> Result<Reply, Failure> {
     let id = session(&call)?;
-    let chunk = chunk(registry, &call)?;
+    let chunk = chunk(registry, &call).await?;
     let outcome = registry.uploads.append(&call.permit, id, chunk, Incoming(body)).await;
     match outcome {
         Ok(view) => Ok(told(&call, StatusCode::ACCEPTED, &view)),
@@ -66,7 +66,7 @@ pub async fn finish(registry: &Registry, call: Call<'_>, body: &mut Body) -> Res
     let id = session(&call)?;
     let text = call.query.some("digest").ok_or_else(|| Failure::new(Kind::DigestMissing))?;
     let digest = digest(text)?;
-    let chunk = chunk(registry, &call)?;
+    let chunk = chunk(registry, &call).await?;
     let outcome = registry.uploads.finish(&call.permit, id, chunk, Incoming(body), digest).await;
     match outcome {
         Ok(_) => Ok(created(&call, &digest)),
@@ -113,13 +113,13 @@ fn session<'a>(call: &Call<'a>) -> Result<&'a str, Failure> {
 
 /// What the request says of the bytes it brings. A `Content-Range` that is none, or contradicts the
 /// `Content-Length`, is refused before a byte is read.
-fn chunk(registry: &Registry, call: &Call<'_>) -> Result<Chunk, Failure> {
+async fn chunk(registry: &Registry, call: &Call<'_>) -> Result<Chunk, Failure> {
     let length = declared(call.headers);
     let Some(header) = call.headers.get(header::CONTENT_RANGE) else {
         return Ok(Chunk { first: None, length });
     };
     let Some(range) = header.to_str().ok().and_then(|text| range::chunk(text).ok()) else {
-        let view = registry.uploads.status(&call.permit, call.tail)?;
+        let view = registry.uploads.status(&call.permit, call.tail).await?;
         return Err(misplaced(call, Failure::new(Kind::ChunkInvalid), &view));
     };
     if length.is_some_and(|length| length != range.length) {

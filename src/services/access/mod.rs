@@ -22,6 +22,8 @@ mod resource;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use pierhead_storage_format::keys::Table;
+
 pub use action::Action;
 use action::Need;
 pub use caller::{Actor, Caller, Scopes};
@@ -33,7 +35,7 @@ pub use resource::Resource;
 
 use super::names::RepositoryName;
 use crate::seams::{Clock, SystemClock};
-use crate::stores::meta::{ChangedRow, Meta};
+use crate::stores::meta::{ChangedRow, Follow, Meta};
 use decide::Question;
 
 /// A yes: this actor may do this action to this resource, now.
@@ -131,20 +133,10 @@ impl Access {
     /// before anything is changed in it.
     pub fn open(rules: Rules, clock: Arc<dyn Clock>, meta: &Meta) -> Result<Self, LoadError> {
         let access = Self::new(rules, clock, Directory::load(meta)?);
-        let following = access.clone();
-        meta.follow(&TABLES, move |rows| following.apply(rows));
+        meta.follow(access.clone());
         Ok(access)
     }
 
-    /// Takes in what a group of change sets changed, all at once.
-    fn apply(&self, rows: &[ChangedRow<'_>]) {
-        let mut directory = self.0.directory.write().unwrap_or_else(PoisonError::into_inner);
-        for (table, key, value) in rows {
-            if let Err(error) = directory.apply(*table, key, *value) {
-                tracing::error!(%error, "a change of rights could not be followed");
-            }
-        }
-    }
 
     /// Who a process of this host is that asks on the admin socket: `uid` is its user as the kernel
     /// tells it, `own` the service's. Root and that user are the local administrator; others are nobody.
@@ -183,6 +175,28 @@ impl Access {
             (true, _) => Ok(Permit { actor: actor.clone(), action, resource }),
             (false, Actor::Anonymous) => Err(Refusal::Unauthenticated),
             (false, _) => Err(Refusal::Denied),
+        }
+    }
+}
+
+impl Follow for Access {
+    fn tables(&self) -> &'static [Table] {
+        &TABLES
+    }
+
+    fn changed(&self, rows: &[ChangedRow<'_>]) {
+        let mut directory = self.0.directory.write().unwrap_or_else(PoisonError::into_inner);
+        for (table, key, value) in rows {
+            if let Err(error) = directory.apply(*table, key, *value) {
+                tracing::error!(%error, "a change of rights could not be followed");
+            }
+        }
+    }
+
+    fn rebuilt(&self, meta: &Meta) {
+        match Directory::load(meta) {
+            Ok(anew) => *self.0.directory.write().unwrap_or_else(PoisonError::into_inner) = anew,
+            Err(error) => tracing::error!(%error, "who there is could not be read from the rebuilt index"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What an earlier run left under `uploads/` and nobody goes on with: a blob that was published but
-//! never got its record is nobody's.
+//! never got its record is nobody's. Whether it has one is asked of an index all of whose rows were
+//! checked: a blob whose row is merely missing there must not be unlinked.
 
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::BlobKey;
@@ -9,9 +10,11 @@ use crate::stores::blobs::{Blobs, Leftover, Replayed};
 use crate::stores::meta::Meta;
 
 /// Goes through the log of small blobs that an earlier run left, before anything else uses the stores.
-/// Blocks.
+/// While the rows of the index are still being checked, a blob without a row is kept, so that nobody
+/// waits for the check: a file too many is what `fsck` names and takes little space. Blocks.
 pub fn replay_small_blobs(meta: &Meta, blobs: &Blobs) -> Result<(), Error> {
-    let recorded = |digest: &Digest| Ok(meta.get(&BlobKey { digest: *digest })?.is_some());
+    let recorded =
+        |digest: &Digest| Ok(meta.get(&BlobKey { digest: *digest })?.is_some() || meta.status().checking);
     let replayed = blobs.replay(recorded, Error::Store)?;
     if replayed != Replayed::default() {
         let Replayed { blobs, rewritten, removed, kept } = replayed;
@@ -23,11 +26,10 @@ pub fn replay_small_blobs(meta: &Meta, blobs: &Blobs) -> Result<(), Error> {
 /// Clears them, before anything else uses the stores. Blocks.
 pub fn clear_leftovers(meta: &Meta, blobs: &Blobs, leftovers: &[Leftover]) -> Result<(), Error> {
     for leftover in leftovers {
-        let mut unrecorded = Vec::new();
-        for digest in &leftover.published {
-            if meta.get(&BlobKey { digest: *digest })?.is_none() {
-                unrecorded.push(*digest);
-            }
+        let mut unrecorded = without_record(meta, &leftover.published)?;
+        if !unrecorded.is_empty() {
+            meta.wait_until_checked()?;
+            unrecorded = without_record(meta, &unrecorded)?;
         }
         blobs.clear_leftover(leftover, &unrecorded).map_err(Error::Store)?;
     }
@@ -38,4 +40,14 @@ pub fn clear_leftovers(meta: &Meta, blobs: &Blobs, leftovers: &[Leftover]) -> Re
         );
     }
     Ok(())
+}
+
+fn without_record(meta: &Meta, digests: &[Digest]) -> Result<Vec<Digest>, Error> {
+    let mut found = Vec::new();
+    for digest in digests {
+        if meta.get(&BlobKey { digest: *digest })?.is_none() {
+            found.push(*digest);
+        }
+    }
+    Ok(found)
 }

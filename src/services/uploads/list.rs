@@ -86,6 +86,8 @@ impl Uploads {
     /// What it was at its end. [`Error::UploadUnknown`] also if it became a blob meanwhile.
     pub async fn abort(&self, permit: &Permit, id: &str) -> Result<UploadFacts, Error> {
         covers(permit, Action::AbortUpload)?;
+        // One that is being proved is another's until then.
+        self.sessions.get(id).ok_or(Error::UploadUnknown)?.ready().await?;
         let session = self.sessions.remove(id).ok_or(Error::UploadUnknown)?;
         session.abort().ask();
         let facts = self.facts(id, &session);

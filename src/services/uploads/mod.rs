@@ -9,8 +9,9 @@
 //!
 //! U1: a refused or failed request leaves a session where it was, or at the last byte received.
 //! U2: sessions are limited in number and end after a time without use.
-//! U3: a session that has grown beyond a checkpoint outlives the process, with the same repository and
-//!     actor, and goes on from that checkpoint; start-up removes all others.
+//! U3: a session outlives the process, with the same repository and actor: one stopped in order goes on
+//!     from its last byte, one killed from its last checkpoint. Start-up removes those without one.
+//! U4: the offset of a session is told, and bytes are taken, only when what is there was proved.
 //!
 //! U4: an administrator may end a session at any time: a request that writes it fails, the session is
 //!     unknown at once, and its bytes go. What has begun to be published is published.
@@ -102,8 +103,8 @@ impl Uploads {
     }
 
     /// Where a session ends.
-    pub fn status(&self, permit: &Permit, id: &str) -> Result<SessionView, Error> {
-        let session = self.session(permit, id)?;
+    pub async fn status(&self, permit: &Permit, id: &str) -> Result<SessionView, Error> {
+        let session = self.session(permit, id).await?;
         Ok(SessionView { id: id.to_owned(), offset: session.offset() })
     }
 
@@ -115,7 +116,7 @@ impl Uploads {
         chunk: Chunk,
         body: impl Source,
     ) -> Result<SessionView, Error> {
-        let session = self.session(permit, id)?;
+        let session = self.session(permit, id).await?;
         let mut writing = session.write()?;
         session.touch(self.shelves.clock.monotonic_ms());
         let result = self.transfer(writing.upload()?, chunk, &mut session.watch(body)).await;
@@ -129,7 +130,7 @@ impl Uploads {
 
     /// Ends a session and gives its space back.
     pub async fn cancel(&self, permit: &Permit, id: &str) -> Result<(), Error> {
-        let session = self.session(permit, id)?;
+        let session = self.session(permit, id).await?;
         let mut writing = session.write()?;
         self.end(id, writing.take()).await;
         Ok(())
@@ -145,7 +146,7 @@ impl Uploads {
         body: impl Source,
         digest: Digest,
     ) -> Result<u64, Error> {
-        let session = self.session(permit, id)?;
+        let session = self.session(permit, id).await?;
         let mut writing = session.write()?;
         session.touch(self.shelves.clock.monotonic_ms());
         let moved = self.transfer_last(writing.upload()?, chunk, &mut session.watch(body)).await;
@@ -229,9 +230,11 @@ impl Uploads {
         self.sessions.len()
     }
 
-    fn session(&self, permit: &Permit, id: &str) -> Result<Arc<Session>, Error> {
+    async fn session(&self, permit: &Permit, id: &str) -> Result<Arc<Session>, Error> {
         let name = permitted(permit, Action::Push)?;
-        self.sessions.get(id).filter(|s| s.belongs_to(name, permit.actor())).ok_or(Error::UploadUnknown)
+        let find = || self.sessions.get(id).filter(|s| s.belongs_to(name, permit.actor()));
+        find().ok_or(Error::UploadUnknown)?.ready().await?;
+        find().ok_or(Error::UploadUnknown) // its proof may have ended it
     }
 
     /// Says no before a byte is taken, where the end would say no.

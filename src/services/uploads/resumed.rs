@@ -1,11 +1,25 @@
-//! Sessions that outlive the process: how their owner is spelled for the blob store, and how sessions
-//! of an earlier run are opened again. What they may do is asked anew at every request.
+//! Sessions that outlive the process: how their owner is spelled for the blob store, how they are left
+//! when it ends, and how sessions of an earlier run are opened again: at once, and each usable as soon
+//! as its bytes are proved, which goes on while others are served. What they may do is asked anew at
+//! every request.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
 
 use super::Uploads;
-use super::session::Session;
+use super::session::{Proving, Session};
+use crate::seams::tasks;
 use crate::services::access::Actor;
 use crate::services::names::RepositoryName;
-use crate::stores::blobs::{Owner, Resumable};
+use crate::stores::blobs::{Leftover, Owner, Proved, Resumable};
+
+/// Proofs under way at once: each reads as fast as the disk can.
+const AT_A_TIME: usize = 2;
+/// Uploads made durable at once.
+const PARKED_AT_A_TIME: usize = 8;
 
 /// Before everything an owner's actor is spelled with; another spelling gets another number.
 const VERSION: u8 = 1;
@@ -40,31 +54,103 @@ fn parse(owner: &Owner) -> Option<(RepositoryName, Actor)> {
     Some((owner.repository.parse().ok()?, actor))
 }
 
+/// Uploads of an earlier run whose sessions are open and wait for their proof.
+pub struct Unproved(Vec<(Proving, Resumable)>);
+
 impl Uploads {
-    /// Opens the sessions of an earlier run again; how many. Their time without use starts now. What
-    /// cannot be opened, or is over the limit, is removed.
-    pub async fn take_up(&self, found: Vec<Resumable>) -> usize {
-        let mut opened = 0;
-        for Resumable { owner, upload } in found {
+    /// Opens the sessions of an earlier run again, without looking at their bytes yet: that is
+    /// [`Uploads::prove`]'s. Their time without use starts when they are proved. What is of nobody known
+    /// here, or over the limit, comes second: it is to be cleared.
+    pub fn take_up(&self, found: Vec<Resumable>) -> (Unproved, Vec<Leftover>) {
+        let (mut unproved, mut given_up) = (Vec::new(), Vec::new());
+        for resumable in found {
             let place = self.sessions.reserve();
-            match (parse(&owner), place) {
+            match (parse(&resumable.owner), place) {
                 (Some((repository, actor)), Some(place)) => {
                     let now = self.shelves.clock.monotonic_ms();
-                    place.fill(Session::new(repository, actor, upload, now, owner.created_at));
-                    opened += 1;
+                    let opened_at = resumable.owner.created_at;
+                    let session = Session::being_proved(repository, actor, now, opened_at);
+                    unproved.push((place.fill_unproved(resumable.id.clone(), session), resumable));
                 }
                 (known, _) => {
-                    let (id, known) = (upload.id().to_owned(), known.is_some());
+                    let known = known.is_some();
                     tracing::warn!(
-                        upload = id,
+                        upload = resumable.id,
                         known,
                         "an upload of the last run has no place and is removed"
                     );
-                    upload.discard().await;
+                    given_up.push(resumable.give_up());
                 }
             }
         }
-        opened
+        (Unproved(unproved), given_up)
+    }
+
+    /// Proves them, [`AT_A_TIME`], the smallest first, so that few wait for a large one; ends early when
+    /// `stop` says so, and then leaves what is not proved to the next run.
+    pub async fn prove(&self, Unproved(mut unproved): Unproved, stop: Arc<AtomicBool>) {
+        unproved.sort_by_key(|(_, resumable)| std::cmp::Reverse(resumable.len));
+        let mut running = JoinSet::new();
+        while !unproved.is_empty() || !running.is_empty() {
+            if running.len() < AT_A_TIME
+                && let Some((session, resumable)) = unproved.pop()
+            {
+                let (uploads, stop) = (self.clone(), Arc::clone(&stop));
+                running.spawn(async move { uploads.prove_one(session, resumable, stop).await });
+                continue;
+            }
+            running.join_next().await;
+        }
+    }
+
+    async fn prove_one(&self, session: Proving, resumable: Resumable, stop: Arc<AtomicBool>) {
+        let (id, began) = (resumable.id.clone(), Instant::now());
+        let Ok(proved) = tasks::blocking(move || resumable.prove(&stop)).await else { return };
+        let now = self.shelves.clock.monotonic_ms();
+        match proved {
+            Proved::GoesOn { upload, read } => {
+                let (offset, took_ms) = (upload.offset(), began.elapsed().as_millis());
+                tracing::info!(upload = id, offset, read, took_ms, "proved an upload that goes on");
+                session.done(Some(upload), now);
+            }
+            Proved::Leftover(leftover) => {
+                self.sessions.remove(&id);
+                session.done(None, now);
+                let blobs = self.shelves.blobs.clone();
+                if let Ok(Err(error)) = tasks::blocking(move || blobs.clear_leftover(&leftover, &[])).await {
+                    tracing::warn!(upload = id, %error, "an upload's folder stays until the next start");
+                }
+            }
+            Proved::Stopped => {}
+        }
+    }
+
+    /// At the end of the process: makes what the open sessions received durable, so that the next one
+    /// goes on with all of it; for so long.
+    pub async fn park(&self, limit: Duration) {
+        let mut running = JoinSet::new();
+        let mut left: Vec<_> = self.sessions.all().into_iter().map(|(_, session)| session).collect();
+        let parked = tokio::time::timeout(limit, async {
+            while !left.is_empty() || !running.is_empty() {
+                if running.len() < PARKED_AT_A_TIME
+                    && let Some(session) = left.pop()
+                {
+                    running.spawn(async move {
+                        let mut writing = session.last_write().await;
+                        if let Ok(upload) = writing.upload() {
+                            upload.park().await;
+                        }
+                    });
+                    continue;
+                }
+                running.join_next().await;
+            }
+        });
+        if parked.await.is_err() {
+            tracing::warn!(
+                "not every open upload could be made safe in time: some go on from an earlier byte"
+            );
+        }
     }
 }
 

@@ -1,20 +1,25 @@
-//! The sessions open now, by id. How one is ended from outside is in `abort`.
+//! The sessions open now, by id. One of an earlier run is *being proved* at first: a request to it waits
+//! until that has come to an end. How one is ended from outside is in `abort`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::abort::Abort;
 use crate::services::access::Actor;
 use crate::services::error::Error;
 use crate::services::names::RepositoryName;
 use crate::stores::blobs::Upload;
+use crate::stores::meta::MetaError;
 
 /// Milliseconds a session lives without use that has received nothing: opening one costs nothing,
 /// so that keeping it must not either.
 const EMPTY_IDLE: u64 = 10 * 60 * 1000;
+/// What a request waits for the proof of its session, at most; then it is told to come again.
+const PROOF_WAIT: Duration = Duration::from_secs(60);
 
 /// One session.
 pub struct Session {
@@ -30,6 +35,17 @@ pub struct Session {
     receiving: AtomicBool,
     arrived: AtomicU64,
     abort: Abort,
+    proof: watch::Sender<Standing>,
+}
+
+/// Whether a session can be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    BeingProved,
+    /// Or it has ended.
+    Ready,
+    /// The process ends first.
+    Left,
 }
 
 /// The right to write a session; one request has it at a time.
@@ -65,6 +81,35 @@ impl Drop for Writing {
     }
 }
 
+/// A session that is being proved, in the hands of who does it. Dropped before its end, it is left to
+/// the next process.
+pub struct Proving(Arc<Session>);
+
+impl Proving {
+    /// The upload was proved, or has ended with `None`.
+    pub fn done(self, upload: Option<Upload>, now: u64) {
+        if let (Some(mut upload), Ok(mut held)) = (upload, Arc::clone(&self.0.upload).try_lock_owned()) {
+            upload.outlive();
+            self.0.offset.store(upload.offset(), Ordering::Relaxed);
+            *held = Some(upload);
+        }
+        self.0.touch(now);
+        self.0.proof.send_replace(Standing::Ready);
+    }
+}
+
+impl Drop for Proving {
+    fn drop(&mut self) {
+        self.0.proof.send_if_modified(|proof| {
+            let proving = *proof == Standing::BeingProved;
+            if proving {
+                *proof = Standing::Left;
+            }
+            proving
+        });
+    }
+}
+
 impl Session {
     /// A session of an upload that is new, or goes on; `now` is a monotonic time, `opened_at` the wall
     /// clock's, both in milliseconds. It is ended by whoever takes the upload out; a
@@ -79,6 +124,23 @@ impl Session {
         upload.outlive();
         let offset = AtomicU64::new(upload.offset());
         let upload = Arc::new(tokio::sync::Mutex::new(Some(upload)));
+        Self::of(repository, actor, upload, (offset, now, opened_at), Standing::Ready)
+    }
+
+    /// A session of an earlier run whose upload is yet to be proved: nobody can use it before
+    /// [`Proving::done`].
+    pub fn being_proved(repository: RepositoryName, actor: Actor, now: u64, opened_at: u64) -> Self {
+        let upload = Arc::new(tokio::sync::Mutex::new(None));
+        Self::of(repository, actor, upload, (AtomicU64::new(0), now, opened_at), Standing::BeingProved)
+    }
+
+    fn of(
+        repository: RepositoryName,
+        actor: Actor,
+        upload: Arc<tokio::sync::Mutex<Option<Upload>>>,
+        (offset, now, opened_at): (AtomicU64, u64, u64),
+        standing: Standing,
+    ) -> Self {
         Self {
             repository,
             actor,
@@ -89,6 +151,18 @@ impl Session {
             receiving: AtomicBool::new(false),
             arrived: AtomicU64::new(0),
             abort: Abort::default(),
+            proof: watch::Sender::new(standing),
+        }
+    }
+
+    /// Waits until the session can be used.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let mut proof = self.proof.subscribe();
+        let over = tokio::time::timeout(PROOF_WAIT, proof.wait_for(|proof| *proof != Standing::BeingProved));
+        match over.await {
+            Ok(Ok(proof)) if *proof == Standing::Ready => Ok(()),
+            Ok(Ok(_)) => Err(Error::Unavailable(MetaError::Closed)),
+            _ => Err(Error::Busy),
         }
     }
 
@@ -166,8 +240,12 @@ impl Session {
         if self.is_receiving() { 0 } else { now.saturating_sub(self.used_at.load(Ordering::Relaxed)) }
     }
 
-    /// Whether nobody used it for `idle` milliseconds, or for [`EMPTY_IDLE`] if it has nothing.
+    /// Whether nobody used it for `idle` milliseconds, or for [`EMPTY_IDLE`] if it has nothing. Never
+    /// while it is being proved.
     pub fn is_idle(&self, now: u64, idle: u64) -> bool {
+        if *self.proof.borrow() != Standing::Ready {
+            return false;
+        }
         let limit = if self.offset() == 0 { idle.min(EMPTY_IDLE) } else { idle };
         now.saturating_sub(self.used_at.load(Ordering::Relaxed)) > limit
     }
@@ -194,6 +272,14 @@ impl Place<'_> {
             self.filled = true;
             self.sessions.map().insert(id, Arc::new(session));
         }
+    }
+
+    /// Opens a session here that is [`Session::being_proved`].
+    pub fn fill_unproved(mut self, id: String, session: Session) -> Proving {
+        let session = Arc::new(session);
+        self.filled = true;
+        self.sessions.map().insert(id, Arc::clone(&session));
+        Proving(session)
     }
 }
 

@@ -138,9 +138,17 @@ pub(super) struct Hashing {
 }
 
 impl Hashing {
-    /// Goes on with `digest`, which stands at a multiple of a chunk.
+    /// Begins with `digest`, which has taken nothing yet.
     pub(super) fn new(digest: Hasher) -> Self {
-        Self { digest, running: blake3::Hasher::new(), filled: 0, done: Vec::new(), claimed: 0 }
+        Self::after(digest, Vec::new(), &[])
+    }
+
+    /// Goes on with `digest`, which took the chunks of these hashes, all of them in checkpoints, and then
+    /// `start` of the next one.
+    pub(super) fn after(digest: Hasher, chunks: Vec<[u8; 32]>, start: &[u8]) -> Self {
+        let (mut running, claimed) = (blake3::Hasher::new(), chunks.len());
+        running.update(start);
+        Self { digest, running, filled: start.len() as u64, done: chunks, claimed }
     }
 
     /// In slices that stay in a core's cache: BLAKE3 reads many places at once and so waits little for
@@ -172,9 +180,19 @@ impl Hashing {
         if self.filled > 0 {
             return None;
         }
+        Some(self.claim(offset, None))
+    }
+
+    /// The claim for `offset`, where this stands, wherever that is. It is made once.
+    pub(super) fn last_checkpoint(&mut self, offset: u64) -> Checkpoint {
+        let tail = (self.filled > 0).then(|| *self.running.finalize().as_bytes());
+        self.claim(offset, tail)
+    }
+
+    fn claim(&mut self, offset: u64, tail: Option<[u8; 32]>) -> Checkpoint {
         let chunks = self.done[self.claimed..].to_vec();
         self.claimed = self.done.len();
-        Some(Checkpoint { offset, state: self.digest.save(), chunks })
+        Checkpoint { offset, state: self.digest.save(), chunks, tail }
     }
 
     /// The hashes of all chunks so far, the last one perhaps of less.

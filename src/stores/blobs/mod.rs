@@ -12,8 +12,9 @@
 //!
 //! Steps of a publish, what each leaves when it is the last, and what start-up does with that, are
 //! in `publish`. An upload with an [`Owner`] writes checkpoints (`journal`) and outlives a crash from
-//! a first checkpoint on: `open` gives it back as [`Resumable`], and lists all others as [`Leftover`]s. Every async function here does its disk work on blocking threads, and work once
-//! begun runs to its end though the caller is dropped.
+//! a first checkpoint on: `open` gives it back as [`Resumable`], to be proved, and lists all others as
+//! [`Leftover`]s. Every async function here does its disk work on blocking threads, and work once begun
+//! runs to its end though the caller is dropped.
 //!
 //! Must not know what a manifest, a repository or a record is. Look next at `pipe` (how bytes get to
 //! the disk), `publish`, `small` (the log of small blobs), `read`.
@@ -61,7 +62,7 @@ pub use hash::of as digest_of;
 pub use journal::Owner;
 pub use publish::Published;
 pub use read::{BlobReader, Reading};
-pub use recovery::{Found, Resumable};
+pub use recovery::{Found, Proved, Resumable};
 pub use small::Replayed;
 pub use upload::Upload;
 
@@ -113,9 +114,9 @@ struct Store {
 }
 
 impl Blobs {
-    /// Makes the folders that are missing and finds what an earlier run left. Blocks, for as long as
-    /// it takes to read what is gone on with. Nothing else may use the store until every leftover has
-    /// been cleared, and the log of small blobs gone through ([`replay`](Self::replay)).
+    /// Makes the folders that are missing and finds what an earlier run left. Blocks. Nothing else may
+    /// use the store until every leftover has been cleared, and the log of small blobs gone through
+    /// ([`replay`](Self::replay)); resumables may be proved later.
     pub fn open(options: Options) -> Result<(Self, Found), BlobError> {
         let Options { disk, random, checkpoint_every } = options;
         make_folders(disk.as_ref())?;

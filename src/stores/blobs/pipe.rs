@@ -300,6 +300,25 @@ impl Pipe {
         self.moved.notify_waiters();
     }
 
+    /// Makes all that was kept durable, with a checkpoint, so that nothing of it is lost if the process
+    /// ends now. For a settled upload. Blocks.
+    pub(super) fn park(&self) {
+        let checkpoint = {
+            let mut hash = lock(&self.hash);
+            let mut state = lock(&self.state);
+            let due = state.kept > state.marked && state.journaling && !state.checkpointing && !state.ended;
+            let checkpoint = due.then(|| hash.last_checkpoint(state.kept));
+            if checkpoint.is_some() {
+                state.checkpointing = true;
+                state.marked = state.kept;
+            }
+            checkpoint
+        };
+        if let Some(checkpoint) = checkpoint {
+            self.write_checkpoint(&checkpoint);
+        }
+    }
+
     /// What was written may be lost: the upload ends, and its next caller is told why.
     fn give_up(&self, journal: Option<Journal>, error: BlobError) {
         lock(&self.state).failed = Some(error);

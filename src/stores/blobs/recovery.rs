@@ -1,21 +1,21 @@
-//! What start-up does with uploads of an earlier run: one whose journal holds is cut back to its last
+//! What start-up does with uploads of an earlier run: one with a journal is cut back to its last
 //! checkpoint that the bytes prove and goes on from there; all others are leftovers.
 //!
-//! Every chunk from the start is read and compared, on all cores and past the page cache, in which
-//! little of it would be found: 10 GiB take as long as the disk needs to read them, and the operator
-//! is told how much was read. Nothing that fails here keeps the store from opening: what cannot be
-//! proved is a leftover.
+//! The proof reads every chunk from the start and compares it, on all cores and past the page cache,
+//! in which little of it would be found: 10 GiB take as long as the disk needs to read them. So `open`
+//! only looks at names and headers, and whoever has the uploads has each proved when it suits
+//! ([`Resumable::prove`]). Nothing is written before the proof is done: it may be stopped at any time.
+//! Nothing that fails here keeps the store from opening: what cannot be proved is a leftover.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use pierhead_storage_format::upload::{self, CHUNK, Checkpoint, Header, State};
+use pierhead_storage_format::upload::{self, CHUNK, Checkpoint, Header, MAX_HEADER, State};
 use pierhead_storage_format::{Algorithm, Digest, paths};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::error::{BlobError, io};
 use super::hash::Hasher;
@@ -31,12 +31,32 @@ const MAX_JOURNAL: u64 = 64 << 20;
 /// Threads that read and hash.
 const READERS: usize = 4;
 
-/// An upload of an earlier run that goes on.
+/// An upload of an earlier run that may go on: its journal says whose it is, and its bytes are there.
+/// Dropped, it is left to the next start.
 pub struct Resumable {
     /// Whose it is.
     pub owner: Owner,
+    /// 32 hex digits.
+    pub id: String,
+    /// Bytes in its file, not all of which need hold.
+    pub len: u64,
+    intents: Vec<Digest>,
+    store: Arc<Store>,
+}
+
+/// What a proof came to.
+pub enum Proved {
     /// The upload, at an offset that was proved.
-    pub upload: Upload,
+    GoesOn {
+        /// It.
+        upload: Upload,
+        /// Bytes that were read.
+        read: u64,
+    },
+    /// Its bytes do not hold; to be cleared.
+    Leftover(Leftover),
+    /// It was stopped; nothing was changed.
+    Stopped,
 }
 
 /// What an earlier run left.
@@ -44,10 +64,8 @@ pub struct Resumable {
 pub struct Found {
     /// To be cleared.
     pub leftovers: Vec<Leftover>,
-    /// To be gone on with, or discarded.
+    /// To be proved and gone on with, or given up.
     pub resumables: Vec<Resumable>,
-    /// Bytes read to prove them.
-    pub proved: u64,
 }
 
 /// Looks at every folder of `uploads/`. Blocks.
@@ -57,10 +75,10 @@ pub(super) fn find(store: &Arc<Store>) -> Result<Found, BlobError> {
     let folders = store.disk.list(Path::new(paths::UPLOADS)).map_err(&listing)?;
     for Entry { name: id, .. } in folders.into_iter().filter(|entry| entry.is_dir) {
         let files = store.disk.list(&paths::upload_dir(&id)).map_err(&listing)?;
-        let published = files.iter().filter_map(|file| paths::parse_intent(&file.name)).collect();
+        let intents: Vec<_> = files.iter().filter_map(|file| paths::parse_intent(&file.name)).collect();
         let journal = paths::upload_journal(&id);
         if files.iter().any(|file| Path::new(&file.name) == journal.file_name().unwrap_or_default()) {
-            match resume(store, &id, &published, &mut found.proved) {
+            match Resumable::open(store, &id, &intents) {
                 Ok(resumable) => {
                     found.resumables.push(resumable);
                     continue;
@@ -68,7 +86,7 @@ pub(super) fn find(store: &Arc<Store>) -> Result<Found, BlobError> {
                 Err(why) => tracing::warn!(upload = id, why = %why.0, "an upload cannot be gone on with"),
             }
         }
-        found.leftovers.push(Leftover { id, published });
+        found.leftovers.push(Leftover { id, published: intents });
     }
     Ok(found)
 }
@@ -82,88 +100,137 @@ impl<E: std::fmt::Display> From<E> for Why {
     }
 }
 
-fn resume(store: &Arc<Store>, id: &str, intents: &Vec<Digest>, proved: &mut u64) -> Result<Resumable, Why> {
-    let mut journal = Vec::new();
-    let file = store.disk.open_read(&paths::upload_journal(id))?;
-    file.take(MAX_JOURNAL).read_to_end(&mut journal)?;
-    let (header, checkpoints) = upload::read(&journal)?;
-    if format!("{:032x}", header.id) != id {
-        return Err(Why("its journal is another upload's".to_owned()));
+impl Resumable {
+    fn open(store: &Arc<Store>, id: &str, intents: &[Digest]) -> Result<Self, Why> {
+        let mut start = Vec::new();
+        let file = store.disk.open_read(&paths::upload_journal(id))?;
+        file.take(MAX_HEADER as u64).read_to_end(&mut start)?;
+        let (header, _) = Header::decode(&start)?;
+        if format!("{:032x}", header.id) != id {
+            return Err(Why("its journal is another upload's".to_owned()));
+        }
+        let len = store.disk.file_len(&paths::upload_data(id))?;
+        let len = len.ok_or_else(|| Why("its bytes are gone, or a blob".to_owned()))?;
+        let owner = owner(&header);
+        Ok(Self { owner, id: id.to_owned(), len, intents: intents.to_vec(), store: Arc::clone(store) })
     }
-    let data = store.disk.open_read(&paths::upload_data(id))?;
-    let (checkpoint, end, read) = last_proved(&data, checkpoints, &store.pool)?;
-    *proved += read;
-    let checkpoint = checkpoint.ok_or_else(|| Why("its bytes are not those of its journal".to_owned()))?;
-    let digest = running_digest(&data, header.algorithm, &checkpoint)?;
-    cut_and_go_on(store, id, header, (checkpoint.offset, end), digest, intents)
+
+    /// Reads the bytes and goes on from what holds, unless `stop` says to end. Blocks.
+    pub fn prove(self, stop: &AtomicBool) -> Proved {
+        match self.resume(stop) {
+            Ok(Some((upload, read))) => Proved::GoesOn { upload, read },
+            _ if stop.load(Ordering::Relaxed) => Proved::Stopped,
+            Ok(None) => Proved::Stopped,
+            Err(why) => {
+                tracing::warn!(upload = self.id, why = %why.0, "an upload cannot be gone on with");
+                Proved::Leftover(self.give_up())
+            }
+        }
+    }
+
+    /// What to clear of one that nobody goes on with. Its intents came to nothing: its bytes are still
+    /// its own.
+    pub fn give_up(self) -> Leftover {
+        Leftover { id: self.id, published: Vec::new() }
+    }
+
+    fn resume(&self, stop: &AtomicBool) -> Result<Option<(Upload, u64)>, Why> {
+        let (store, id) = (&self.store, self.id.as_str());
+        let mut journal = Vec::new();
+        let file = store.disk.open_read(&paths::upload_journal(id))?;
+        file.take(MAX_JOURNAL).read_to_end(&mut journal)?;
+        let (header, checkpoints) = upload::read(&journal)?;
+        let data = store.disk.open_read(&paths::upload_data(id))?;
+        let direct = store.disk.open_read_direct(&paths::upload_data(id))?;
+        let claims: Vec<_> =
+            checkpoints.into_iter().take_while(|(claim, _)| claim.offset <= self.len).collect();
+        let chunks = chunks(&claims);
+        let direct = direct.read_at(store.pool.block().space(BLOCK), 0).map_or(&data, |_| &direct);
+        let holding = holding(direct, &chunks, &store.pool, stop);
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let read = (holding as u64 + 1).min(chunks.len() as u64) * CHUNK;
+        let (place, end) = last_proved(&data, claims, holding as u64)?
+            .ok_or_else(|| Why("its bytes are not those of its journal".to_owned()))?;
+        let Some(digest) = running_digest(&data, header.algorithm, &place, stop)? else { return Ok(None) };
+        let start = beyond(&data, place.offset)?;
+        let mut proved = chunks;
+        proved.truncate(usize::try_from(place.offset / CHUNK)?);
+        let hashing = Hashing::after(digest, proved, &start);
+        Ok(Some((self.cut_and_go_on(header, (place.offset, end), hashing)?, read)))
+    }
+
+    /// The steps that make the upload what it was at the checkpoint: `FORMAT.md`, "A checkpoint of an
+    /// upload".
+    fn cut_and_go_on(
+        &self,
+        header: Header,
+        (offset, end): (u64, u64),
+        hashing: Hashing,
+    ) -> Result<Upload, Why> {
+        let (store, id) = (&self.store, self.id.as_str());
+        let mut data = store.disk.open(&paths::upload_data(id))?;
+        data.set_len(offset)?;
+        data.sync_data()?;
+        let mut file = store.disk.open(&paths::upload_journal(id))?;
+        file.set_len(end)?;
+        file.sync_data()?;
+        for intent in &self.intents {
+            store.disk.remove_file(&paths::upload_intent(id, intent))?;
+        }
+        let journal = Journal::open(store, id, header, file, end);
+        let pipe = Pipe::new(store, data, offset, hashing, Some(journal));
+        Ok(Upload::new(Arc::clone(store), id.to_owned(), pipe))
+    }
 }
 
-/// The steps that make the upload what it was at the checkpoint: `FORMAT.md`, "A checkpoint of an
-/// upload".
-fn cut_and_go_on(
-    store: &Arc<Store>,
-    id: &str,
-    header: Header,
-    (offset, end): (u64, u64),
-    digest: Hasher,
-    intents: &Vec<Digest>,
-) -> Result<Resumable, Why> {
-    let mut data = store.disk.open(&paths::upload_data(id))?;
-    data.set_len(offset)?;
-    data.sync_data()?;
-    let mut file = store.disk.open(&paths::upload_journal(id))?;
-    file.set_len(end)?;
-    file.sync_data()?;
-    for intent in intents {
-        store.disk.remove_file(&paths::upload_intent(id, intent))?;
-    }
-    let owner = Owner {
-        repository: header.repository.clone(),
-        actor: header.actor.clone(),
-        created_at: header.created_at,
-    };
-    let journal = Journal::open(store, id, header, file, end);
-    let pipe = Pipe::new(store, data, offset, Hashing::new(digest), Some(journal));
-    Ok(Resumable { owner, upload: Upload::new(Arc::clone(store), id.to_owned(), pipe) })
+fn owner(header: &Header) -> Owner {
+    let Header { repository, actor, created_at, .. } = header.clone();
+    Owner { repository, actor, created_at }
 }
 
-/// The last checkpoint that the bytes prove, where it ends in the journal, and how much was read.
+/// The hash of every whole chunk, in order.
+fn chunks(claims: &[(Checkpoint, u64)]) -> Vec<[u8; 32]> {
+    claims.iter().flat_map(|(claim, _)| &claim.chunks).copied().collect()
+}
+
+/// The last checkpoint that the bytes prove, and where it ends in the journal, if so many whole chunks
+/// from the start hold.
 fn last_proved(
     data: &File,
-    checkpoints: Vec<(Checkpoint, u64)>,
-    pool: &Arc<Pool>,
-) -> io::Result<(Option<Checkpoint>, u64, u64)> {
-    let len = data.metadata()?.len();
-    let claims: Vec<_> = checkpoints.into_iter().take_while(|(claim, _)| claim.offset <= len).collect();
-    let chunks: Vec<[u8; 32]> = claims.iter().flat_map(|(claim, _)| &claim.chunks).copied().collect();
-    past_cache(data, true);
-    if data.read_at(pool.block().space(BLOCK), 0).is_err() {
-        past_cache(data, false); // not on this filesystem
+    claims: Vec<(Checkpoint, u64)>,
+    holding: u64,
+) -> io::Result<Option<(Checkpoint, u64)>> {
+    for (claim, end) in claims.into_iter().rev().filter(|(claim, _)| claim.offset / CHUNK <= holding) {
+        let holds = match claim.tail {
+            Some(tail) => *blake3::hash(&beyond(data, claim.offset)?).as_bytes() == tail,
+            None => true,
+        };
+        if holds {
+            return Ok(Some((claim, end)));
+        }
     }
-    let holding = holding(data, &chunks, pool);
-    past_cache(data, false);
-    let proved = claims.into_iter().rfind(|(claim, _)| claim.offset / CHUNK <= holding as u64);
-    let read = (holding as u64 + 1).min(chunks.len() as u64) * CHUNK;
-    Ok(proved.map_or((None, 0, read), |(claim, end)| (Some(claim), end, read)))
+    Ok(None)
 }
 
-/// Has the file read past the page cache, or through it again. Best effort: it is about speed.
-pub(super) fn past_cache(data: &File, past: bool) {
-    if let Ok(flags) = fcntl_getfl(data) {
-        let flags = if past { flags | OFlags::DIRECT } else { flags - OFlags::DIRECT };
-        let _ = fcntl_setfl(data, flags);
-    }
+/// The bytes from the last multiple of a chunk up to `offset`.
+fn beyond(data: &File, offset: u64) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(offset % CHUNK).map_err(io::Error::other)?;
+    let mut bytes = vec![0; len];
+    data.read_exact_at(&mut bytes, offset - len as u64)?;
+    Ok(bytes)
 }
 
 /// How many chunks from the start are what they should be.
-fn holding(data: &File, chunks: &[[u8; 32]], pool: &Arc<Pool>) -> usize {
+fn holding(data: &File, chunks: &[[u8; 32]], pool: &Arc<Pool>, stop: &AtomicBool) -> usize {
     let (next, bad) = (AtomicUsize::new(0), AtomicUsize::new(chunks.len()));
     let compare = || {
         let mut block = pool.block();
         let buffer = block.space(BLOCK);
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= bad.load(Ordering::Relaxed) {
+            if number >= bad.load(Ordering::Relaxed) || stop.load(Ordering::Relaxed) {
                 return;
             }
             let read = data.read_exact_at(buffer, number as u64 * CHUNK);
@@ -182,18 +249,27 @@ fn holding(data: &File, chunks: &[[u8; 32]], pool: &Arc<Pool>) -> usize {
     bad.into_inner()
 }
 
-/// As it was saved; from the bytes if another version of this program saved it.
-fn running_digest(data: &File, algorithm: Algorithm, checkpoint: &Checkpoint) -> io::Result<Hasher> {
+/// As it was saved; from the bytes if another version of this program saved it. `None` if stopped.
+fn running_digest(
+    data: &File,
+    algorithm: Algorithm,
+    checkpoint: &Checkpoint,
+    stop: &AtomicBool,
+) -> io::Result<Option<Hasher>> {
     if let Some(hasher) = Hasher::load(algorithm, &checkpoint.state) {
-        return Ok(hasher);
+        return Ok(Some(hasher));
     }
     let State { version, .. } = checkpoint.state;
     tracing::info!(version, "an upload's running digest cannot be read; its bytes are hashed again");
     let mut hasher = Hasher::new(algorithm);
     let mut buffer = vec![0; BLOCK];
     for number in 0..checkpoint.offset / CHUNK {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         data.read_exact_at(&mut buffer, number * CHUNK)?;
         hasher.update(&buffer);
     }
-    Ok(hasher)
+    hasher.update(&beyond(data, checkpoint.offset)?);
+    Ok(Some(hasher))
 }

@@ -141,6 +141,18 @@ impl Upload {
         }
     }
 
+    /// Makes all that was accepted durable, so that the upload goes on at [`offset`](Self::offset) in
+    /// another process. What cannot be made so is lost with this one; the log says why.
+    pub async fn park(&mut self) {
+        if self.pipe.settle().await.is_err() {
+            return; // the next process goes on from the last checkpoint
+        }
+        self.pipe.checkpointed().await;
+        let pipe = Arc::clone(&self.pipe);
+        // A panic in there has been logged.
+        let _ = tasks::blocking(move || pipe.park()).await;
+    }
+
     /// Waits for a checkpoint under way.
     #[cfg(test)]
     pub(super) async fn checkpointed(&self) {

@@ -115,6 +115,10 @@ impl Disk for FaultyDisk {
         Ok(Box::new(FaultyReader { real, faults: Arc::clone(&self.faults) }))
     }
 
+    fn open_read_direct(&self, path: &Path) -> io::Result<File> {
+        self.real.open_read_direct(path)
+    }
+
     fn file_len(&self, path: &Path) -> io::Result<Option<u64>> {
         self.real.file_len(path)
     }

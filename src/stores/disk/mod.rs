@@ -57,6 +57,12 @@ pub trait Disk: Send + Sync + 'static {
     fn open_reader(&self, path: &Path) -> io::Result<Box<dyn DiskReader>> {
         Ok(Box::new(FileReader::new(self.open_read(path)?)))
     }
+
+    /// As `open_read`, past the page cache where the filesystem can do that: address, length and offset
+    /// of every read are multiples of 4096.
+    fn open_read_direct(&self, path: &Path) -> io::Result<File> {
+        self.open_read(path)
+    }
     /// Bytes of a file; `None` if there is none.
     fn file_len(&self, path: &Path) -> io::Result<Option<u64>>;
     /// Moves a file, replacing what is there, in one step.

@@ -57,6 +57,14 @@ impl Disk for RealDisk {
         File::open(self.at(path))
     }
 
+    fn open_read_direct(&self, path: &Path) -> io::Result<File> {
+        let direct = i32::try_from(OFlags::DIRECT.bits()).map_err(io::Error::other)?;
+        match OpenOptions::new().read(true).custom_flags(direct).open(self.at(path)) {
+            Err(error) if is_refused(&error) => self.open_read(path),
+            result => result,
+        }
+    }
+
     fn file_len(&self, path: &Path) -> io::Result<Option<u64>> {
         Ok(none_if_missing(fs::metadata(self.at(path)))?.filter(fs::Metadata::is_file).map(|m| m.len()))
     }

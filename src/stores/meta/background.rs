@@ -14,7 +14,7 @@ use super::chain;
 use super::error::TruthError;
 use super::journal::Sealed;
 use super::shared::Shared;
-use super::snapshots;
+use super::snapshots::{self, Pace, Snapshot};
 use super::truth::Truth;
 use crate::stores::disk::Disk;
 
@@ -40,11 +40,14 @@ pub(super) struct Keeper {
     pub(super) snapshot_after: u64,
     /// Sealed bytes since the last one.
     pub(super) since: u64,
+    /// The newest snapshot, if the start has read no more than its header.
+    pub(super) unproved: Option<Snapshot>,
 }
 
 impl Keeper {
     /// Serves while the writer lives.
     pub(super) fn run(mut self, sealed: &Receiver<Sealed>) {
+        self.check_newest();
         while let Ok(first) = sealed.recv() {
             let mut newest = first.position;
             self.since = self.since.saturating_add(first.bytes);
@@ -54,6 +57,19 @@ impl Keeper {
             }
             if self.since >= self.snapshot_after && !self.stop.load(Ordering::Relaxed) {
                 self.snapshot(newest);
+            }
+        }
+    }
+
+    /// What a start left unread. One that is damaged is stepped over by whoever needs its rows.
+    fn check_newest(&mut self) {
+        let Some(snapshot) = self.unproved.take() else { return };
+        match snapshot.verify(&self.stop, Pace::Gentle) {
+            Ok(_) | Err(TruthError::Stopped) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a damaged metadata snapshot: an older one and the journal stand in");
+                let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
+                status.snapshot_error = Some(error.to_string());
             }
         }
     }

@@ -1,26 +1,35 @@
 //! Views of some tables, kept by others in step with the store: whoever follows is told of every
 //! change set once it is durable and before it is answered, in the order of commits.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock, Weak};
 
 use pierhead_storage_format::keys::Table;
 
-use super::Meta;
+use super::{Inner, Meta};
 use super::truth::{Overlay, split_row_key};
 
 /// A row that was set, or removed (`None`), by its encoded key.
 pub type ChangedRow<'a> = (Table, &'a [u8], Option<&'a [u8]>);
 
-type Tell = Box<dyn Fn(&[ChangedRow<'_>]) + Send + Sync>;
+/// Somebody who keeps a view. Called on the writer's thread: short, and without a commit.
+pub trait Follow: Send + Sync + 'static {
+    /// The tables it is told of.
+    fn tables(&self) -> &'static [Table];
+    /// What a group of change sets changed in them.
+    fn changed(&self, rows: &[ChangedRow<'_>]);
+    /// The index was wrong and has been rebuilt: everything may differ from what was read.
+    fn rebuilt(&self, meta: &Meta);
+}
 
 /// Who follows; nobody at first.
 #[derive(Default)]
-pub(super) struct Follower(OnceLock<(&'static [Table], Tell)>);
+pub(super) struct Follower(OnceLock<(Weak<Inner>, Box<dyn Follow>)>);
 
 impl Follower {
     /// Tells of what a group of change sets left of the rows that are followed.
     pub(super) fn tell(&self, overlay: &Overlay) {
-        let Some((tables, tell)) = self.0.get() else { return };
+        let Some((_, follow)) = self.0.get() else { return };
+        let tables = follow.tables();
         let rows: Vec<ChangedRow<'_>> = overlay
             .iter()
             .filter_map(|(row, value)| {
@@ -29,20 +38,23 @@ impl Follower {
             })
             .collect();
         if !rows.is_empty() {
-            tell(&rows);
+            follow.changed(&rows);
+        }
+    }
+
+    /// Tells that the index is another one.
+    pub(super) fn rebuilt(&self) {
+        if let Some((store, follow)) = self.0.get()
+            && let Some(inner) = store.upgrade()
+        {
+            follow.rebuilt(&Meta { inner });
         }
     }
 }
 
 impl Meta {
-    /// Has `tell` called, on the writer's thread, with the rows of `tables` that a group of change
-    /// sets changed. It must be short, and must not use the store. Only the first to ask follows;
-    /// whether this was he.
-    pub fn follow(
-        &self,
-        tables: &'static [Table],
-        tell: impl Fn(&[ChangedRow<'_>]) + Send + Sync + 'static,
-    ) -> bool {
-        self.inner.shared.follower.0.set((tables, Box::new(tell))).is_ok()
+    /// Has `follow` told of changes from now on. Only the first to ask follows; whether this was he.
+    pub fn follow(&self, follow: impl Follow) -> bool {
+        self.inner.shared.follower.0.set((Arc::downgrade(&self.inner), Box::new(follow))).is_ok()
     }
 }

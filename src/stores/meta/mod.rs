@@ -25,7 +25,9 @@ mod follow;
 mod import;
 mod index;
 mod journal;
+mod mark;
 mod open;
+mod proving;
 mod recovery;
 mod shared;
 mod snapshots;
@@ -51,7 +53,7 @@ use tokio::sync::{Semaphore, oneshot};
 pub use chain::TornTail;
 pub use check::{CheckOptions, check};
 pub use error::{MetaError, OpenError, TruthError};
-pub use follow::ChangedRow;
+pub use follow::{ChangedRow, Follow};
 pub use import::{ImportRow, write_store};
 pub use recovery::IndexOutcome;
 pub use status::{Opened, Status};
@@ -76,6 +78,10 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Journal bytes between two snapshots.
     pub snapshot_after: u64,
+    /// Names the time since the machine was started, if it can be told; no two starts have one name.
+    pub boot: Option<String>,
+    /// An index with up to so many rows is checked before the store is open, whatever is known of it.
+    pub check_at_once: u64,
     /// Frees space kept back for a full disk; true if it freed any.
     pub on_full: Arc<dyn Fn() -> bool + Send + Sync>,
 }
@@ -156,6 +162,14 @@ impl Meta {
         let work = Work { closure: Some(closure), answer: None, reply };
         self.inner.shared.messages.send(Message::Commit(Box::new(work), slot)).map_err(|_| closed())?;
         answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Waits until every row of the index was checked since the start: for decisions that destroy what
+    /// only a row that might be missing would keep. Blocks; not to be called on an async thread.
+    pub fn wait_until_checked(&self) -> Result<(), MetaError> {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.inner.shared.messages.send(Message::Check(reply));
+        asked.ok().and_then(|()| answer.blocking_recv().ok()).ok_or(MetaError::Closed)
     }
 
     /// What the store says about itself.

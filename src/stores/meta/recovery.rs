@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use pierhead_storage_format::journal::Position;
 use pierhead_storage_format::paths;
 
-use super::engine::{Engine, EngineError, Factory, MemoryEngine, guarded};
+use super::engine::{EngineError, Factory, MemoryEngine, guarded};
 use super::error::{OpenError, TruthError};
 use super::index::{Filling, Index};
+use super::mark::Marks;
 use super::truth::{Overlay, Truth, changes_of, row_key};
 use crate::seams::Clock;
 use crate::stores::disk::{Disk, is_full};
@@ -60,6 +61,7 @@ pub(super) struct Recovery {
     pub(super) factory: Factory,
     pub(super) on_full: Arc<dyn Fn() -> bool + Send + Sync>,
     pub(super) stop: Arc<AtomicBool>,
+    pub(super) marks: Marks,
 }
 
 /// Why a found index is not used.
@@ -133,8 +135,12 @@ impl Recovery {
         memory: bool,
         settle: &mut Settle<'_>,
     ) -> Result<(Index, IndexOutcome), OpenError> {
+        self.marks.remove();
         match self.bring_up_on_disk(truth, end, settle) {
-            Ok(found) => Ok(found),
+            Ok(found) => {
+                self.marks.opened();
+                Ok(found)
+            }
             Err(Unfit::Full(why)) if memory => {
                 settle(truth)?;
                 self.in_memory(truth, end, why)
@@ -142,6 +148,45 @@ impl Recovery {
             Err(Unfit::Unsettled) if memory => self.in_memory(truth, end, UNSETTLED.into()),
             Err(unfit) => Err(unfit.into()),
         }
+    }
+
+    /// The index that is there, brought to `end` with its rows not read: for one that a mark speaks for.
+    /// An error says why it has to be brought up in the usual way; nothing is changed then but what
+    /// that would change too. One with up to `at_once` rows is checked here.
+    pub(super) fn trusted(
+        &self,
+        truth: &mut Truth,
+        end: Position,
+        closed: bool,
+        at_once: u64,
+        settle: &mut Settle<'_>,
+    ) -> Result<(Index, IndexOutcome), OpenError> {
+        self.marks.remove();
+        let open = move |factory: &Factory, folder: &Path, cache_bytes: u64, progress: &AtomicU64| {
+            Index::unproved(factory(folder, cache_bytes)?).and_then(|mut index| {
+                while index.state.sums.total() <= at_once && !index.prove_some()? {
+                    progress.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(index)
+            })
+        };
+        let opened = watched(&self.factory, &self.index_dir, self.cache_bytes, open);
+        let mut index = opened.map_err(Unfit::from)?;
+        let result = not_ahead(&index, end).and_then(|()| {
+            if closed && index.state.position != end {
+                return Err(Unfit::Rebuild("it is not where it was when it was closed".into()));
+            }
+            match settle(truth)? {
+                false if index.state.position != end => Err(Unfit::Unsettled),
+                _ => catch_up(&mut index, truth, end),
+            }
+        });
+        if result.is_err() {
+            index.engine.close();
+        }
+        let outcome = result?;
+        self.marks.opened();
+        Ok((index, outcome))
     }
 
     fn bring_up_on_disk(
@@ -202,8 +247,9 @@ impl Recovery {
     fn rebuild(&self, truth: &Truth, end: Position) -> Result<(Index, IndexOutcome), Unfit> {
         let started = Instant::now();
         self.set_aside()?;
-        let engine = guarded(|| (self.factory)(&self.index_dir, self.cache_bytes))?;
-        match self.fill(Arc::clone(&engine), truth, end) {
+        let open = || guarded(|| (self.factory)(&self.index_dir, self.cache_bytes));
+        let engine = open()?;
+        match self.fill(Filling::new(Arc::clone(&engine), Some(&open)), truth, end) {
             Ok(index) => {
                 let rows = index.state.sums.total();
                 let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -216,8 +262,7 @@ impl Recovery {
         }
     }
 
-    fn fill(&self, engine: Arc<dyn Engine>, truth: &Truth, end: Position) -> Result<Index, Unfit> {
-        let mut filling = Filling::new(engine);
+    fn fill(&self, mut filling: Filling<'_>, truth: &Truth, end: Position) -> Result<Index, Unfit> {
         truth.rows(Some(end), &mut |table, key, value| {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(TruthError::Stopped);
@@ -234,7 +279,7 @@ impl Recovery {
         why: String,
     ) -> Result<(Index, IndexOutcome), OpenError> {
         tracing::warn!(%why, "no metadata index on the disk: read-only, reads are answered from memory");
-        let index = self.fill(Arc::new(MemoryEngine::default()), truth, end)?;
+        let index = self.fill(Filling::new(Arc::new(MemoryEngine::default()), None), truth, end)?;
         Ok((index, IndexOutcome::InMemory { why }))
     }
 
@@ -263,19 +308,29 @@ impl Recovery {
 /// Opens and scans the index at `folder`, in a thread of its own: a damaged one may panic, or never
 /// come back.
 pub(super) fn open_checked(factory: &Factory, folder: &Path, cache_bytes: u64) -> Result<Index, EngineError> {
+    watched(factory, folder, cache_bytes, |factory, folder, cache_bytes, progress| {
+        let engine = factory(folder, cache_bytes)?;
+        let inspected = Index::inspect(Arc::clone(&engine), progress);
+        if inspected.is_err() {
+            engine.close();
+        }
+        inspected
+    })
+}
+
+/// Opens an index in a thread of its own, which is given up when its `progress` ends.
+fn watched(
+    factory: &Factory,
+    folder: &Path,
+    cache_bytes: u64,
+    open: impl FnOnce(&Factory, &Path, u64, &AtomicU64) -> Result<Index, EngineError> + Send + 'static,
+) -> Result<Index, EngineError> {
     let (factory, folder) = (Arc::clone(factory), folder.to_owned());
     let progress = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&progress);
     let (done, result) = sync_channel(1);
     let work = move || {
-        let _ = done.send(guarded(|| {
-            let engine = factory(&folder, cache_bytes)?;
-            let inspected = Index::inspect(Arc::clone(&engine), &counter);
-            if inspected.is_err() {
-                engine.close();
-            }
-            inspected
-        }));
+        let _ = done.send(guarded(|| open(&factory, &folder, cache_bytes, &counter)));
     };
     let thread = std::thread::Builder::new().name("meta-index-open".into()).spawn(work);
     thread.map_err(|e| EngineError::Broken(format!("no thread to open it in: {e}")))?;

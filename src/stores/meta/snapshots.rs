@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use pierhead_storage_format::journal::Position;
 use pierhead_storage_format::keys::Table;
@@ -21,6 +22,20 @@ const LEVEL: i32 = 3;
 const BUFFER: usize = 256 << 10;
 /// 2^23: what level 3 writes needs less; a hostile file cannot ask for more.
 const WINDOW_LOG: u32 = 23;
+
+/// Rows of a snapshot that are read gently at a time, some milliseconds' worth.
+const ROWS_AT_A_TIME: u64 = 8192;
+/// What is checked beside the serving takes this many times its own time of rest.
+pub(super) const REST: u32 = 4;
+
+/// How fast something is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// As fast as can be.
+    Full,
+    /// So that others hardly notice.
+    Gentle,
+}
 
 /// Where rows go: table, key in the table, record.
 pub type Receiver<'a> = dyn FnMut(Table, &[u8], &[u8]) -> Result<(), TruthError> + 'a;
@@ -70,11 +85,17 @@ impl Snapshot {
     }
 
     /// Reads it to the end.
-    pub(super) fn verify(&self, stop: &AtomicBool) -> Result<Sums, TruthError> {
+    pub(super) fn verify(&self, stop: &AtomicBool, pace: Pace) -> Result<Sums, TruthError> {
         let mut rows = self.rows()?;
+        let (mut read, mut began) = (0u64, Instant::now());
         while rows.next_row().map_err(|e| self.error(e))?.is_some() {
             if stop.load(Ordering::Relaxed) {
                 return Err(TruthError::Stopped);
+            }
+            read += 1;
+            if pace == Pace::Gentle && read.is_multiple_of(ROWS_AT_A_TIME) {
+                std::thread::park_timeout(began.elapsed() * REST);
+                began = Instant::now();
             }
         }
         Ok(rows.sums().clone())
@@ -103,17 +124,23 @@ pub(super) fn newest(disk: &dyn Disk, stop: &AtomicBool) -> Result<Found, TruthE
     Ok(found)
 }
 
+/// Opens a snapshot and reads its header.
+pub(super) fn open_unproved(disk: &dyn Disk, sequence: u64) -> Result<Snapshot, TruthError> {
+    let snapshot = Snapshot::open(disk, paths::snapshot(sequence))?;
+    if snapshot.position.sequence != sequence {
+        return Err(TruthError::damaged(&snapshot.path, 0, "the snapshot is another one's, by its header"));
+    }
+    Ok(snapshot)
+}
+
 /// Opens a snapshot and reads it to the end.
 pub(super) fn open_checked(
     disk: &dyn Disk,
     sequence: u64,
     stop: &AtomicBool,
 ) -> Result<Snapshot, TruthError> {
-    let snapshot = Snapshot::open(disk, paths::snapshot(sequence))?;
-    if snapshot.position.sequence != sequence {
-        return Err(TruthError::damaged(&snapshot.path, 0, "the snapshot is another one's, by its header"));
-    }
-    snapshot.verify(stop)?;
+    let snapshot = open_unproved(disk, sequence)?;
+    snapshot.verify(stop, Pace::Full)?;
     Ok(snapshot)
 }
 
@@ -187,7 +214,7 @@ fn write_checked(
     sink.file.sync_data().map_err(TruthError::io("syncing", path))?;
     drop(sink);
     let again = Snapshot::open(disk, path.to_path_buf())?;
-    if again.position != position || again.verify(stop)? != sums {
+    if again.position != position || again.verify(stop, Pace::Full)? != sums {
         return Err(TruthError::damaged(path, 0, "what was written is not what is read"));
     }
     Ok(sums)

@@ -14,6 +14,8 @@ pub struct Opened {
     pub torn_tail: Option<TornTail>,
     /// How the index was brought up.
     pub index: IndexOutcome,
+    /// Rows of the index that are to be checked while it serves; `None` if it was checked.
+    pub unchecked: Option<u64>,
     /// Snapshots that do not hold; an older one and the journal stood in.
     pub damaged_snapshots: Vec<String>,
     /// Why nothing can be written for now.
@@ -31,6 +33,8 @@ pub struct Status {
     pub readable: bool,
     /// Whether reads are answered from memory: [`IndexOutcome::InMemory`].
     pub in_memory: bool,
+    /// Whether the index's rows are still being checked since the start.
+    pub checking: bool,
     /// Times the index was rebuilt since the start, at the start included.
     pub rebuilds: u64,
     /// Rows in all tables.

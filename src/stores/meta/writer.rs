@@ -20,6 +20,7 @@ use super::engine::{Engine, guarded_job};
 use super::error::{EngineError, MetaError, OpenError};
 use super::index::Index;
 use super::journal::{Journal, Sealed};
+use super::proving::Proving;
 use super::recovery::{IndexOutcome, Recovery};
 use super::shared::{Shared, View};
 use super::truth::{Overlay, Truth};
@@ -40,6 +41,8 @@ pub(super) enum Message {
     Commit(Box<dyn Job>, OwnedSemaphorePermit),
     /// A reader found the index broken.
     Wake,
+    /// Check the rest of the index's rows before anything else, then say so.
+    Check(oneshot::Sender<()>),
     /// Finish what came before, then end.
     Close,
 }
@@ -109,6 +112,7 @@ pub(super) struct Writer {
     /// Why the journal, or the index, is not there.
     pub(super) trouble: Option<MetaError>,
     pub(super) next_try: Option<(u64, u64)>,
+    pub(super) proving: Proving,
 }
 
 impl Writer {
@@ -116,28 +120,48 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut pending = None;
         loop {
+            if self.proving.comes_first() {
+                self.prove_all();
+            }
+            self.prove_when_due();
             let message = match pending.take() {
                 Some(message) => Ok(message),
                 None if self.degraded() => self.messages.recv_timeout(TICK),
-                None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                None => match self.rest() {
+                    Some(rest) => self.messages.recv_timeout(rest),
+                    None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                },
             };
             match message {
                 Ok(Message::Commit(job, slot)) => pending = self.group(job, slot),
                 Ok(Message::Wake) => self.mend(),
+                Ok(Message::Check(reply)) => {
+                    self.prove_all();
+                    if self.is_proved() {
+                        let _ = reply.send(()); // who asked may have gone
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => self.mend(),
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        self.end();
+    }
+
+    fn end(mut self) {
         self.shared.view.store(Arc::new(View::down(MetaError::Closed)));
-        if let Some(index) = self.index.take() {
-            if let Err(error) = index.engine.flush() {
-                tracing::warn!(%error, "flushing the metadata index at the end");
-            }
-            index.engine.close();
+        let degraded = self.degraded();
+        let Some(index) = self.index.take() else { return };
+        let flushed = index.engine.flush();
+        index.engine.close();
+        match flushed {
+            Ok(()) if !degraded && !self.proving.comes_first() => self.recovery.marks.closed(),
+            Ok(()) => {}
+            Err(error) => tracing::warn!(%error, "flushing the metadata index at the end"),
         }
     }
 
-    fn degraded(&self) -> bool {
+    pub(super) fn degraded(&self) -> bool {
         !self.journal.is_ready() || self.index.is_none() || self.in_memory
     }
 
@@ -221,6 +245,7 @@ impl Writer {
     fn writable(&mut self) -> Result<Arc<dyn Engine>, MetaError> {
         self.mend();
         match &self.index {
+            Some(_) if self.proving.comes_first() => Err(MetaError::Closed), // only at the end
             Some(index) if !self.degraded() => Ok(Arc::clone(&index.engine)),
             _ => Err(self.trouble.clone().unwrap_or(MetaError::Closed)),
         }
@@ -264,7 +289,7 @@ impl Writer {
         self.next_try.is_none_or(|(since, until)| now < since || now >= until)
     }
 
-    fn index_broke(&mut self, why: &str) {
+    pub(super) fn index_broke(&mut self, why: &str) {
         tracing::error!(why, "the metadata index broke; it is brought up again");
         let trouble = MetaError::Unavailable { why: "the metadata index is being rebuilt".into() };
         self.shared.view.store(Arc::new(View::down(trouble.clone())));
@@ -273,6 +298,7 @@ impl Writer {
             index.engine.close();
         }
         self.in_memory = false;
+        self.proving = Proving::default(); // what comes instead is checked, or made anew
         self.mend();
     }
 
@@ -291,6 +317,7 @@ impl Writer {
                 }
                 self.shared.view.store(Arc::new(View::up(Arc::clone(&index.engine))));
                 self.index = Some(index);
+                self.shared.follower.rebuilt();
                 let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
                 status.rebuilds += u64::from(matches!(outcome, IndexOutcome::Rebuilt { .. }));
             }
@@ -319,6 +346,7 @@ impl Writer {
         status.in_memory = self.in_memory;
         if let Some(index) = &self.index {
             status.rows = index.state.sums.total();
+            status.checking = index.proof.is_some();
         }
         status.read_only = match &self.trouble {
             _ if !self.degraded() => None,

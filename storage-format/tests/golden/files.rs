@@ -105,6 +105,15 @@ fn read_snapshot(bytes: &[u8]) -> Result<String, SnapshotError> {
 
 /// Two checkpoints: of two chunks, and of one.
 fn upload_journal() -> Vec<u8> {
+    upload_journal_of(&[(2 * upload::CHUNK, 2, None), (3 * upload::CHUNK, 1, None)])
+}
+
+/// One that ends within a chunk, and one that goes on from there.
+fn upload_journal_with_tail() -> Vec<u8> {
+    upload_journal_of(&[(upload::CHUNK + 7, 1, Some([9; 32])), (3 * upload::CHUNK, 2, None)])
+}
+
+fn upload_journal_of(checkpoints: &[(u64, usize, Option<[u8; 32]>)]) -> Vec<u8> {
     let header = Header {
         id: 0x7f3c_0000_0000_0000_0000_0000_0000_0001,
         algorithm: Algorithm::Sha256,
@@ -113,9 +122,15 @@ fn upload_journal() -> Vec<u8> {
         actor: b"\x01anonymous".to_vec(),
     };
     let mut bytes = header.encode().expect("samples are small");
-    for (offset, chunks) in [(2 * upload::CHUNK, vec![[1; 32], [2; 32]]), (3 * upload::CHUNK, vec![[3; 32]])]
-    {
-        let checkpoint = Checkpoint { offset, state: State { version: 11, bytes: vec![5; 104] }, chunks };
+    let mut number = 0;
+    for (offset, count, tail) in checkpoints {
+        let chunks = (0..*count).map(|_| {
+            number += 1;
+            [number; 32]
+        });
+        let (offset, chunks, tail) = (*offset, chunks.collect(), *tail);
+        let checkpoint =
+            Checkpoint { offset, state: State { version: 11, bytes: vec![5; 104] }, chunks, tail };
         let key = header.key().expect("samples are small");
         bytes.extend(checkpoint.encode(&key, bytes.len() as u64).expect("samples are small"));
     }
@@ -126,10 +141,11 @@ fn upload_journal() -> Vec<u8> {
 fn read_upload_journal(bytes: &[u8]) -> Result<String, FormatError> {
     let (header, checkpoints) = upload::read(bytes)?;
     let mut text = format!("{header:?}\n");
-    for (Checkpoint { offset, state, chunks }, end) in &checkpoints {
+    for (Checkpoint { offset, state, chunks, tail }, end) in &checkpoints {
         let chunks: Vec<String> = chunks.iter().map(|chunk| hex(chunk)).collect();
         let state = format!("state {} {}", state.version, hex(&state.bytes));
-        let _ = writeln!(text, "up to {offset}, {state}, chunks {chunks:?}, ends at {end}");
+        let tail = tail.map(|tail| format!(", tail {}", hex(&tail))).unwrap_or_default();
+        let _ = writeln!(text, "up to {offset}, {state}, chunks {chunks:?}{tail}, ends at {end}");
     }
     let end = checkpoints.last().map_or(0, |(_, end)| *end);
     if end == bytes.len() as u64 { Ok(text) } else { Err(FormatError::Record) }
@@ -200,15 +216,20 @@ fn the_golden_outboard_is_read_and_written_again_and_every_damage_is_seen() {
 
 #[test]
 fn the_golden_upload_journal_is_read_and_written_again_and_every_damage_is_seen() {
-    let path = golden("upload/v1.bin");
-    let bytes = read_or_make(&path, upload_journal);
-    let text = read_upload_journal(&bytes).expect(BUMP);
-    let beside = read_or_make(&path.with_extension("txt"), || text.clone().into_bytes());
-    assert_eq!((&bytes, text.as_bytes()), (&upload_journal(), beside.as_slice()), "{BUMP}");
-    for copy in damaged(&bytes) {
-        // A cut between two checkpoints leaves a shorter journal, as a stop there would.
-        let shorter = copy.len() < bytes.len() && read_upload_journal(&copy).is_ok();
-        assert!(shorter || read_upload_journal(&copy).is_err());
+    for (name, journal) in [
+        ("upload/v1.bin", upload_journal as fn() -> Vec<u8>),
+        ("upload/v1-tail.bin", upload_journal_with_tail),
+    ] {
+        let path = golden(name);
+        let bytes = read_or_make(&path, journal);
+        let text = read_upload_journal(&bytes).expect(BUMP);
+        let beside = read_or_make(&path.with_extension("txt"), || text.clone().into_bytes());
+        assert_eq!((&bytes, text.as_bytes()), (&journal(), beside.as_slice()), "{BUMP}");
+        for copy in damaged(&bytes) {
+            // A cut between two checkpoints leaves a shorter journal, as a stop there would.
+            let shorter = copy.len() < bytes.len() && read_upload_journal(&copy).is_ok();
+            assert!(shorter || read_upload_journal(&copy).is_err());
+        }
     }
 }
 

@@ -22,7 +22,6 @@ use super::{Ground, Small, placer, retirer, segments};
 use crate::stores::blobs::error::{BlobError, io as failed};
 use crate::stores::blobs::hash;
 use crate::stores::blobs::pool::{BLOCK, Pool};
-use crate::stores::blobs::recovery::past_cache;
 use crate::stores::disk::Disk;
 
 /// Threads that read and compare: mostly they wait for the disk.
@@ -227,7 +226,7 @@ fn heal_one(
     pool: &Arc<Pool>,
 ) -> io::Result<bool> {
     let _place = ground.places.lock(digest);
-    let sound = match ground.disk.open_read(&paths::blob(digest)) {
+    let sound = match ground.disk.open_read_direct(&paths::blob(digest)) {
         Ok(file) => is_on_disk(&file, bytes, pool),
         Err(error) if error.kind() == io::ErrorKind::NotFound => missing == Missing::Leave,
         Err(error) => return Err(error),
@@ -245,10 +244,5 @@ fn is_on_disk(file: &File, bytes: &[u8], pool: &Arc<Pool>) -> bool {
     }
     let mut block = pool.block();
     let buffer = block.space(bytes.len().next_multiple_of(PAGE).clamp(PAGE, BLOCK));
-    past_cache(file, true);
-    let read = file.read_at(buffer, 0).or_else(|_| {
-        past_cache(file, false); // not on this filesystem
-        file.read_at(buffer, 0)
-    });
-    read.is_ok_and(|read| buffer.get(..read) == Some(bytes))
+    file.read_at(buffer, 0).is_ok_and(|read| buffer.get(..read) == Some(bytes))
 }

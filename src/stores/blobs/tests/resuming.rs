@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use super::super::{BlobError, Blobs, Found, Owner, Resumable, Upload, pool::BLOCK};
+use super::super::{BlobError, Blobs, Found, Leftover, Owner, Proved, Resumable, Upload, pool::BLOCK};
 use super::{Algorithm, Bytes, hash, noise, open_every, paths};
 use crate::seams::OsRandom;
 use crate::stores::disk::{Disk, RealDisk, faulty::FaultyDisk};
@@ -13,6 +14,15 @@ const EVERY: u64 = 2 << 20;
 
 fn owner() -> Owner {
     Owner { repository: "acme/web".to_owned(), actor: b"somebody".to_vec(), created_at: 1_795_000_000_000 }
+}
+
+/// What a proof gives that nobody stops.
+fn goes_on(resumable: Resumable) -> Result<Upload, Leftover> {
+    match resumable.prove(&AtomicBool::new(false)) {
+        Proved::GoesOn { upload, .. } => Ok(upload),
+        Proved::Leftover(leftover) => Err(leftover),
+        Proved::Stopped => panic!("nobody stopped it"),
+    }
 }
 
 /// A folder and what is in an upload's folder of it.
@@ -52,13 +62,19 @@ impl Crashed {
         open_every(Arc::new(RealDisk::new(self.folder.path())), EVERY)
     }
 
+    /// Restarts; the upload, if it goes on.
+    fn take_up(&self) -> (Blobs, Option<Upload>) {
+        let (blobs, mut found) = self.open();
+        let Some(resumable) = found.resumables.pop() else { return (blobs, None) };
+        assert!(found.resumables.is_empty() && found.leftovers.is_empty());
+        assert_eq!((&resumable.owner, &resumable.id), (&owner(), &self.id));
+        (blobs, goes_on(resumable).ok())
+    }
+
     /// Restarts, and finishes the upload from where it stands; where that was.
     async fn finish(&self) -> Option<u64> {
-        let (blobs, mut found) = self.open();
-        let resumable = found.resumables.pop()?;
-        assert!(found.resumables.is_empty() && found.leftovers.is_empty());
-        assert_eq!(resumable.owner, owner());
-        let mut upload = resumable.upload;
+        let (blobs, upload) = self.take_up();
+        let mut upload = upload?;
         assert_eq!(upload.id(), self.id);
         let offset = upload.offset();
         let start = usize::try_from(offset).expect("small");
@@ -88,8 +104,7 @@ async fn it_goes_on_after_one_crash_upon_another() {
     let mut before = 0;
     fs::File::options().write(true).open(crashed.data()).and_then(|f| f.set_len(5 << 20)).expect("cuts");
     for _ in 0..3 {
-        let (_, mut found) = crashed.open();
-        let mut upload = found.resumables.pop().expect("goes on").upload;
+        let mut upload = crashed.take_up().1.expect("goes on");
         let offset = usize::try_from(upload.offset()).expect("small");
         assert!(offset >= before, "what was durable stays");
         before = offset;
@@ -160,8 +175,7 @@ async fn a_journal_cut_or_damaged_anywhere_goes_on_from_what_holds() {
 /// Where a restart would go on; the upload is left as the restart made it. Only the folder is looked
 /// at, not the store's others.
 fn offset_of(crashed: &Crashed) -> Option<u64> {
-    let (_, mut found) = crashed.open();
-    let Resumable { mut upload, .. } = found.resumables.pop()?;
+    let mut upload = crashed.take_up().1?;
     upload.outlive();
     Some(upload.offset())
 }
@@ -228,7 +242,10 @@ async fn crash_at(step: u64, for_good: bool, errno: u64, bytes: &Bytes) -> bool 
     drop((upload, blobs));
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(folder.path()));
     let (blobs, mut found) = open_every(disk, EVERY);
-    if let Some(Resumable { mut upload, .. }) = found.resumables.pop() {
+    let proved = found.resumables.pop().map(goes_on);
+    if let Some(Err(leftover)) = proved {
+        found.leftovers.push(leftover);
+    } else if let Some(Ok(mut upload)) = proved {
         let at = usize::try_from(upload.offset()).expect("small");
         upload.append(bytes.slice(at..)).await.expect("goes on");
         let digest = hash::of(Algorithm::Sha256, bytes);
@@ -273,9 +290,67 @@ async fn a_restart_whose_disk_fails_opens_or_says_so_and_the_next_one_works() {
             super::Options { disk: Arc::new(disk), random: Arc::new(OsRandom), checkpoint_every: EVERY };
         if let Ok((_, found)) = Blobs::open(options) {
             assert!(found.leftovers.len() + found.resumables.len() == 1, "step {step}");
-            found.resumables.into_iter().for_each(|mut resumable| resumable.upload.outlive());
+            found
+                .resumables
+                .into_iter()
+                .filter_map(|found| goes_on(found).ok())
+                .for_each(|mut upload| upload.outlive());
         }
         faults.heal();
         assert!(crashed.finish().await.is_some(), "step {step}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_was_parked_goes_on_from_its_last_byte_again_and_again() {
+    let lengths = [1, 1000, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK - 1, 5 * BLOCK + 77, 5 * BLOCK + 78];
+    for algorithm in Algorithm::ALL {
+        let crashed = Crashed::new(algorithm, 12 * BLOCK + 5, Some(owner())).await;
+        fs::remove_dir_all(crashed.folder.path().join(paths::upload_dir(&crashed.id))).expect("removed");
+        let (blobs, _) = crashed.open();
+        let mut upload = blobs.begin(algorithm, Some(owner())).await.expect("begins");
+        let crashed = Crashed { id: upload.id().to_owned(), ..crashed };
+        for to in lengths {
+            let at = usize::try_from(upload.offset()).expect("small");
+            upload.append(crashed.bytes.slice(at..to)).await.expect("goes on");
+            upload.park().await;
+            upload.park().await; // nothing new: nothing is written
+            upload.outlive();
+            drop(upload);
+            upload = crashed.take_up().1.expect("goes on");
+            assert_eq!(upload.offset(), to as u64, "{algorithm:?}");
+        }
+        upload.outlive();
+        assert_eq!(crashed.finish().await, Some(lengths[7] as u64));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_in_what_is_beyond_the_last_chunk_of_a_parked_upload_is_noticed() {
+    for (at, expected) in [(9 * BLOCK + 5, 8), (9 * BLOCK, 8), (7 * BLOCK, 6)] {
+        let crashed = Crashed::new(Algorithm::Sha256, 9 * BLOCK + 10, Some(owner())).await;
+        let mut upload = crashed.take_up().1.expect("goes on");
+        let from = usize::try_from(upload.offset()).expect("small");
+        upload.append(crashed.bytes.slice(from..)).await.expect("goes on");
+        upload.park().await;
+        upload.outlive();
+        drop(upload);
+        let mut file = fs::read(crashed.data()).expect("the file");
+        assert_eq!(file.len(), 9 * BLOCK + 10);
+        file[at] ^= 1;
+        fs::write(crashed.data(), &file).expect("writes");
+        assert_eq!(crashed.finish().await, Some(expected << 20), "byte {at}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_that_is_stopped_changes_nothing() {
+    let crashed = Crashed::new(Algorithm::Sha256, 7 * BLOCK + 9, Some(owner())).await;
+    let both =
+        || (fs::read(crashed.data()).expect("the file"), fs::read(crashed.journal()).expect("the journal"));
+    let before = both();
+    let resumable = crashed.open().1.resumables.pop().expect("may go on");
+    assert!(matches!(resumable.prove(&AtomicBool::new(true)), Proved::Stopped));
+    assert!(before == both());
+    assert_eq!(crashed.finish().await, Some(6 << 20));
 }

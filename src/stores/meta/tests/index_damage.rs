@@ -160,7 +160,7 @@ async fn the_check_names_rows_that_the_index_has_otherwise() {
     wrong.apply(position, [(row, None), (b"\x0bextra".to_vec(), Some(vec![1; 9]))].into()).expect("applied");
     wrong.engine.close();
     assert_eq!(ids(), ["M3", "M3"]);
-    wrong = super::super::index::Index { engine: open(), state: wrong.state };
+    wrong = super::super::index::Index { engine: open(), state: wrong.state, proof: None };
     wrong.engine.apply(&[(b"\x0bunsummed".to_vec(), Some(vec![]))]).expect("applied");
     wrong.engine.close();
     assert_eq!(ids(), ["M5"]);

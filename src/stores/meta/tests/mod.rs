@@ -6,6 +6,7 @@ mod engines;
 mod faults;
 mod index_damage;
 mod journal_damage;
+mod marks;
 mod scale;
 mod snapshot;
 mod start;
@@ -44,12 +45,15 @@ pub(super) struct House {
     pub(super) clock: Arc<TestClock>,
     pub(super) snapshot_after: u64,
     pub(super) factory: Factory,
+    pub(super) boot: Option<String>,
+    pub(super) check_at_once: u64,
 }
 
 impl House {
     pub(super) fn new(factory: Factory) -> Self {
         let dir = tempfile::tempdir().expect("scratch");
-        Self { dir, clock: Arc::default(), snapshot_after: 64 << 20, factory }
+        let (boot, check_at_once) = (None, u64::MAX);
+        Self { dir, clock: Arc::default(), snapshot_after: 64 << 20, factory, boot, check_at_once }
     }
 
     pub(super) fn sled() -> Self {
@@ -84,6 +88,8 @@ impl House {
             clock: Arc::clone(&self.clock) as _,
             cache_bytes: 8 << 20,
             snapshot_after: self.snapshot_after,
+            boot: self.boot.clone(),
+            check_at_once: self.check_at_once,
             on_full: Arc::new(|| false),
         }
     }
