@@ -28,6 +28,7 @@ pub use caller::{Actor, Caller, Scopes};
 pub use decide::Options;
 use directory::TABLES;
 pub use directory::{Directory, LoadError};
+pub use policy::Policy;
 pub use resource::Resource;
 
 use super::names::RepositoryName;
