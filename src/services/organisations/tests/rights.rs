@@ -49,8 +49,8 @@ async fn grants_are_made_changed_and_taken_away_and_count_at_once() {
 async fn grants_are_given_to_all_or_to_none() {
     let world = acme().await;
     let nobody = Id::from_bytes([99; 16]);
-    type Refused = fn(&Error) -> bool;
-    let cases: [(&str, Vec<(Id, Level)>, Refused); 3] = [
+    type Case = (&'static str, Vec<(Id, Level)>, fn(&Error) -> bool);
+    let cases: [Case; 3] = [
         ("to oneself", vec![(ANN, Level::Read), (ADMIN, Level::Read)], |e| {
             matches!(e, Error::Invalid { .. })
         }),
