@@ -1,4 +1,5 @@
-//! Whose organisations are (R24, R27, R28), and what was given in them (R19, R25, R26).
+//! Whose organisations are (R24, R27, R28), what was given in them (R19, R25, R26), and credentials
+//! (R19, R29).
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,26 +10,28 @@ use pierhead_storage_format::identity::keys::{
 };
 use pierhead_storage_format::keys::{CounterKey, OrganisationKey, RepositoryKey};
 
-use super::report::{R19, R24, R25, R25_PUBLIC, R26, R27, R28};
+use super::report::{Invariant, R19, R24, R25, R25_PUBLIC, R26, R27, R28, R29};
 use super::rows::{each, get};
 use super::{Check, Unreadable};
-use crate::services::names::LIBRARY;
 
 /// The counter that numbers organisations.
 const ORGANISATION_COUNTER: &str = "organisation";
 /// What the counters of an account's organisations start with, before its id.
 const OWNED_COUNTER: &str = "organisations of ";
+/// What the counters of a user's access keys start with, before his id.
+const KEYS_COUNTER: &str = "access keys of ";
 
 impl Check<'_> {
     pub(super) fn rights(&mut self) -> Result<(), Unreadable> {
         let owned = self.organisations()?;
-        self.owned_counters(owned)?;
-        self.credentials()?;
+        self.counters_of(OWNED_COUNTER, owned, &R27)?;
+        let keys = self.credentials()?;
+        self.counters_of(KEYS_COUNTER, keys, &R29)?;
         self.grants_and_shares()?;
         self.marks_and_settings()
     }
 
-    /// How many organisations each account owns; `library` does not count.
+    /// How many organisations each account owns.
     fn organisations(&mut self) -> Result<HashMap<Id, u64>, Unreadable> {
         let counter = CounterKey { name: ORGANISATION_COUNTER.to_owned() };
         let next = get(self.rows, &counter)?.map_or(0, |counter| counter.next);
@@ -45,37 +48,43 @@ impl Check<'_> {
             if let Some(owner) = record.owner {
                 let what = || format!("organisation {name} is of account {owner}, which is not there");
                 self.needs(&AccountKey { id: owner }, &R24, what)?;
-                *owned.entry(owner).or_default() += u64::from(name != LIBRARY);
+                *owned.entry(owner).or_default() += 1;
             }
             Ok(())
         })?;
         Ok(owned)
     }
 
-    fn owned_counters(&mut self, mut owned: HashMap<Id, u64>) -> Result<(), Unreadable> {
-        let mut wrong = |account: &str, recorded: u64, counted: u64| {
-            let what = format!(
-                "account {account}: the counter says {recorded} organisations, a recount says {counted}"
-            );
-            self.report.find(&R27, what);
-        };
-        each::<CounterKey>(self.rows, OWNED_COUNTER.as_bytes(), |CounterKey { name }, record| {
-            let account = name.strip_prefix(OWNED_COUNTER).unwrap_or_default();
-            let counted = account.parse().ok().and_then(|id: Id| owned.remove(&id)).unwrap_or(0);
-            if counted != record.next {
-                wrong(account, record.next, counted);
+    /// Whether the counters called `prefix` and an id say what was counted; no counter means 0.
+    fn counters_of(
+        &mut self,
+        prefix: &str,
+        mut counted: HashMap<Id, u64>,
+        invariant: &Invariant,
+    ) -> Result<(), Unreadable> {
+        let mut compare = |id: &str, recorded: u64, counted: u64| {
+            if recorded != counted {
+                let what = format!("{prefix}{id}: the counter says {recorded}, a recount says {counted}");
+                self.report.find(invariant, what);
             }
+        };
+        each::<CounterKey>(self.rows, prefix.as_bytes(), |CounterKey { name }, record| {
+            let id = name.strip_prefix(prefix).unwrap_or_default();
+            let counted = id.parse().ok().and_then(|id: Id| counted.remove(&id)).unwrap_or(0);
+            compare(id, record.next, counted);
             Ok(())
         })?;
-        for (account, counted) in owned.into_iter().filter(|(_, counted)| *counted != 0) {
-            wrong(&account.to_string(), 0, counted);
+        for (id, counted) in counted {
+            compare(&id.to_string(), 0, counted);
         }
         Ok(())
     }
 
-    fn credentials(&mut self) -> Result<(), Unreadable> {
-        let rows = self.rows;
+    /// How many access keys each user has.
+    fn credentials(&mut self) -> Result<HashMap<Id, u64>, Unreadable> {
+        let (rows, mut keys) = (self.rows, HashMap::new());
         each::<AccessKeyKey>(rows, &[], |AccessKeyKey { key }, record| {
+            *keys.entry(record.user).or_default() += 1;
             let what = || format!("access key {key} is of user {}, who is not there", record.user);
             self.needs(&UserKey { id: record.user }, &R19, what).map(drop)
         })?;
@@ -86,7 +95,8 @@ impl Check<'_> {
         each::<LoginKey>(rows, &[], |LoginKey { key }, record| {
             let what = || format!("temporary login {key} is of user {}, who is not there", record.user);
             self.needs(&UserKey { id: record.user }, &R19, what).map(drop)
-        })
+        })?;
+        Ok(keys)
     }
 
     fn grants_and_shares(&mut self) -> Result<(), Unreadable> {

@@ -24,8 +24,6 @@ use pierhead_storage_format::identity::records::Creator;
 use pierhead_storage_format::keys::OrganisationKey;
 use pierhead_storage_format::records::OrganisationRecord;
 
-use tokio::sync::Mutex;
-
 pub use attributes::{Attributes, Changed};
 pub use grants::{Granted, On};
 pub use lifecycle::Organisation;
@@ -54,7 +52,7 @@ pub struct Organisations {
     clock: Arc<dyn Clock>,
     limits: Limits,
     /// Held while a repository is shared, so that the limit is kept.
-    sharing: Arc<Mutex<()>>,
+    sharing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Organisations {

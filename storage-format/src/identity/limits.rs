@@ -14,8 +14,8 @@ pub const SHARE_DESCRIPTION: usize = 1000;
 /// Custom policies attached to one user, or to one group.
 pub const POLICIES: usize = 64;
 
-/// System roles of one user, or of one group: each at most once.
-pub const ROLES: usize = 8;
+/// System roles of one user, or of one group.
+pub const ROLES: usize = 32;
 
 /// Bytes of a password's hash in PHC form.
 pub const PASSWORD: usize = 255;
@@ -105,8 +105,8 @@ mod tests {
             OrganisationRecord { number: LAST, created_at: LAST, owner: Some(ID), creator: creator() };
         let longest = [
             ("account", account.encode(), 290),
-            ("user", user().encode(), 2663),
-            ("group", group().encode(), 2388),
+            ("user", user().encode(), 2759),
+            ("group", group().encode(), 2484),
             ("policy", policy.encode(), 1324),
             ("access-key", key.encode(), 1317),
             ("share", share.encode(), 4058),

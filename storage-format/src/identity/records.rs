@@ -79,7 +79,7 @@ pub struct UserRecord {
     pub console: bool,
     /// May do anything at all.
     pub enabled: bool,
-    /// Given to the user himself. Each once.
+    /// Given to the user himself; at most [`limits::ROLES`](super::limits::ROLES).
     pub roles: Vec<Role>,
     /// Custom policies attached to the user himself; at most [`limits::POLICIES`](super::limits::POLICIES).
     pub policies: Vec<Id>,
@@ -97,7 +97,7 @@ pub struct GroupRecord {
     pub name: String,
     /// At most [`limits::DESCRIPTION`](super::limits::DESCRIPTION) characters.
     pub description: String,
-    /// Given to its members. Each once.
+    /// Given to its members; at most [`limits::ROLES`](super::limits::ROLES).
     pub roles: Vec<Role>,
     /// Custom policies attached to its members; at most [`limits::POLICIES`](super::limits::POLICIES).
     pub policies: Vec<Id>,

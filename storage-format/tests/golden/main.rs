@@ -5,7 +5,7 @@
 //! - `golden/keys/<table>/v1.bin`, with the key as JSON in `.txt`
 //! - `golden/journal/v1.bin`, `golden/snapshot/v1.bin`: a whole segment and snapshot, see `files.rs`
 //! - `golden/upload/v1.bin`: a whole journal of an upload, see `files.rs`
-//! - `golden/dump/v<version>.jsonl`: a whole dump; `golden/store/v1.txt`: a `FORMAT` file
+//! - `golden/dump/v1.jsonl`: a whole dump; `golden/store/v1.txt`: a `FORMAT` file
 //!
 //! Files for a new table, record version or case are made from `samples.rs` by
 //! `PIERHEAD_WRITE_GOLDEN=1 cargo test -p pierhead-storage-format --test golden`. Files that exist

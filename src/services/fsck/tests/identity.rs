@@ -43,6 +43,10 @@ fn owned(account: Id) -> CounterKey {
     CounterKey { name: format!("organisations of {account}") }
 }
 
+fn keys_of(user: Id) -> CounterKey {
+    CounterKey { name: format!("access keys of {user}") }
+}
+
 fn organisation(number: u64) -> OrganisationRecord {
     OrganisationRecord { number, created_at: 1, owner: Some(OWN), creator: None }
 }
@@ -114,7 +118,7 @@ pub(super) fn people(store: &mut Store) {
     store.put(&OrganisationKey { name: "tools".into() }, &organisation(2));
     store.put(&OrganisationKey { name: "library".into() }, &organisation(3));
     store.put(&CounterKey { name: "organisation".into() }, &CounterRecord { next: 4 });
-    store.put(&owned(OWN), &CounterRecord { next: 2 });
+    store.put(&owned(OWN), &CounterRecord { next: 3 });
     store.put(&owned(GONE), &CounterRecord { next: 0 });
     store.put(&UserKey { id: ANN }, &user());
     store.put(&UserNameKey { account: OWN, name: "ann".into() }, &NamedRecord { id: ANN });
@@ -134,6 +138,7 @@ pub(super) fn people(store: &mut Store) {
 
 fn credentials(store: &mut Store) {
     store.put(&AccessKeyKey { key: "AK".into() }, &access_key(ANN));
+    store.put(&keys_of(ANN), &CounterRecord { next: 1 });
     store.put(&AccessKeyUseKey { key: "AK".into() }, &AccessKeyUseRecord { used_at: 1 });
     let login = LoginRecord { user: ANN, verifier: [1; 32], created_at: 1, expires_at: 2 };
     store.put(&LoginKey { key: "TMP".into() }, &login);
@@ -186,13 +191,13 @@ pub(super) const RIGHTS: &[Fixture] = &[
     }),
     ("an organisation of no account", "R24", |store| {
         store.change(&acme(), |acme| acme.owner = Some(GONE));
-        store.put(&owned(OWN), &CounterRecord { next: 1 });
+        store.put(&owned(OWN), &CounterRecord { next: 2 });
         store.put(&owned(GONE), &CounterRecord { next: 1 });
     }),
     ("public attributes of no repository", "R25", |store| {
         store.put(&attributes("acme/gone"), &settings(true));
     }),
-    ("a wrong number of organisations", "R27", |store| store.put(&owned(OWN), &CounterRecord { next: 3 })),
+    ("a wrong number of organisations", "R27", |store| store.put(&owned(OWN), &CounterRecord { next: 2 })),
     ("organisations that are not counted", "R27", |store| store.drop(&owned(OWN))),
     ("organisations counted for nobody", "R27", |store| {
         let key = CounterKey { name: "organisations of somebody".into() };
@@ -207,12 +212,15 @@ pub(super) const RIGHTS: &[Fixture] = &[
     ("two organisations of one number", "R28", |store| {
         store.change(&OrganisationKey { name: "tools".into() }, |tools| tools.number = 1);
     }),
+    ("a wrong number of access keys", "R29", |store| store.put(&keys_of(ANN), &CounterRecord { next: 2 })),
+    ("access keys that are not counted", "R29", |store| store.drop(&keys_of(ANN))),
 ];
 
 /// What is left of something that went.
 pub(super) const LEFTOVERS: &[Fixture] = &[
     ("an access key of nobody", "R19", |store| {
-        store.put(&AccessKeyKey { key: "AK".into() }, &access_key(GONE));
+        store.put(&AccessKeyKey { key: "OLD".into() }, &access_key(GONE));
+        store.put(&keys_of(GONE), &CounterRecord { next: 1 });
     }),
     ("the use of an access key that is gone", "R19", |store| {
         store.put(&AccessKeyUseKey { key: "OLD".into() }, &AccessKeyUseRecord { used_at: 1 });
