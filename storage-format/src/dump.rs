@@ -11,7 +11,9 @@
 //!   error, though each of its lines may be well-formed.
 //!
 //! Records are dumped as their newest version. When any record gets a new version, [`VERSION`]
-//! goes up and decoding keeps the old one. Layout: `FORMAT.md`, "Dump".
+//! goes up and decoding keeps the old one (`old`). Layout: `FORMAT.md`, "Dump".
+
+mod old;
 
 use std::collections::BTreeMap;
 
@@ -24,8 +26,8 @@ use crate::rows::{self, ForTable, for_table};
 /// What the header names.
 pub const FORMAT: &str = "pierhead-metadata";
 
-/// The version of the dump written today.
-pub const VERSION: u32 = 1;
+/// The version of the dump written today; those before it are read.
+pub const VERSION: u32 = 2;
 
 /// The longest line of a dump in bytes, its newline not counted. A reader that meets a longer one
 /// may stop: no row needs it.
@@ -86,7 +88,7 @@ pub enum DumpError {
     #[error("this is not a dump of Pierhead's metadata")]
     Header,
     /// A dump of another version.
-    #[error("the dump has version {0}, this program knows version {VERSION}")]
+    #[error("the dump has version {0}, this program knows versions 1 to {VERSION}")]
     Version(u32),
     /// A line that is no row of a known table.
     #[error("line {line}: {source}")]
@@ -123,6 +125,11 @@ pub fn encode_row(table: Table, key: &[u8], value: &[u8]) -> Result<String, Form
 
 /// The inverse of [`encode_row`]: exactly the lines it writes are taken (E1).
 pub fn decode_row(line: &str) -> Result<Row, FormatError> {
+    decode_row_of(VERSION, line)
+}
+
+/// The row of a line as dumps of `version` spell it.
+fn decode_row_of(version: u32, line: &str) -> Result<Row, FormatError> {
     #[derive(Deserialize)]
     struct Named {
         table: String,
@@ -131,10 +138,18 @@ pub fn decode_row(line: &str) -> Result<Row, FormatError> {
         return Err(FormatError::TooLarge);
     }
     let named: Named = serde_json::from_str(line).map_err(|_| NOT_A_ROW)?;
-    let table = Table::ALL.into_iter().find(|t| t.name() == named.table);
-    let row =
-        for_table(table.ok_or(FormatError::Damaged("a table this program does not know"))?, DecodeRow(line))?;
+    let table = tables(version).iter().copied().find(|t| t.name() == named.table);
+    let table = table.ok_or(FormatError::Damaged("a table this program does not know"))?;
+    if let Some(row) = old::row(version, table, line) {
+        return row;
+    }
+    let row = for_table(table, DecodeRow(line))?;
     if encode_row(row.table, &row.key, &row.value)? == line { Ok(row) } else { Err(NOT_A_ROW) }
+}
+
+/// The tables that dumps of `version` know.
+fn tables(version: u32) -> &'static [Table] {
+    if version == 1 { &Table::ALL[..old::TABLES_OF_1] } else { &Table::ALL }
 }
 
 const NOT_A_ROW: FormatError = FormatError::Damaged("not a row as this program writes it");
@@ -179,6 +194,7 @@ impl ForTable for DecodeRow<'_> {
 
 /// What both directions keep while lines go by: order, counts, checksum.
 struct Running {
+    version: u32,
     lines: u64,
     tables: [u64; Table::ALL.len()],
     last: Option<(Table, Vec<u8>)>,
@@ -187,7 +203,8 @@ struct Running {
 
 impl Running {
     fn new() -> Self {
-        Self { lines: 0, tables: [0; Table::ALL.len()], last: None, hasher: blake3::Hasher::new() }
+        let (tables, hasher) = ([0; Table::ALL.len()], blake3::Hasher::new());
+        Self { version: VERSION, lines: 0, tables, last: None, hasher }
     }
 
     fn line(&mut self, line: &str) {
@@ -209,7 +226,8 @@ impl Running {
     }
 
     fn trailer(&self) -> Trailer {
-        let named = Table::ALL.iter().zip(self.tables).map(|(table, rows)| (table.name().to_owned(), rows));
+        let named =
+            tables(self.version).iter().zip(self.tables).map(|(table, rows)| (table.name().to_owned(), rows));
         Trailer {
             rows: self.tables.iter().sum(),
             tables: named.collect(),
@@ -288,7 +306,8 @@ impl Decoder {
         if text.starts_with("{\"trailer\":") {
             return self.trailer(text).map(Item::Trailer);
         }
-        let row = decode_row(text).map_err(|source| DumpError::Row { line, source })?;
+        let row =
+            decode_row_of(self.running.version, text).map_err(|source| DumpError::Row { line, source })?;
         self.running.row(row.table, &row.key)?;
         self.running.line(text);
         Ok(Item::Row(row))
@@ -307,10 +326,11 @@ impl Decoder {
         if named.format != FORMAT {
             return Err(DumpError::Header);
         }
-        if named.version != VERSION {
+        if !(1..=VERSION).contains(&named.version) {
             return Err(DumpError::Version(named.version));
         }
         let header = serde_json::from_str(text).map_err(|_| DumpError::Header)?;
+        self.running.version = named.version;
         self.running.line(text);
         Ok(header)
     }

@@ -25,7 +25,7 @@ pub struct OrganisationRecord {
     pub created_at: u64,
     /// The account that owns it; nobody's without.
     pub owner: Option<Id>,
-    /// Who made it, if a user did.
+    /// Who made it, if a user did; his name at most 255 bytes.
     pub creator: Option<Creator>,
 }
 
@@ -33,18 +33,23 @@ impl Record for OrganisationRecord {
     const VERSION: u8 = 2;
 
     fn from_version(version: u8, body: &[u8]) -> Result<Self, FormatError> {
-        #[derive(Serialize, Deserialize)]
-        struct V1 {
-            created_at: u64,
-        }
         match version {
-            1 => {
-                let V1 { created_at } = decode_body(body)?;
-                Ok(Self { number: 0, created_at, owner: None, creator: None })
-            }
+            1 => decode_body::<OrganisationV1>(body).map(Self::from),
             2 => decode_body(body),
             _ => Err(FormatError::Version(version)),
         }
+    }
+}
+
+/// As it was before organisations belonged to accounts.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct OrganisationV1 {
+    created_at: u64,
+}
+
+impl From<OrganisationV1> for OrganisationRecord {
+    fn from(old: OrganisationV1) -> Self {
+        Self { number: 0, created_at: old.created_at, owner: None, creator: None }
     }
 }
 

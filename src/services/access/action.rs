@@ -43,11 +43,11 @@ enum Open {
 }
 
 macro_rules! actions {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $need:expr, $effect:ident, $open:ident;)*) => {
+    ($($(#[doc = $says:literal])* $variant:ident = $name:literal, $need:expr, $effect:ident, $open:ident;)*) => {
         /// What can be done.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Action {
-            $($(#[$doc])* $variant,)*
+            $($(#[doc = $says])* $variant,)*
         }
 
         impl Action {
@@ -72,6 +72,14 @@ macro_rules! actions {
             pub const fn effect(self) -> Effect {
                 match self {
                     $(Self::$variant => Effect::$effect,)*
+                }
+            }
+
+            /// What it is, in the words of its doc comment.
+            #[cfg(test)]
+            pub const fn says(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($says),*),)*
                 }
             }
 

@@ -208,4 +208,6 @@ fn is_open_in_a_lab(action: Action) -> bool {
 }
 
 #[cfg(test)]
+mod permissions_page;
+#[cfg(test)]
 mod tests;

@@ -6,19 +6,22 @@
 //!
 //! Rules that always hold:
 //! - K1: one sickness is named by one id: a check that would only repeat another's finding is silent.
-//! - K2: memory does not grow with the store beyond 8 bytes a repository, the names of organisations
-//!   and the rows a [`Rows`] chooses to hold; references are recounted [`TALLY`] digests at a time.
+//! - K2: memory does not grow with the store beyond 8 bytes a repository, the names and numbers of
+//!   organisations, 24 bytes an account that owns one and a user with access keys, and the
+//!   rows a [`Rows`] chooses to hold; references are recounted [`TALLY`] digests at a time.
 //! - K3: findings are all counted, and the first [`MAX_FINDINGS`] of each id are kept.
 //!
 //! Start at [`check`]; the list of invariants is in `report`.
 
 mod blobs;
 mod disk;
+mod identity;
 mod names;
 mod outboards;
 mod references;
 mod report;
 mod repositories;
+mod rights;
 mod rows;
 mod tally;
 #[cfg(test)]

@@ -27,7 +27,9 @@ const BELOW_A_REPOSITORY: [Table; 7] = [
 impl Check<'_> {
     pub(super) fn names(&mut self) -> Result<(), Unreadable> {
         let numbers = self.repository_numbers()?;
-        self.no_row_is_below_an_unknown_number(&numbers)
+        self.no_row_is_below_an_unknown_number(&numbers)?;
+        self.identity(&numbers)?;
+        self.rights()
     }
 
     pub(super) fn every_row_decodes(&mut self) -> Result<bool, Unreadable> {

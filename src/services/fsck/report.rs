@@ -11,11 +11,12 @@ pub const MAX_FINDINGS: u64 = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Start-up will clear it by itself.
+    /// Start-up will clear it by itself, or it is a leftover that says nothing any more.
     Note,
     /// Space is wasted; nothing is lost or wrong for a client.
     Warning,
-    /// A client may get less or other than what was stored.
+    /// A client may get less or other than what was stored, or somebody may do more or less than
+    /// he was allowed.
     Error,
 }
 
@@ -119,6 +120,14 @@ const WAIT: &str = "nothing: the next start removes it";
 const HEAL: &str = "check the disk; move the file out of blobs/ (clients skip what seems to be there), then push an image \
                     that contains it again: that heals it";
 
+const LEFTOVER: &str = "nothing: it says nothing any more and may stay";
+const RIGHTS: &str = "keep a copy of the data directory, look through who may do what, give the right anew where it \
+                      is missing, and report this as a defect";
+const DOCUMENT: &str = "until it can be read, who has the policy may do nothing, or less is denied than was meant: \
+                        set its document again";
+const ATTRIBUTES: &str = "an image pushed under that name would be public at once: make the repository and make it \
+                          private, and report this as a defect";
+
 const REBUILT: &str = "no content is lost: the next start rebuilds the index; report this as a defect";
 const STANDS_IN: &str = "an older snapshot and the journal stand in; check the disk";
 const CUT: &str = "nothing: it was never acknowledged, and the next start leaves it out";
@@ -141,7 +150,7 @@ macro_rules! invariants {
         $(pub(super) const $name: Invariant =
             Invariant { id: $id, severity: Severity::$severity, holds: $holds, advice: $advice };)*
         /// Everything that is checked, in the order of `FORMAT.md`. (`BN` is a breach of B2 that
-        /// start-up clears, and has the number B2 too.)
+        /// start-up clears, and has the number B2 too; `R25_PUBLIC` is one of R25 that gives rights.)
         #[cfg(test)]
         pub const INVARIANTS: &[Invariant] = &[$($name),*];
     };
@@ -163,6 +172,21 @@ invariants! {
     R13, "R13", Error, PUSH_AGAIN, "Every `manifest` row and `repository-blob` row has a `blob` row of the same size.";
     R14, "R14", Error, PUSH_AGAIN, "A `manifest` row of kind image or index agrees with its bytes: they parse, and name its subject.";
     R15, "R15", Error, DEFECT, "`manifest-reference` rows mirror what the bytes of the manifests name; a config or layer may be noted as absent.";
+    R16, "R16", Error, RIGHTS, "`account-name` rows mirror `account` rows.";
+    R17, "R17", Error, RIGHTS, "`user-name` rows mirror `user` rows.";
+    R18, "R18", Error, RIGHTS, "The account of every `user`, `group` and `policy` row is an `account` row.";
+    R19, "R19", Note, LEFTOVER, "The user of every `access-key`, `login`, `grant` and `favourite` row is a `user` row, the account of every `share` row an `account` row, the key of every `access-key-use` row an `access-key` row.";
+    R20, "R20", Note, LEFTOVER, "Both ends of every `group-member` row are there.";
+    R21, "R21", Error, RIGHTS, "Every policy that a `user` or `group` row names is a `policy` row.";
+    R22, "R22", Note, LEFTOVER, "Every `text` row belongs to a policy or a repository.";
+    R23, "R23", Error, DOCUMENT, "The parts of a text are numbered from 0 without a gap, and those of a policy are a document that parses.";
+    R24, "R24", Error, RIGHTS, "The owner of every organisation that has one is an `account` row.";
+    R25, "R25", Note, LEFTOVER, "Every `repository-settings` row belongs to a repository.";
+    R25_PUBLIC, "R25", Error, ATTRIBUTES, "Every `repository-settings` row belongs to a repository.";
+    R26, "R26", Note, LEFTOVER, "The organisation's number in every `grant` and `share` row is that of the organisation that has the name now.";
+    R27, "R27", Error, DEFECT, "The counter `organisations of <account>` equals a recount.";
+    R28, "R28", Error, RESTORE, "The counter `organisation` is above the number of every organisation, and no number but 0 comes twice.";
+    R29, "R29", Error, DEFECT, "The counter `access keys of <user>` equals a recount.";
     B1, "B1", Error, HEAL, "Every `blob` row has a file of its size.";
     B2, "B2", Warning, EXTRA, "Every file below `blobs/` has a `blob` row.";
     BN, "B2", Note, WAIT, "Every file below `blobs/` has a `blob` row.";

@@ -21,6 +21,7 @@ use super::*;
 use fixtures::{FILES, METADATA_ROWS};
 
 mod fixtures;
+mod identity;
 
 fn digest_of(bytes: &[u8]) -> Digest {
     Digest::new(Algorithm::Sha256, &Sha256::digest(bytes)).expect("length matches")
@@ -71,7 +72,7 @@ impl Store {
         let organisation = name.split('/').next().expect("one part").to_owned();
         self.put(
             &OrganisationKey { name: organisation },
-            &OrganisationRecord { number: 1, created_at: 1, owner: None, creator: None },
+            &OrganisationRecord { number: 0, created_at: 1, owner: None, creator: None },
         );
         self.put(&RepositoryKey { name: name.into() }, &RepositoryRecord { id, created_at: 1 });
         self.put(&RepositoryCountersKey { repository: id }, &RepositoryCounters::default());
@@ -235,6 +236,7 @@ fn healthy() -> Store {
     store.tag(2, "v1", opaque);
     store.keep(b"waits for the collector");
     store.change(&BlobKey { digest: digest_of(b"waits for the collector") }, |blob| blob.references = 0);
+    identity::people(&mut store);
     store
 }
 
@@ -296,7 +298,7 @@ fn a_healthy_store_is_clean_and_everything_was_looked_at() {
 
 #[test]
 fn every_sickness_is_named_by_exactly_its_id() {
-    for (name, id, make_sick) in METADATA_ROWS.iter().chain(FILES) {
+    for (name, id, make_sick) in METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS) {
         for (deep, tally) in [(false, TALLY), (true, 1)] {
             let mut store = healthy();
             make_sick(&mut store);
@@ -308,9 +310,21 @@ fn every_sickness_is_named_by_exactly_its_id() {
 }
 
 #[test]
+fn every_leftover_is_noted_by_exactly_its_id() {
+    for (name, id, leave) in identity::LEFTOVERS {
+        let mut store = healthy();
+        leave(&mut store);
+        let report = run(&store, false, TALLY).expect("readable");
+        assert_eq!(ids(&report), [*id], "{name}: {:?}", report.findings);
+        assert!(report.is_clean(), "{name}");
+    }
+}
+
+#[test]
 fn every_invariant_has_a_sick_store() {
     for invariant in INVARIANTS {
-        let shown = METADATA_ROWS.iter().chain(FILES).any(|(_, id, _)| *id == invariant.id);
+        let all = METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS).chain(identity::LEFTOVERS);
+        let shown = all.clone().any(|(_, id, _)| *id == invariant.id);
         assert!(shown, "{} has none", invariant.id);
     }
 }

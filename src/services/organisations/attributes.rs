@@ -1,8 +1,9 @@
 //! What a repository says of itself: public or private, category, description.
 
 use pierhead_storage_format::identity::keys::{RepositorySettingsKey, TextKey, TextOwner};
+use pierhead_storage_format::identity::limits::TEXT_PART;
 use pierhead_storage_format::identity::records::{Category, Creator, RepositorySettingsRecord, TextRecord};
-use pierhead_storage_format::keys::{CounterKey, RepositoryKey};
+use pierhead_storage_format::keys::{CounterKey, RepositoryKey, TableKey};
 use pierhead_storage_format::records::{CounterRecord, RepositoryRecord};
 
 use super::{Organisations, repository, there};
@@ -12,8 +13,6 @@ use crate::stores::meta::{Meta, Tx};
 
 /// Characters of a description.
 const MAX_DESCRIPTION: usize = 30_000;
-/// Bytes of one part of a text.
-const PART: usize = 3072;
 /// Parts of one text: no text is longer.
 const MAX_PARTS: usize = 64;
 
@@ -61,7 +60,9 @@ impl Organisations {
                 let id = tx.get(&counter)?.map_or(1, |record| record.next);
                 tx.put(&counter, &CounterRecord { next: id + 1 })?;
                 tx.put(&key, &RepositoryRecord { id, created_at: now })?;
-                change(tx, key.name, id, attributes, creator, now)
+                // What an earlier repository of that name left must not decide who may pull this one.
+                let fresh = RepositorySettingsRecord { creator, ..RepositorySettingsRecord::default() };
+                change(tx, key.name, id, attributes, fresh, now)
             })
             .await
     }
@@ -76,7 +77,9 @@ impl Organisations {
             .commit(move |tx| {
                 let record = tx.get(&RepositoryKey { name: name.clone() })?;
                 let record = record.ok_or_else(|| Error::Missing(Thing::Repository(name.clone())))?;
-                change(tx, name, record.id, attributes, None, now)
+                let key = RepositorySettingsKey { name };
+                let old = tx.get(&key)?.unwrap_or_default();
+                change(tx, key.name, record.id, attributes, old, now)
             })
             .await
     }
@@ -107,18 +110,16 @@ fn change(
     name: String,
     id: u64,
     attributes: Changed,
-    creator: Option<Creator>,
+    old: RepositorySettingsRecord,
     now: u64,
 ) -> Result<(), Error> {
-    let key = RepositorySettingsKey { name };
-    let old = tx.get(&key)?.unwrap_or_default();
     let record = RepositorySettingsRecord {
         public: attributes.public.unwrap_or(old.public),
         category: attributes.category.unwrap_or(old.category),
-        creator: creator.or(old.creator),
+        creator: old.creator,
         updated_at: now,
     };
-    tx.put(&key, &record)?;
+    tx.put(&RepositorySettingsKey { name }, &record)?;
     match attributes.description {
         Some(description) => put_text(tx, TextOwner::Repository(id), &description),
         None => Ok(()),
@@ -130,13 +131,11 @@ pub fn put_text(tx: &mut Tx<'_>, owner: TextOwner, text: &str) -> Result<(), Err
     let mut part = 0;
     let mut rest = text;
     while !rest.is_empty() {
-        let (head, tail) = rest.split_at(rest.floor_char_boundary(PART));
+        let (head, tail) = rest.split_at(rest.floor_char_boundary(TEXT_PART));
         tx.put(&TextKey { owner, part }, &TextRecord { part: head.to_owned() })?;
         (part, rest) = (part + 1, tail);
     }
-    let after = part
-        .checked_sub(1)
-        .map(|last| pierhead_storage_format::keys::TableKey::encode(&TextKey { owner, part: last }));
+    let after = part.checked_sub(1).map(|last| TextKey { owner, part: last }.encode());
     for (key, _) in tx.page::<TextKey>(&TextKey::prefix(owner), after.as_deref(), MAX_PARTS)? {
         tx.delete(&key)?;
     }

@@ -21,12 +21,13 @@ impl Organisations {
         let now = self.clock.now_ms();
         self.meta
             .commit(move |tx| {
-                if tx.get(&RepositoryKey { name: name.clone() })?.is_none() {
-                    return Err(Error::Missing(Thing::Repository(name)));
-                }
+                let is_there = tx.get(&RepositoryKey { name: name.clone() })?.is_some();
                 let key = FavouriteKey { user, name };
                 if !marked {
                     return Ok(tx.delete(&key)?);
+                }
+                if !is_there {
+                    return Err(Error::Missing(Thing::Repository(key.name)));
                 }
                 let set = tx.page::<FavouriteKey>(&FavouriteKey::prefix(user), None, MAX)?;
                 if set.len() == MAX && tx.get(&key)?.is_none() {
@@ -37,18 +38,22 @@ impl Organisations {
             .await
     }
 
-    /// The repositories the user who asks has marked and may still see, by name.
+    /// The repositories the user who asks has marked, if they are still there and he may still see
+    /// them, by name.
     pub fn favourites(&self, permit: &Permit) -> Result<Vec<String>, Error> {
         if !permit.covers_registry(Action::ListRepositories) {
             return Err(Error::Bug("a permit for something else"));
         }
         let Actor::User(user) = permit.actor() else { return Ok(Vec::new()) };
         let rows = self.meta.page::<FavouriteKey>(&FavouriteKey::prefix(*user), None, MAX)?;
-        Ok(rows
-            .into_iter()
-            .map(|(key, _)| key.name)
-            .filter(|name| self.may_see(permit.actor(), name))
-            .collect())
+        let mut seen = Vec::new();
+        for name in rows.into_iter().map(|(key, _)| key.name) {
+            let key = RepositoryKey { name };
+            if self.may_see(permit.actor(), &key.name) && self.meta.get(&key)?.is_some() {
+                seen.push(key.name);
+            }
+        }
+        Ok(seen)
     }
 
     fn may_see(&self, actor: &Actor, name: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Who may do what in an organisation or repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::keys::{GrantKey, UserKey};
@@ -114,11 +114,13 @@ impl Organisations {
     pub async fn revoke(&self, permit: &Permit, on: On, users: Vec<Id>) -> Result<(), Error> {
         let name = target(permit, on, on.delete())?;
         refuse_self(permit.actor(), users.iter().copied())?;
+        let users: BTreeSet<Id> = users.into_iter().collect();
         self.meta
             .commit(move |tx| {
+                let organisation = there(tx, name.split('/').next().unwrap_or_default())?;
                 for user in users {
                     let key = GrantKey { user, name: name.clone() };
-                    if tx.get(&key)?.is_none() {
+                    if tx.get(&key)?.is_none_or(|grant| grant.organisation != organisation.number) {
                         return Err(Error::Missing(Thing::Grant(format!("{user} on {name}"))));
                     }
                     tx.delete(&key)?;

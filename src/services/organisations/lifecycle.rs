@@ -1,7 +1,7 @@
 //! Making, showing and removing organisations.
 
 use pierhead_storage_format::identity::Id;
-use pierhead_storage_format::identity::keys::{GrantKey, ShareKey};
+use pierhead_storage_format::identity::keys::{AccountKey, GrantKey, ShareKey};
 use pierhead_storage_format::identity::records::{Creator, GrantRecord, Level};
 use pierhead_storage_format::keys::{CounterKey, OrganisationKey, RepositoryKey};
 use pierhead_storage_format::records::{CounterRecord, OrganisationRecord};
@@ -11,6 +11,9 @@ use crate::services::access::{Action, Actor, Permit, Resource};
 use crate::services::error::{Error, Thing};
 use crate::services::names::{LIBRARY, OrganisationName};
 use crate::stores::meta::Tx;
+
+/// Rights removed in one change.
+const BATCH: usize = 1000;
 
 /// An organisation as somebody sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +34,7 @@ pub struct Organisation {
 
 impl Organisations {
     /// Makes an organisation, for the account of the one who asks, or for `owner` if the host's
-    /// administrator does. Who makes one and does not administer his account is granted to manage it.
+    /// administrator does. The user who makes one is granted to manage it.
     pub async fn create(&self, permit: &Permit, owner: Option<Id>) -> Result<(), Error> {
         let name = organisation(permit, Action::CreateOrganisation)?;
         let author = self.author(permit)?;
@@ -47,6 +50,9 @@ impl Organisations {
                 let key = OrganisationKey { name: name.as_str().to_owned() };
                 if tx.get(&key)?.is_some() {
                     return Err(Error::Exists(Thing::Organisation(key.name)));
+                }
+                if tx.get(&AccountKey { id: owner })?.is_none() {
+                    return Err(Error::Missing(Thing::Account(owner.to_string())));
                 }
                 count(tx, owner, |owned| match owned < limit {
                     true => Ok(owned + 1),
@@ -71,7 +77,8 @@ impl Organisations {
             return Err(Error::InUse(Thing::Organisation(LIBRARY.to_owned()), "it is always there"));
         }
         let key = OrganisationKey { name: name.as_str().to_owned() };
-        self.meta
+        let number = self
+            .meta
             .commit(move |tx| {
                 let record = super::there(tx, &key.name)?;
                 let within = format!("{}/", key.name);
@@ -81,32 +88,29 @@ impl Organisations {
                 if let Some(owner) = record.owner {
                     count(tx, owner, |owned| Ok(owned.saturating_sub(1)))?;
                 }
-                Ok::<_, Error>(tx.delete(&key)?)
+                tx.delete(&key)?;
+                Ok(record.number)
             })
             .await?;
-        self.forget(name.as_str().to_owned()).await
+        // The organisation is gone, whatever becomes of this.
+        if let Err(error) = self.forget(name.as_str(), number).await {
+            tracing::warn!(%error, organisation = name.as_str(), "rights in a removed organisation are left; they say nothing");
+        }
+        Ok(())
     }
 
-    /// Removes the rights in an organisation or repository that went. They say nothing any more (G1), so
-    /// that a stop before this only leaves rows.
-    pub(super) async fn forget(&self, name: String) -> Result<(), Error> {
-        let (grants, shares): (Vec<_>, Vec<_>) = {
-            let directory = self.access.directory();
-            let within = format!("{name}/");
-            let left = directory.rights_in(&name, &within);
-            (left.0, left.1)
-        };
-        self.meta
-            .commit(move |tx| {
-                for (user, name) in grants {
-                    tx.delete(&GrantKey { user, name })?;
-                }
-                for (account, name) in shares {
-                    tx.delete(&ShareKey { account, name })?;
-                }
-                Ok(())
-            })
-            .await
+    /// Removes the rights that were given in the organisation of this number on `name`, which is it or
+    /// a repository in it, and on all in it. Those of an organisation that went say nothing any more
+    /// (G1), so that a stop before this only leaves rows; those of one made since stay.
+    pub(super) async fn forget(&self, name: &str, number: u64) -> Result<(), Error> {
+        let (grants, shares) = self.access.directory().rights_in(name, &format!("{name}/"));
+        for batch in grants.chunks(BATCH).map(<[_]>::to_vec) {
+            self.meta.commit(move |tx| forget_grants(tx, batch, number)).await?;
+        }
+        for batch in shares.chunks(BATCH).map(<[_]>::to_vec) {
+            self.meta.commit(move |tx| forget_shares(tx, batch, number)).await?;
+        }
+        Ok(())
     }
 
     /// One organisation.
@@ -175,7 +179,28 @@ fn count(tx: &mut Tx<'_>, owner: Id, change: impl FnOnce(u64) -> Result<u64, Err
     Ok(tx.put(&key, &CounterRecord { next })?)
 }
 
-fn next_number(tx: &mut Tx<'_>) -> Result<u64, Error> {
+fn forget_grants(tx: &mut Tx<'_>, grants: Vec<(Id, String)>, number: u64) -> Result<(), Error> {
+    for (user, name) in grants {
+        let key = GrantKey { user, name };
+        if tx.get(&key)?.is_some_and(|grant| grant.organisation == number) {
+            tx.delete(&key)?;
+        }
+    }
+    Ok(())
+}
+
+fn forget_shares(tx: &mut Tx<'_>, shares: Vec<(Id, String)>, number: u64) -> Result<(), Error> {
+    for (account, name) in shares {
+        let key = ShareKey { account, name };
+        if tx.get(&key)?.is_some_and(|share| share.organisation == number) {
+            tx.delete(&key)?;
+        }
+    }
+    Ok(())
+}
+
+/// A number no organisation ever had.
+pub(super) fn next_number(tx: &mut Tx<'_>) -> Result<u64, Error> {
     let key = CounterKey { name: "organisation".to_owned() };
     let number = tx.get(&key)?.map_or(1, |record| record.next);
     tx.put(&key, &CounterRecord { next: number + 1 })?;

@@ -7,13 +7,14 @@
 //!     that went gives nobody anything in a later one of that name.
 //! G2: nobody grants to himself; a repository is shared with other accounts only.
 //!
-//! `organisations` makes and removes; `grants`, `shares`, `attributes` and `favourites` are about
-//! what is in them. Reading is answered from the directory and the store.
+//! `lifecycle` makes and removes; `grants`, `shares`, `attributes` and `favourites` are about what is
+//! in them; `migrate` numbers those that were made before organisations had numbers. Reading is answered from the directory and the store.
 
 mod attributes;
 mod favourites;
 mod grants;
 mod lifecycle;
+mod migrate;
 mod shares;
 
 use std::sync::Arc;
@@ -50,12 +51,14 @@ pub struct Organisations {
     access: Access,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    /// Held while a repository is shared, so that the limit is kept.
+    sharing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Organisations {
     /// On this store.
     pub fn new(meta: Meta, access: Access, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self { meta, access, clock, limits }
+        Self { meta, access, clock, limits, sharing: Arc::default() }
     }
 
     /// The user who acts and his account; `None` for the host's administrator.

@@ -2,14 +2,14 @@
 
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::keys::{AccountKey, RepositorySettingsKey, ShareKey};
+use pierhead_storage_format::identity::limits::SHARE_DESCRIPTION;
 use pierhead_storage_format::identity::records::ShareRecord;
 use pierhead_storage_format::keys::RepositoryKey;
 
 use super::{Organisations, repository, there};
 use crate::services::access::{Action, Actor, Permit};
 use crate::services::error::{Error, Thing};
-
-const MAX_DESCRIPTION: usize = 1000;
+use crate::stores::meta::Tx;
 
 /// On what terms a repository is shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ impl Organisations {
         let creator = self.author(permit)?.map_or(Id::from_bytes([0; 16]), |author| author.creator.id);
         self.check_terms(&terms)?;
         let (now, limit) = (self.clock.now_ms(), self.limits.shares);
+        // One at a time: the directory counts the one before once that is answered.
+        let _alone = self.sharing.lock().await;
         let shared = self.access.directory().shares_of(&name).count();
         if shared >= limit {
             return Err(Error::Limit { what: "shares of one repository", limit: limit as u64 });
@@ -95,7 +97,7 @@ impl Organisations {
         self.meta
             .commit(move |tx| {
                 let key = ShareKey { account, name };
-                let share = tx.get(&key)?.ok_or_else(|| missing(&key))?;
+                let share = shared(tx, &key)?;
                 let ShareTerms { until, description } = terms;
                 Ok(tx.put(&key, &ShareRecord { until, description, updated_at: now, ..share })?)
             })
@@ -108,7 +110,7 @@ impl Organisations {
         self.meta
             .commit(move |tx| {
                 let key = ShareKey { account, name };
-                tx.get(&key)?.ok_or_else(|| missing(&key))?;
+                shared(tx, &key)?;
                 Ok(tx.delete(&key)?)
             })
             .await
@@ -160,8 +162,8 @@ impl Organisations {
     }
 
     fn check_terms(&self, terms: &ShareTerms) -> Result<(), Error> {
-        if terms.description.chars().count() > MAX_DESCRIPTION {
-            let why = format!("at most {MAX_DESCRIPTION} characters");
+        if terms.description.chars().count() > SHARE_DESCRIPTION {
+            let why = format!("at most {SHARE_DESCRIPTION} characters");
             return Err(Error::Invalid { field: "description", why });
         }
         if terms.until.is_some_and(|until| until <= self.clock.now_ms()) {
@@ -171,6 +173,9 @@ impl Organisations {
     }
 }
 
-fn missing(key: &ShareKey) -> Error {
-    Error::Missing(Thing::Share(format!("{} with {}", key.name, key.account)))
+/// The row of a share that has to be there, and to be of the organisation that has the name now.
+fn shared(tx: &mut Tx<'_>, key: &ShareKey) -> Result<ShareRecord, Error> {
+    let organisation = there(tx, key.name.split('/').next().unwrap_or_default())?;
+    let share = tx.get(key)?.filter(|share| share.organisation == organisation.number);
+    share.ok_or_else(|| Error::Missing(Thing::Share(format!("{} with {}", key.name, key.account))))
 }

@@ -4,6 +4,7 @@
 
 mod id;
 pub mod keys;
+pub mod limits;
 pub mod records;
 
 pub use id::Id;

@@ -1,4 +1,5 @@
-//! Records of who there is. Times are UTC milliseconds since 1970.
+//! Records of who there is. Times are UTC milliseconds since 1970. What grows with what people
+//! write has a limit in [`limits`](super::limits), kept by the service that writes the record.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,7 @@ macro_rules! record {
 /// An account: a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountRecord {
-    /// Unique; what SWR calls the domain name.
+    /// Unique; what SWR calls the domain name. At most 255 bytes, as every name that is in a key.
     pub name: String,
     /// Its one project.
     pub project: Id,
@@ -65,9 +66,10 @@ pub struct UserRecord {
     pub account: Id,
     /// Unique in the account.
     pub name: String,
-    /// At most 255 characters.
+    /// At most [`limits::DESCRIPTION`](super::limits::DESCRIPTION) characters.
     pub description: String,
-    /// An argon2id hash in PHC form; without one, no password is right.
+    /// An argon2id hash in PHC form, at most [`limits::PASSWORD`](super::limits::PASSWORD) bytes;
+    /// without one, no password is right.
     pub password: Option<String>,
     /// When the password was set; tokens given before are void.
     pub password_at: u64,
@@ -77,9 +79,9 @@ pub struct UserRecord {
     pub console: bool,
     /// May do anything at all.
     pub enabled: bool,
-    /// Given to the user himself.
+    /// Given to the user himself; at most [`limits::ROLES`](super::limits::ROLES).
     pub roles: Vec<Role>,
-    /// Custom policies attached to the user himself.
+    /// Custom policies attached to the user himself; at most [`limits::POLICIES`](super::limits::POLICIES).
     pub policies: Vec<Id>,
     /// When it was made.
     pub created_at: u64,
@@ -93,11 +95,11 @@ pub struct GroupRecord {
     pub account: Id,
     /// Unique in the account.
     pub name: String,
-    /// At most 255 characters.
+    /// At most [`limits::DESCRIPTION`](super::limits::DESCRIPTION) characters.
     pub description: String,
-    /// Given to its members.
+    /// Given to its members; at most [`limits::ROLES`](super::limits::ROLES).
     pub roles: Vec<Role>,
-    /// Custom policies attached to its members.
+    /// Custom policies attached to its members; at most [`limits::POLICIES`](super::limits::POLICIES).
     pub policies: Vec<Id>,
     /// When it was made.
     pub created_at: u64,
@@ -111,7 +113,7 @@ pub struct PolicyRecord {
     pub account: Id,
     /// Unique in the account.
     pub name: String,
-    /// At most 255 characters.
+    /// At most [`limits::DESCRIPTION`](super::limits::DESCRIPTION) characters.
     pub description: String,
     /// When it was made.
     pub created_at: u64,
@@ -123,7 +125,7 @@ record!(PolicyRecord, 1);
 /// A part of a text too long for a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextRecord {
-    /// At most 3,072 bytes, cut between characters.
+    /// At most [`limits::TEXT_PART`](super::limits::TEXT_PART) bytes, cut between characters.
     pub part: String,
 }
 record!(TextRecord, 1);
@@ -133,11 +135,12 @@ record!(TextRecord, 1);
 pub struct AccessKeyRecord {
     /// Whose.
     pub user: Id,
-    /// The SK, sealed under the key file (`FORMAT.md`, "The key file").
+    /// The SK, sealed under the key file (`FORMAT.md`, "The key file"); at most
+    /// [`limits::SEALED`](super::limits::SEALED) bytes.
     pub sealed: Vec<u8>,
     /// Whether it may be used.
     pub enabled: bool,
-    /// At most 255 characters.
+    /// At most [`limits::DESCRIPTION`](super::limits::DESCRIPTION) characters.
     pub description: String,
     /// When it was made.
     pub created_at: u64,
@@ -196,7 +199,7 @@ pub struct ShareRecord {
     pub organisation: u64,
     /// It ends then; for ever without.
     pub until: Option<u64>,
-    /// At most 1,000 characters.
+    /// At most [`limits::SHARE_DESCRIPTION`](super::limits::SHARE_DESCRIPTION) characters.
     pub description: String,
     /// Who shared it, if that user is still known.
     pub creator: Id,

@@ -15,7 +15,7 @@ use pierhead_storage_format::snapshot::{SnapshotError, SnapshotReader, SnapshotW
 use pierhead_storage_format::upload::{self, Checkpoint, Header, State};
 use pierhead_storage_format::{Algorithm, Digest, FormatError};
 
-use crate::samples::{Sample, names};
+use crate::samples::{Sample, whole_files};
 use crate::{BUMP, damaged, golden, read_or_make};
 
 fn hex(bytes: &[u8]) -> String {
@@ -34,7 +34,7 @@ fn position() -> Position {
 /// Two frames: two change sets, one of which removes a row; then one more.
 fn segment() -> Vec<u8> {
     let header = SegmentHeader { start: position(), previous: 30, previous_end: 4096 };
-    let rows = names();
+    let rows = whole_files();
     let set = |row: &Sample| (row.table, row.key.clone(), Some(row.value.clone()));
     let first: Vec<_> = rows[..2].iter().map(set).collect();
     let second = vec![(rows[0].table, rows[0].key.clone(), None)];
@@ -82,7 +82,7 @@ fn show(position: Position) -> String {
 }
 
 fn snapshot() -> Vec<u8> {
-    let mut rows = names();
+    let mut rows = whole_files();
     rows.sort_by(|a, b| (a.table, &a.key).cmp(&(b.table, &b.key)));
     let mut bytes = Vec::new();
     let mut writer = SnapshotWriter::new(position(), &mut bytes);

@@ -22,8 +22,9 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use pierhead_storage_format::codec::Record;
-use pierhead_storage_format::dump::{Decoder, Encoder, Item};
+use pierhead_storage_format::dump::{Decoder, Encoder, Item, VERSION};
 use pierhead_storage_format::keys::{Table, TableKey};
+use pierhead_storage_format::records::OrganisationRecord;
 use pierhead_storage_format::rows::{ForTable, for_table};
 use pierhead_storage_format::{FormatError, store};
 use samples::{Sample, samples};
@@ -205,8 +206,40 @@ fn a_truncated_or_bit_flipped_golden_is_an_error_or_something_else() {
 }
 
 #[test]
+fn an_organisation_of_version_1_is_one_without_number_and_owner() {
+    let bytes = fs::read(golden("records/organisation/v1.bin")).expect("readable");
+    let expected = OrganisationRecord { number: 0, created_at: samples::TIME, owner: None, creator: None };
+    assert_eq!(OrganisationRecord::decode(&bytes), Ok(expected), "{BUMP}");
+}
+
+/// What version 1 knew is today the same, but for what organisations got since.
+#[test]
+fn a_golden_dump_of_version_1_is_read() {
+    let text = fs::read_to_string(golden("dump/v1.jsonl")).expect("readable");
+    let (mut decoder, mut rows) = (Decoder::new(), Vec::new());
+    for line in text.lines() {
+        if let Item::Row(row) = decoder.line(line).expect(BUMP) {
+            rows.push(row);
+        }
+    }
+    decoder.finish().expect(BUMP);
+    assert_eq!(rows.len(), 19);
+    assert_eq!(rows[0].table, Table::Organisation);
+    let old = fs::read(golden("records/organisation/v1.bin")).expect("readable");
+    let migrated = OrganisationRecord::decode(&old).and_then(|record| record.encode());
+    assert_eq!(Ok(&rows[0].value), migrated.as_ref());
+    for row in &rows[1..] {
+        let known = |s: &Sample| (s.table, &s.key, &s.value) == (row.table, &row.key, &row.value);
+        assert!(samples().iter().any(known), "{row:?}");
+    }
+    let swapped = text.replace("\"version\":1", "\"version\":2");
+    let mut decoder = Decoder::new();
+    assert!(swapped.lines().any(|line| decoder.line(line).is_err()), "another version, another spelling");
+}
+
+#[test]
 fn the_golden_dump_is_read_and_written_again_byte_for_byte() {
-    let path = golden("dump/v1.jsonl");
+    let path = golden(format!("dump/v{VERSION}.jsonl"));
     let bytes = read_or_make(&path, || samples::dump().into_bytes());
     let text = String::from_utf8(bytes).expect("UTF-8");
     let (mut decoder, mut encoder, mut again) = (Decoder::new(), None, Vec::new());

@@ -1,5 +1,8 @@
 //! What the golden files are made from: a row a table, and more where a record has more shapes.
 
+#[path = "identity_samples.rs"]
+mod identity;
+
 use pierhead_storage_format::codec::Record;
 use pierhead_storage_format::dump::{Encoder, Header};
 use pierhead_storage_format::keys::{
@@ -25,7 +28,7 @@ pub struct Sample {
     pub value: Vec<u8>,
 }
 
-fn sample<K: TableKey>(case: Option<&'static str>, key: &K, record: &K::Record) -> Sample {
+pub fn sample<K: TableKey>(case: Option<&'static str>, key: &K, record: &K::Record) -> Sample {
     let value = record.encode().expect("samples are small");
     Sample { table: K::TABLE, case, key: key.encode(), value }
 }
@@ -35,8 +38,8 @@ fn digest(algorithm: Algorithm, first: u8) -> Digest {
     Digest::new(algorithm, &raw[..algorithm.raw_len()]).expect("length matches")
 }
 
-const REPOSITORY: u64 = 0x0102_0304_0506_0708;
-const TIME: u64 = 1_795_000_000_000;
+pub const REPOSITORY: u64 = 0x0102_0304_0506_0708;
+pub const TIME: u64 = 1_795_000_000_000;
 
 fn manifest(kind: ManifestKind, full: bool) -> ManifestRecord {
     ManifestRecord {
@@ -49,11 +52,21 @@ fn manifest(kind: ManifestKind, full: bool) -> ManifestRecord {
     }
 }
 
-/// What whole files (segment, snapshot) are made of too: never changed.
-pub fn names() -> Vec<Sample> {
+/// An organisation as version 1 wrote it.
+fn old_organisation() -> Sample {
+    let mut value = vec![1];
+    value.extend_from_slice(&TIME.to_le_bytes());
+    Sample { table: Table::Organisation, case: None, key: b"acme".to_vec(), value }
+}
+
+/// What whole files (segment, snapshot) are made of: never changed.
+pub fn whole_files() -> Vec<Sample> {
+    std::iter::once(old_organisation()).chain(names()).collect()
+}
+
+fn names() -> Vec<Sample> {
     let counters = RepositoryCounters { tags: 3, manifests: 4, blobs: 5, bytes: 1 << 33, pushed_at: TIME };
     vec![
-        sample(None, &OrganisationKey { name: "acme".into() }, &OrganisationRecord { created_at: TIME }),
         sample(
             None,
             &RepositoryKey { name: "acme/web/front".into() },
@@ -61,6 +74,19 @@ pub fn names() -> Vec<Sample> {
         ),
         sample(None, &RepositoryCountersKey { repository: REPOSITORY }, &counters),
         sample(None, &CounterKey { name: "repository".into() }, &CounterRecord { next: 258 }),
+    ]
+}
+
+fn organisations() -> Vec<Sample> {
+    let record = |full: bool| OrganisationRecord {
+        number: if full { 7 } else { 0 },
+        created_at: TIME,
+        owner: full.then(|| identity::id(0x10)),
+        creator: full.then(identity::creator),
+    };
+    vec![
+        sample(None, &OrganisationKey { name: "acme".into() }, &record(true)),
+        sample(Some("unowned"), &OrganisationKey { name: "library".into() }, &record(false)),
     ]
 }
 
@@ -133,7 +159,10 @@ fn blobs() -> Vec<Sample> {
 
 /// Every sample.
 pub fn samples() -> Vec<Sample> {
-    [names(), manifests(), references(), blobs()].into_iter().flatten().collect()
+    [organisations(), names(), manifests(), references(), blobs(), identity::samples()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The samples as a dump.

@@ -89,7 +89,7 @@ pub(super) const METADATA_ROWS: &[Fixture] = &[
         store.change(&CounterKey { name: "repository".into() }, |counter| counter.next = 2);
     }),
     ("no counter", "R9", |store| store.drop(&CounterKey { name: "repository".into() })),
-    ("no organisation", "R10", |store| store.drop(&OrganisationKey { name: "acme".into() })),
+    ("no organisation", "R10", |store| store.drop(&OrganisationKey { name: "acme-two".into() })),
     ("a row of no repository", "R11", |store| {
         let digest = digest_of(image().as_bytes());
         store.put(&TagKey { repository: 9, tag: "v1".into() }, &TagRecord { digest, pushed_at: 1 });

@@ -1,0 +1,145 @@
+//! Whose organisations are (R24, R27, R28), what was given in them (R19, R25, R26), and credentials
+//! (R19, R29).
+
+use std::collections::{HashMap, HashSet};
+
+use pierhead_storage_format::identity::Id;
+use pierhead_storage_format::identity::keys::{
+    AccessKeyKey, AccessKeyUseKey, AccountKey, FavouriteKey, GrantKey, LoginKey, RepositorySettingsKey,
+    ShareKey, UserKey,
+};
+use pierhead_storage_format::keys::{CounterKey, OrganisationKey, RepositoryKey};
+
+use super::report::{Invariant, R19, R24, R25, R25_PUBLIC, R26, R27, R28, R29};
+use super::rows::{each, get};
+use super::{Check, Unreadable};
+
+/// The counter that numbers organisations.
+const ORGANISATION_COUNTER: &str = "organisation";
+/// What the counters of an account's organisations start with, before its id.
+const OWNED_COUNTER: &str = "organisations of ";
+/// What the counters of a user's access keys start with, before his id.
+const KEYS_COUNTER: &str = "access keys of ";
+
+impl Check<'_> {
+    pub(super) fn rights(&mut self) -> Result<(), Unreadable> {
+        let owned = self.organisations()?;
+        self.counters_of(OWNED_COUNTER, owned, &R27)?;
+        let keys = self.credentials()?;
+        self.counters_of(KEYS_COUNTER, keys, &R29)?;
+        self.grants_and_shares()?;
+        self.marks_and_settings()
+    }
+
+    /// How many organisations each account owns.
+    fn organisations(&mut self) -> Result<HashMap<Id, u64>, Unreadable> {
+        let counter = CounterKey { name: ORGANISATION_COUNTER.to_owned() };
+        let next = get(self.rows, &counter)?.map_or(0, |counter| counter.next);
+        let (mut owned, mut numbers) = (HashMap::new(), HashSet::new());
+        each::<OrganisationKey>(self.rows, &[], |OrganisationKey { name }, record| {
+            let number = record.number;
+            if number != 0 && number >= next {
+                let what = format!("organisation {name} has number {number}, the counter is {next}");
+                self.report.find(&R28, what);
+            }
+            if number != 0 && !numbers.insert(number) {
+                self.report.find(&R28, format!("organisation {name} has number {number}, as another has"));
+            }
+            if let Some(owner) = record.owner {
+                let what = || format!("organisation {name} is of account {owner}, which is not there");
+                self.needs(&AccountKey { id: owner }, &R24, what)?;
+                *owned.entry(owner).or_default() += 1;
+            }
+            Ok(())
+        })?;
+        Ok(owned)
+    }
+
+    /// Whether the counters called `prefix` and an id say what was counted; no counter means 0.
+    fn counters_of(
+        &mut self,
+        prefix: &str,
+        mut counted: HashMap<Id, u64>,
+        invariant: &Invariant,
+    ) -> Result<(), Unreadable> {
+        let mut compare = |id: &str, recorded: u64, counted: u64| {
+            if recorded != counted {
+                let what = format!("{prefix}{id}: the counter says {recorded}, a recount says {counted}");
+                self.report.find(invariant, what);
+            }
+        };
+        each::<CounterKey>(self.rows, prefix.as_bytes(), |CounterKey { name }, record| {
+            let id = name.strip_prefix(prefix).unwrap_or_default();
+            let counted = id.parse().ok().and_then(|id: Id| counted.remove(&id)).unwrap_or(0);
+            compare(id, record.next, counted);
+            Ok(())
+        })?;
+        for (id, counted) in counted {
+            compare(&id.to_string(), 0, counted);
+        }
+        Ok(())
+    }
+
+    /// How many access keys each user has.
+    fn credentials(&mut self) -> Result<HashMap<Id, u64>, Unreadable> {
+        let (rows, mut keys) = (self.rows, HashMap::new());
+        each::<AccessKeyKey>(rows, &[], |AccessKeyKey { key }, record| {
+            *keys.entry(record.user).or_default() += 1;
+            let what = || format!("access key {key} is of user {}, who is not there", record.user);
+            self.needs(&UserKey { id: record.user }, &R19, what).map(drop)
+        })?;
+        each::<AccessKeyUseKey>(rows, &[], |AccessKeyUseKey { key }, _| {
+            let what = || format!("access key {key} was used, and is not there");
+            self.needs(&AccessKeyKey { key: key.clone() }, &R19, what).map(drop)
+        })?;
+        each::<LoginKey>(rows, &[], |LoginKey { key }, record| {
+            let what = || format!("temporary login {key} is of user {}, who is not there", record.user);
+            self.needs(&UserKey { id: record.user }, &R19, what).map(drop)
+        })?;
+        Ok(keys)
+    }
+
+    fn grants_and_shares(&mut self) -> Result<(), Unreadable> {
+        let rows = self.rows;
+        each::<GrantKey>(rows, &[], |GrantKey { user, name }, grant| {
+            let what = || format!("a grant on {name} to user {user}, who is not there");
+            if self.needs(&UserKey { id: user }, &R19, what)? {
+                self.is_of_now(&format!("the grant on {name} to user {user}"), &name, grant.organisation)?;
+            }
+            Ok(())
+        })?;
+        each::<ShareKey>(rows, &[], |ShareKey { account, name }, share| {
+            let what = || format!("a share of {name} with account {account}, which is not there");
+            if self.needs(&AccountKey { id: account }, &R19, what)? {
+                let shown = format!("the share of {name} with account {account}");
+                self.is_of_now(&shown, &name, share.organisation)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// R26.
+    fn is_of_now(&mut self, shown: &str, name: &str, given_in: u64) -> Result<(), Unreadable> {
+        let organisation = name.split('/').next().unwrap_or_default().to_owned();
+        let now = get(self.rows, &OrganisationKey { name: organisation })?.map(|record| record.number);
+        if now != Some(given_in) {
+            let what =
+                format!("{shown} was given in organisation number {given_in} and says nothing any more");
+            self.report.find(&R26, what);
+        }
+        Ok(())
+    }
+
+    fn marks_and_settings(&mut self) -> Result<(), Unreadable> {
+        let rows = self.rows;
+        each::<FavouriteKey>(rows, &[], |FavouriteKey { user, name }, _| {
+            let what = || format!("{name} is marked by user {user}, who is not there");
+            self.needs(&UserKey { id: user }, &R19, what).map(drop)
+        })?;
+        each::<RepositorySettingsKey>(rows, &[], |RepositorySettingsKey { name }, settings| {
+            let invariant = if settings.public { &R25_PUBLIC } else { &R25 };
+            let what = || format!("attributes of repository {name}, which is not there");
+            self.needs(&RepositoryKey { name: name.clone() }, invariant, what).map(drop)
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! Random rows of who there is.
+
+use proptest::prelude::*;
+
+use super::{row, text};
+use crate::dump::Row;
+use crate::identity::Id;
+use crate::identity::keys::{
+    AccessKeyKey, AccessKeyUseKey, AccountKey, AccountNameKey, FavouriteKey, GrantKey, GroupKey,
+    GroupMemberKey, LoginKey, PolicyKey, RepositorySettingsKey, ShareKey, TextKey, TextOwner, UserKey,
+    UserNameKey,
+};
+use crate::identity::records::{
+    AccessKeyRecord, AccessKeyUseRecord, AccountRecord, Category, Creator, FavouriteRecord, GrantRecord,
+    GroupRecord, Level, LoginRecord, NamedRecord, PolicyRecord, RepositorySettingsRecord, Role, ShareRecord,
+    TextRecord, UserRecord,
+};
+use crate::keys::{OrganisationKey, Table};
+use crate::records::{OrganisationRecord, Present};
+
+fn id() -> impl Strategy<Value = Id> {
+    any::<[u8; 16]>().prop_map(Id::from_bytes)
+}
+
+/// What rows are put together from.
+#[derive(Clone, Debug)]
+struct Parts {
+    ids: [Id; 2],
+    name: String,
+    other: String,
+    a: u64,
+    b: u64,
+    until: Option<u64>,
+    yes: bool,
+    bytes: Vec<u8>,
+    many: Vec<Id>,
+    roles: Vec<Role>,
+}
+
+fn parts() -> impl Strategy<Value = Parts> {
+    let roles =
+        prop_oneof![Just(Role::TenantAdministrator), Just(Role::SwrDeveloper), Just(Role::TenantGuest)];
+    let values = (any::<u64>(), any::<u64>(), any::<Option<u64>>(), any::<bool>());
+    let lists = (
+        prop::collection::vec(any::<u8>(), 0..80),
+        prop::collection::vec(id(), 0..4),
+        prop::collection::vec(roles, 0..3),
+    );
+    ((id(), id()), text(), text(), values, lists).prop_map(
+        |(ids, name, other, (a, b, until, yes), (bytes, many, roles))| Parts {
+            ids: ids.into(),
+            name,
+            other,
+            a,
+            b,
+            until,
+            yes,
+            bytes,
+            many,
+            roles,
+        },
+    )
+}
+
+/// A valid row of any table of this kind, and organisations with all they have.
+pub(super) fn any_row() -> impl Strategy<Value = Row> {
+    (0..16usize, parts()).prop_map(|(table, parts)| match table {
+        0 => organisation(parts),
+        table => people(Table::ALL[11 + table], parts),
+    })
+}
+
+fn organisation(Parts { ids: [owner, id], name, other, a, b, .. }: Parts) -> Row {
+    let creator = Some(Creator { id, name: other });
+    let record = OrganisationRecord { number: a, created_at: b, owner: Some(owner), creator };
+    row(&OrganisationKey { name }, &record)
+}
+
+fn people(table: Table, parts: Parts) -> Row {
+    let Parts { ids: [id, other_id], name, other, a, b, yes, roles, many, .. } = parts.clone();
+    match table {
+        Table::Account => {
+            let record =
+                AccountRecord { name, project: other_id, created_at: a, operator: yes, enabled: !yes };
+            row(&AccountKey { id }, &record)
+        }
+        Table::AccountName => row(&AccountNameKey { name }, &NamedRecord { id }),
+        Table::User => user(parts),
+        Table::UserName => row(&UserNameKey { account: id, name }, &NamedRecord { id: other_id }),
+        Table::Group => {
+            let description = other;
+            let record =
+                GroupRecord { account: other_id, name, description, roles, policies: many, created_at: a };
+            row(&GroupKey { id }, &record)
+        }
+        Table::GroupMember => row(&GroupMemberKey { group: id, user: other_id }, &Present {}),
+        Table::Policy => {
+            let description = other;
+            let record = PolicyRecord { account: other_id, name, description, created_at: a, updated_at: b };
+            row(&PolicyKey { id }, &record)
+        }
+        Table::Text => {
+            let owner = if yes { TextOwner::Policy(id) } else { TextOwner::Repository(a) };
+            row(&TextKey { owner, part: b }, &TextRecord { part: other })
+        }
+        _ => rights(table, parts),
+    }
+}
+
+fn user(parts: Parts) -> Row {
+    let Parts { ids: [id, account], name, other, a, b, yes, roles, many, .. } = parts;
+    let record = UserRecord {
+        account,
+        name,
+        description: other.clone(),
+        password: yes.then_some(other),
+        password_at: a,
+        programmatic: yes,
+        console: !yes,
+        enabled: yes,
+        roles,
+        policies: many,
+        created_at: b,
+    };
+    row(&UserKey { id }, &record)
+}
+
+fn rights(table: Table, parts: Parts) -> Row {
+    let Parts { ids: [id, other_id], name, other, a, b, until, yes, bytes, .. } = parts;
+    match table {
+        Table::AccessKey => {
+            let description = other;
+            let record =
+                AccessKeyRecord { user: id, sealed: bytes, enabled: yes, description, created_at: a };
+            row(&AccessKeyKey { key: name }, &record)
+        }
+        Table::AccessKeyUse => row(&AccessKeyUseKey { key: name }, &AccessKeyUseRecord { used_at: a }),
+        Table::Login => {
+            let verifier = [bytes.first().copied().unwrap_or(7); 32];
+            let record = LoginRecord { user: id, verifier, created_at: a, expires_at: b };
+            row(&LoginKey { key: name }, &record)
+        }
+        Table::Grant => {
+            let level = if yes { Level::Edit } else { Level::Manage };
+            row(&GrantKey { user: id, name }, &GrantRecord { organisation: a, level, granted_at: b })
+        }
+        Table::Share => {
+            let record = ShareRecord {
+                organisation: a,
+                until,
+                description: other,
+                creator: other_id,
+                created_at: a,
+                updated_at: b,
+            };
+            row(&ShareKey { account: id, name }, &record)
+        }
+        Table::Favourite => row(&FavouriteKey { user: id, name }, &FavouriteRecord { marked_at: a }),
+        Table::RepositorySettings => {
+            let category = if yes { Category::Linux } else { Category::Other };
+            let creator = until.map(|_| Creator { id, name: other });
+            let record = RepositorySettingsRecord { public: yes, category, creator, updated_at: b };
+            row(&RepositorySettingsKey { name }, &record)
+        }
+        other => unreachable!("table {} is not of this kind", other.name()),
+    }
+}
