@@ -84,6 +84,10 @@ pub async fn serve(
     let (opened, own) = (settings.clone(), Arc::clone(&store));
     let people =
         tasks::blocking(move || People::open(&opened, lab, &own)).await.map_err(services_panicked)??;
+    let numbered = people.organisations.number_old_ones().await?;
+    if numbered > 0 {
+        tracing::info!(numbered, "gave organisations of an older version their numbers");
+    }
     let access = people.access.clone();
     let gauges = Gauges::default();
     let mut jobs = jobs(&store, access.clone(), &uploads, &gauges);

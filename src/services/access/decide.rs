@@ -73,9 +73,9 @@ impl Question<'_> {
         let groups = self.directory.groups_of(id).flat_map(|(_, group)| &group.policies);
         let policies = user.policies.iter().chain(groups);
         policies.fold(Verdict::default(), |verdict, policy| {
-            let broken = Verdict { allowed: false, denied: self.directory.is_broken(*policy) };
             let says = self.directory.document(*policy).map(|read| read.verdict(self.action, self.resource));
-            verdict.and(says.unwrap_or(broken))
+            // A document that is missing or cannot be read may have had a Deny in it.
+            verdict.and(says.unwrap_or(Verdict { allowed: false, denied: true }))
         })
     }
 

@@ -137,7 +137,6 @@ impl Access {
         Ok(access)
     }
 
-
     /// Who a process of this host is that asks on the admin socket: `uid` is its user as the kernel
     /// tells it, `own` the service's. Root and that user are the local administrator; others are nobody.
     pub fn authenticate_local(&self, uid: u32, own: u32) -> Result<Actor, Refusal> {
@@ -194,10 +193,12 @@ impl Follow for Access {
     }
 
     fn rebuilt(&self, meta: &Meta) {
-        match Directory::load(meta) {
-            Ok(anew) => *self.0.directory.write().unwrap_or_else(PoisonError::into_inner) = anew,
-            Err(error) => tracing::error!(%error, "who there is could not be read from the rebuilt index"),
-        }
+        // What cannot be read gives nobody anything.
+        let anew = Directory::load(meta).unwrap_or_else(|error| {
+            tracing::error!(%error, "who there is cannot be read from the rebuilt index; nobody is let in");
+            Directory::default()
+        });
+        *self.0.directory.write().unwrap_or_else(PoisonError::into_inner) = anew;
     }
 }
 

@@ -1,3 +1,5 @@
+//! Policies: spellings, refusals, and what holds for every document.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! The rules as a whole: the reviewed matrix, and what no single room shows.
+
 use std::sync::Arc;
 
 use pierhead_storage_format::codec::Record;

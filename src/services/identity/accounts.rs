@@ -216,6 +216,7 @@ fn adopt_library(tx: &mut Tx<'_>, owner: Id, now: u64) -> Result<(), Error> {
             OrganisationRecord { number, created_at: now, owner: Some(owner), creator: None }
         }
     };
+    // The account is new: this is the first it owns.
     tx.put(&CounterKey { name: format!("organisations of {owner}") }, &CounterRecord { next: 1 })?;
     Ok(tx.put(&key, &record)?)
 }

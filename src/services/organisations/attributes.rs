@@ -1,8 +1,10 @@
 //! What a repository says of itself: public or private, category, description.
 
-use pierhead_storage_format::identity::keys::{RepositorySettingsKey, TextKey, TextOwner};
+use pierhead_storage_format::identity::keys::{GrantKey, RepositorySettingsKey, TextKey, TextOwner};
 use pierhead_storage_format::identity::limits::TEXT_PART;
-use pierhead_storage_format::identity::records::{Category, Creator, RepositorySettingsRecord, TextRecord};
+use pierhead_storage_format::identity::records::{
+    Category, Creator, GrantRecord, Level, RepositorySettingsRecord, TextRecord,
+};
 use pierhead_storage_format::keys::{CounterKey, RepositoryKey, TableKey};
 use pierhead_storage_format::records::{CounterRecord, RepositoryRecord};
 
@@ -51,7 +53,7 @@ impl Organisations {
         let now = self.clock.now_ms();
         self.meta
             .commit(move |tx| {
-                there(tx, name.organisation())?;
+                let organisation = there(tx, name.organisation())?.number;
                 let key = RepositoryKey { name: name.as_str().to_owned() };
                 if tx.get(&key)?.is_some() {
                     return Err(Error::Exists(Thing::Repository(key.name)));
@@ -60,6 +62,10 @@ impl Organisations {
                 let id = tx.get(&counter)?.map_or(1, |record| record.next);
                 tx.put(&counter, &CounterRecord { next: id + 1 })?;
                 tx.put(&key, &RepositoryRecord { id, created_at: now })?;
+                if let Some(creator) = &creator {
+                    let grant = GrantRecord { organisation, level: Level::Manage, granted_at: now };
+                    tx.put(&GrantKey { user: creator.id, name: key.name.clone() }, &grant)?;
+                }
                 // What an earlier repository of that name left must not decide who may pull this one.
                 let fresh = RepositorySettingsRecord { creator, ..RepositorySettingsRecord::default() };
                 change(tx, key.name, id, attributes, fresh, now)

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use pierhead_storage_format::keys::Table;
 
-use super::{Inner, Meta};
 use super::truth::{Overlay, split_row_key};
+use super::{Inner, Meta};
 
 /// A row that was set, or removed (`None`), by its encoded key.
 pub type ChangedRow<'a> = (Table, &'a [u8], Option<&'a [u8]>);

@@ -132,11 +132,9 @@ impl Directory {
             None => remove_inner(&mut self.texts, policy, &key.part),
         }
         self.documents.remove(&policy);
-        self.broken.remove(&policy);
         let Some(parts) = self.texts.get(&policy) else { return };
-        match Policy::parse(&parts.values().map(String::as_str).collect::<String>()) {
-            Ok(document) => drop(self.documents.insert(policy, Arc::new(document))),
-            Err(_) => drop(self.broken.insert(policy)),
+        if let Ok(document) = Policy::parse(&parts.values().map(String::as_str).collect::<String>()) {
+            self.documents.insert(policy, Arc::new(document));
         }
     }
 

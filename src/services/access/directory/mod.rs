@@ -11,7 +11,7 @@
 mod apply;
 mod load;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use pierhead_storage_format::identity::Id;
@@ -47,10 +47,8 @@ pub struct Directory {
     groups_of: HashMap<Id, BTreeSet<Id>>,
     policies: HashMap<Id, PolicyRecord>,
     texts: HashMap<Id, BTreeMap<u64, String>>,
-    /// Documents that were read. One that cannot be is in `broken`.
+    /// Documents, but those that cannot be read: a policy without one denies everything.
     documents: HashMap<Id, Arc<Policy>>,
-    /// Policies whose document cannot be read: they deny everything, since a Deny may be in them.
-    broken: HashSet<Id>,
     keys: HashMap<String, Arc<AccessKeyRecord>>,
     keys_of: HashMap<Id, BTreeSet<String>>,
     logins: HashMap<String, Arc<LoginRecord>>,
@@ -149,11 +147,6 @@ impl Directory {
     /// A policy's document, read.
     pub fn document(&self, policy: Id) -> Option<&Policy> {
         self.documents.get(&policy).map(Arc::as_ref)
-    }
-
-    /// Whether a policy's document cannot be read.
-    pub fn is_broken(&self, policy: Id) -> bool {
-        self.broken.contains(&policy)
     }
 
     /// An access key by its AK.
