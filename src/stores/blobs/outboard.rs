@@ -1,6 +1,6 @@
 //! Outboards: the BLAKE3 of every chunk of a blob, beside it. They are advice, made from what the
-//! upload was hashed with anyway: written once the blob is durable, never synced, and whatever fails
-//! here fails nothing else. Layout: `FORMAT.md`, "An outboard".
+//! upload was hashed with anyway: written once the blob is durable, and synced before they get their
+//! name, so that a torn one is damage. Whatever fails here fails nothing else. Layout: `FORMAT.md`, "An outboard".
 
 use std::io;
 
@@ -18,7 +18,7 @@ pub(super) fn publish(store: &Store, id: &str, digest: &Digest, size: u64, chunk
     let written = store
         .disk
         .create(&path)
-        .and_then(|mut file| file.write_at(&outboard.encode(), 0))
+        .and_then(|mut file| file.write_at(&outboard.encode(), 0).and_then(|()| file.sync_data()))
         .and_then(|()| store.disk.rename(&path, &paths::outboard(digest)));
     if let Err(error) = written {
         tracing::warn!(%digest, %error, "a blob is without its outboard");

@@ -138,7 +138,7 @@ impl Pipe {
             let mut block = match state.filling.take() {
                 Some(block) => block,
                 // So that a crash never costs more than two checkpoints' bytes.
-                None if state.lag() + LARGE as u64 > self.checkpoint_every * 2 => break,
+                None if state.lag() > self.checkpoint_every / 2 * 3 => break,
                 None if state.blocks < OWN_BLOCKS || (state.blocks < BLOCKS && self.pool.is_plenty()) => {
                     state.blocks += 1;
                     self.pool.large_of(LARGE - beyond_block(state.accepted))
