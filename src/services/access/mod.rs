@@ -23,6 +23,8 @@ mod resource;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 pub use action::Action;
+#[cfg(test)]
+pub use action::Effect;
 use action::Need;
 pub use caller::{Actor, Caller, Scopes};
 pub use decide::Options;
