@@ -49,7 +49,7 @@ use serde::de::DeserializeOwned;
 use self::errors::{Failure, Kind};
 use self::path::Params;
 use self::reply::Reply;
-use self::route::{Found, Row};
+use self::route::Found;
 use crate::server::body::Body;
 use crate::server::metrics::Route;
 use crate::server::{App, Peer, PeerFacts};
@@ -60,7 +60,7 @@ use crate::services::organisations::Organisations;
 use crate::services::uploads::Uploads;
 
 pub use accounts::{AccountView, FirstView};
-pub use credentials::{CommandsView, KeyView, LoginView, NewKeyView, RotatedView};
+pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
 pub use grants::GrantView;
 pub use groups::GroupView;
 pub use organisations::OrganisationView;
