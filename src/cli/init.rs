@@ -26,7 +26,7 @@ pub struct InitArguments {
 }
 
 pub fn init(arguments: &InitArguments) -> Result<(), Failure> {
-    // Asked first: nobody likes to type a password for nothing.
+    // Before a password is typed: whether the settings can be read, and who is asked.
     let client = if arguments.asked.is_by_socket() || arguments.asked.settings()?.admin_socket().is_some() {
         Some(arguments.asked.client()?)
     } else {
