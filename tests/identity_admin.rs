@@ -131,6 +131,74 @@ fn policy(folder: &Path) -> String {
     path.display().to_string()
 }
 
+/// Accounts and users.
+fn people(data: &Path) {
+    answer(data, "account add beta --user betty --generate-password");
+    assert_eq!(answer(data, "account set beta --disable")["enabled"], false);
+    assert_eq!(answer(data, "account set beta --enable")["enabled"], true);
+    assert_eq!(answer(data, "account show beta")["operator"], false);
+
+    let ann = answer(data, "user add ann --role developer --generate-password");
+    assert_eq!((&ann["roles"], &ann["has_password"]), (&json!(["SWR Developer"]), &json!(true)));
+    let robot = answer(data, "user add robot --description builds");
+    assert_eq!((&robot["has_password"], &robot["console"]), (&json!(false), &json!(false)));
+    assert_eq!(answer(data, "user add betty2 --account beta")["account"], "beta");
+    assert_eq!(answer(data, "user set ann --console --disable")["enabled"], false);
+    assert_eq!(answer(data, "user set ann --enable --no-roles")["roles"], json!([]));
+    assert_eq!(answer(data, "user show ann")["console"], true);
+    assert_eq!(names(&answer(data, "user list"), "name"), ["admin", "ann", "robot"]);
+}
+
+/// Policies and groups.
+fn policies_and_groups(data: &Path, folder: &Path) {
+    let file = policy(folder);
+    let made = answer(data, &format!("policy add no-deletes --file {file}"));
+    assert_eq!(made["document"]["Version"], "1.1");
+    assert_eq!(answer(data, "user set ann --policy no-deletes")["policies"], json!(["no-deletes"]));
+    assert!(refused(data, "policy rm no-deletes", 1).contains("\"no-deletes\" is in use"));
+    assert_eq!(answer(data, "policy set no-deletes --description d")["description"], "d");
+    assert_eq!(names(&answer(data, "policy list"), "name"), ["no-deletes"]);
+
+    answer(data, "group add builders --role read-only");
+    assert_eq!(answer(data, "group join builders ann robot")["members"], json!(["ann", "robot"]));
+    assert_eq!(answer(data, "group leave builders robot")["members"], json!(["ann"]));
+    assert_eq!(answer(data, "group set builders --policy no-deletes")["policies"], json!(["no-deletes"]));
+    assert_eq!(answer(data, "user show ann")["groups"], json!(["builders"]));
+    answer(data, "group add empty");
+    assert_eq!(answer(data, "group rm empty")["removed"], "empty");
+    assert_eq!(names(&answer(data, "group list"), "name"), ["builders"]);
+}
+
+/// Credentials; gives an AK of robot's.
+fn credentials(data: &Path) -> String {
+    let key = answer(data, "key add robot")["key"].as_str().expect("an AK").to_owned();
+    assert_eq!(answer(data, &format!("key set {key} --disable"))["enabled"], false);
+    let login = answer(data, "login add ann --lasts 1h --host registry.example");
+    let command = login["commands"]["docker"].as_str().expect("a command");
+    assert!(
+        command.starts_with("docker login -u region-1@") && command.ends_with(" registry.example"),
+        "{command}"
+    );
+    assert_eq!(answer(data, "secret rotate")["resealed"], 1);
+    key
+}
+
+/// Organisations, repositories and the rights in them.
+fn rights(data: &Path) {
+    assert_eq!(answer(data, "org add acme")["account"], "main");
+    assert_eq!(names(&answer(data, "org list"), "name"), ["acme", "library"]);
+    assert_eq!(answer(data, "grant set acme ann read")["level"], "read");
+    assert_eq!(answer(data, "grant set acme ann manage")["level"], "manage");
+    assert_eq!(answer(data, "repo add acme/team/web --category arm")["category"], "arm");
+    assert_eq!(answer(data, "repo set acme/team/web --description about")["description"], "about");
+    assert_eq!(answer(data, "repo show acme/team/web")["public"], false);
+    answer(data, "grant set acme/team/web robot edit");
+    assert_eq!(answer(data, "grant rm acme/team/web robot")["removed"], "robot");
+    answer(data, "share add acme/team/web beta --until 2090-01-01");
+    let share = answer(data, "share set acme/team/web beta --description pilot");
+    assert_eq!((&share["until"], &share["valid"]), (&json!("2090-01-01T23:59:59.999Z"), &json!(true)));
+}
+
 #[test]
 fn every_family_does_its_work_and_a_restart_keeps_it() {
     let folder = tempfile::tempdir().expect("a scratch folder");
@@ -138,61 +206,10 @@ fn every_family_does_its_work_and_a_restart_keeps_it() {
     let Some(mut server) = Server::on_data(&data, Settings::default()) else { return };
     answer(&data, "init --generate-password");
     let ask = |line: &str| answer(&data, line);
-
-    ask("account add beta --user betty --generate-password");
-    assert_eq!(ask("account set beta --disable")["enabled"], false);
-    assert_eq!(ask("account set beta --enable")["enabled"], true);
-    assert_eq!(ask("account show beta")["operator"], false);
-
-    let ann = ask("user add ann --role developer --generate-password");
-    assert_eq!((&ann["roles"], &ann["has_password"]), (&json!(["SWR Developer"]), &json!(true)));
-    let robot = ask("user add robot --description builds");
-    assert_eq!((&robot["has_password"], &robot["console"]), (&json!(false), &json!(false)));
-    assert_eq!(ask("user add betty2 --account beta")["account"], "beta");
-    assert_eq!(ask("user set ann --console --disable")["enabled"], false);
-    assert_eq!(ask("user set ann --enable --no-roles")["roles"], json!([]));
-    assert_eq!(ask("user show ann")["console"], true);
-    assert_eq!(names(&ask("user list"), "name"), ["admin", "ann", "robot"]);
-
-    let file = policy(folder.path());
-    let made = ask(&format!("policy add no-deletes --file {file}"));
-    assert_eq!(made["document"]["Version"], "1.1");
-    assert_eq!(ask("user set ann --policy no-deletes")["policies"], json!(["no-deletes"]));
-    assert!(refused(&data, "policy rm no-deletes", 1).contains("\"no-deletes\" is in use"));
-    assert_eq!(ask("policy set no-deletes --description d")["description"], "d");
-    assert_eq!(names(&ask("policy list"), "name"), ["no-deletes"]);
-
-    ask("group add builders --role read-only");
-    assert_eq!(ask("group join builders ann robot")["members"], json!(["ann", "robot"]));
-    assert_eq!(ask("group leave builders robot")["members"], json!(["ann"]));
-    assert_eq!(ask("group set builders --policy no-deletes")["policies"], json!(["no-deletes"]));
-    assert_eq!(ask("user show ann")["groups"], json!(["builders"]));
-    ask("group add empty");
-    assert_eq!(ask("group rm empty")["removed"], "empty");
-    assert_eq!(names(&ask("group list"), "name"), ["builders"]);
-
-    let key = ask("key add robot")["key"].as_str().expect("an AK").to_owned();
-    assert_eq!(ask(&format!("key set {key} --disable"))["enabled"], false);
-    let login = ask("login add ann --lasts 1h --host registry.example");
-    let command = login["commands"]["docker"].as_str().expect("a command");
-    assert!(
-        command.starts_with("docker login -u region-1@") && command.ends_with(" registry.example"),
-        "{command}"
-    );
-    assert_eq!(ask("secret rotate")["resealed"], 1);
-
-    assert_eq!(ask("org add acme")["account"], "main");
-    assert_eq!(names(&ask("org list"), "name"), ["acme", "library"]);
-    assert_eq!(ask("grant set acme ann read")["level"], "read");
-    assert_eq!(ask("grant set acme ann manage")["level"], "manage");
-    assert_eq!(ask("repo add acme/team/web --category arm")["category"], "arm");
-    assert_eq!(ask("repo set acme/team/web --description about")["description"], "about");
-    assert_eq!(ask("repo show acme/team/web")["public"], false);
-    ask("grant set acme/team/web robot edit");
-    assert_eq!(ask("grant rm acme/team/web robot")["removed"], "robot");
-    ask("share add acme/team/web beta --until 2090-01-01");
-    let share = ask("share set acme/team/web beta --description pilot");
-    assert_eq!((&share["until"], &share["valid"]), (&json!("2090-01-01T23:59:59.999Z"), &json!(true)));
+    people(&data);
+    policies_and_groups(&data, folder.path());
+    let key = credentials(&data);
+    rights(&data);
 
     let lists = [
         "account list",

@@ -1,3 +1,5 @@
+//! The directory against a store: what it follows equals what it would read anew, and it reads fast.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
