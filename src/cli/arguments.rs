@@ -5,8 +5,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::account::AccountCommand;
 use super::admin::Asked;
+use super::credential::{KeyCommand, LoginCommand, SecretCommand};
+use super::group::GroupCommand;
+use super::init::InitArguments;
+use super::organisation::{GrantCommand, OrganisationCommand};
+use super::policy::PolicyCommand;
+use super::repository::RepositoryCommand;
+use super::share::ShareCommand;
 use super::upload::UploadCommand;
+use super::user::UserCommand;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -16,7 +25,8 @@ use super::upload::UploadCommand;
     after_help = "Examples:\n  pierhead serve --lab                 a registry on 127.0.0.1:5000, open, in two minutes\n  \
                   pierhead config sample               every setting with its default\n  \
                   pierhead config check --config FILE  is the file right?\n  \
-                  pierhead status                      how is the running server?\n\n\
+                  pierhead status                      how is the running server?\n  \
+                  pierhead init                        the first account and its administrator\n\n\
                   Exit codes: 0 done, 1 not done or something found, 2 wrong usage."
 )]
 pub struct Arguments {
@@ -44,6 +54,67 @@ pub enum Command {
     /// Let the running server read its certificate again, as SIGHUP does
     #[command(after_help = "Example:\n  pierhead reload")]
     Reload(Asked),
+    /// Make the first account and its administrator (the server may run or not)
+    #[command(after_help = "Examples:\n  pierhead init\n  \
+                            pierhead init --account acme --user root1 --generate-password\n  \
+                            pierhead init --password-file first-password.txt --json\n\n\
+                            Where no server runs it works on the data directory, as the user that owns it.")]
+    Init(InitArguments),
+    /// Make and remove accounts: tenants with users and organisations of their own
+    Account {
+        #[command(subcommand)]
+        command: AccountCommand,
+    },
+    /// Make, change and remove users
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Give roles and policies to many users at once
+    Group {
+        #[command(subcommand)]
+        command: GroupCommand,
+    },
+    /// Say in JSON what users and groups may do, or may not
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+    /// Make access keys (AK and SK), switch them off, remove them
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Make temporary login commands
+    Login {
+        #[command(subcommand)]
+        command: LoginCommand,
+    },
+    /// Look after the key file that secrets are sealed under
+    Secret {
+        #[command(subcommand)]
+        command: SecretCommand,
+    },
+    /// Make and remove organisations
+    Org {
+        #[command(subcommand)]
+        command: OrganisationCommand,
+    },
+    /// Let users read, edit or manage an organisation or repository
+    Grant {
+        #[command(subcommand)]
+        command: GrantCommand,
+    },
+    /// Make repositories public or private, describe them
+    Repo {
+        #[command(subcommand)]
+        command: RepositoryCommand,
+    },
+    /// Let other accounts pull a private repository
+    Share {
+        #[command(subcommand)]
+        command: ShareCommand,
+    },
     /// Tell, or write, what clients need to trust the appliance's own CA
     #[command(after_help = "Examples:\n  pierhead trust --host registry.example:5000\n  \
                             pierhead trust --host registry.example:5000 --write docker,podman\n  \

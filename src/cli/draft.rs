@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -18,13 +19,22 @@ pub struct Draft {
 impl Draft {
     /// Begins `target`, which must not be there.
     pub fn begin(target: &Path) -> io::Result<Self> {
+        Self::begin_as(target, 0o666)
+    }
+
+    /// As [`Draft::begin`], for its owner only: for secrets.
+    pub fn begin_private(target: &Path) -> io::Result<Self> {
+        Self::begin_as(target, 0o600)
+    }
+
+    fn begin_as(target: &Path, mode: u32) -> io::Result<Self> {
         let name = target.file_name().ok_or(ErrorKind::InvalidInput)?;
         if target.symlink_metadata().is_ok() {
             return Err(ErrorKind::AlreadyExists.into());
         }
         let name = format!(".{}.{}.part", name.to_string_lossy(), std::process::id());
         let temporary = target.with_file_name(name);
-        let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         Ok(Self { file, temporary, target: target.to_owned() })
     }
 

@@ -5,22 +5,32 @@
 //! L1: exit code 0 means that what was asked for was done; 1 that it was not, or that there are
 //! findings; 2 that the question was wrong. L2: what a program may read has `--json`.
 //! Must not hold a rule or open a store. Look next: `arguments`, `admin` (how a running server is
-//! asked; `status` and `upload` are its commands), `lab` (what `--lab` prints), `draft` (files that
+//! asked; `status`, `upload`, `user` and others are its commands), `password` (how secrets come in), `lab` (what `--lab` prints), `draft` (files that
 //! are written whole or not at all).
 
+mod account;
 mod admin;
 mod arguments;
+mod credential;
 mod draft;
+mod group;
 mod human;
+mod init;
 mod lab;
 mod logs;
 mod offline;
+mod organisation;
+mod password;
+mod policy;
 mod reload;
+mod repository;
 mod serve;
+mod share;
 mod status;
 mod table;
 mod trust;
 mod upload;
+mod user;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -116,6 +126,18 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Status(asked) => status::status(&asked),
         Command::Upload { command } => upload::run(command),
         Command::Reload(asked) => reload::reload(&asked),
+        Command::Init(arguments) => init::init(&arguments),
+        Command::Account { command } => account::run(command),
+        Command::User { command } => user::run(command),
+        Command::Group { command } => group::run(command),
+        Command::Policy { command } => policy::run(command),
+        Command::Key { command } => credential::keys(command),
+        Command::Login { command } => credential::logins(command),
+        Command::Secret { command } => credential::secrets(command),
+        Command::Org { command } => organisation::run(command),
+        Command::Grant { command } => organisation::grants(command),
+        Command::Repo { command } => repository::run(command),
+        Command::Share { command } => share::run(command),
         Command::Trust(arguments) => trust::trust(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),

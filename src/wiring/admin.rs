@@ -51,6 +51,8 @@ impl Administration {
             },
             reserve: settings.storage.reserve.bytes(),
             uid: rustix::process::geteuid().as_raw(),
+            project: settings.identity.region.clone(),
+            host: host(&now.addresses),
         };
         Ok(Some(Self { server: Server::local(socket, options), admin: Admin::new(services, about) }))
     }
@@ -92,6 +94,16 @@ impl Running {
             self.ended.reached(Phase::Cut).await;
         }
     }
+}
+
+/// How clients name the registry: by its address if that is this host's alone, else by the host's name.
+fn host(addresses: &[SocketAddr]) -> String {
+    let Some(first) = addresses.first() else { return "localhost".to_owned() };
+    if first.ip().is_loopback() {
+        return first.to_string();
+    }
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if first.port() == 443 { name } else { format!("{name}:{}", first.port()) }
 }
 
 /// What SIGHUP and an administrator ask for: the certificate is read again, the other settings need a

@@ -29,7 +29,7 @@ use crate::stores::lock::LockError;
 use crate::stores::meta;
 use crate::stores::secrets::SecretsError;
 
-pub use offline::{export, fsck, import};
+pub use offline::{export, fsck, import, initialise};
 pub use serve::{Listening, serve};
 pub use tls::{check_tls, own_ca};
 
@@ -70,6 +70,14 @@ pub enum StartError {
     /// There are blobs or a journal, but no `FORMAT`.
     #[error("{} has lost its FORMAT file, or was not made by Pierhead; nothing was changed", .0.display())]
     FormatLost(PathBuf),
+    /// It is another user's, whose server could not read what is made there.
+    #[error("{} belongs to user {owner}: run this as that user, or while the server runs", data.display())]
+    OthersData {
+        /// The data directory.
+        data: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
     /// There is none.
     #[error("{} holds no Pierhead store", .0.display())]
     NoStore(PathBuf),

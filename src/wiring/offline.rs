@@ -2,16 +2,20 @@
 //! rights to the directory is the local administrator.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use pierhead_storage_format::paths;
+use tokio::runtime::Builder;
 
+use super::people::People;
 use super::{StartError, io, store};
 use crate::config::Settings;
 use crate::seams::SystemClock;
 use crate::services::access::{Access, Action, Actor, Options, Permit, Resource, Rules};
 use crate::services::fsck::{Report, Stage};
+use crate::services::identity::{First, NewAccount};
 use crate::services::maintenance;
 use crate::stores::disk::{Disk, RealDisk};
 use crate::stores::lock::DataLock;
@@ -50,6 +54,27 @@ pub fn import(data: &Path, input: &mut dyn Read) -> Result<u64, StartError> {
         store::write_format(disk.as_ref()).map_err(io("cannot write FORMAT"))?;
     }
     Ok(rows)
+}
+
+/// Makes the first account in a data directory that nobody serves, which is made if there is none. As the
+/// user that owns it: a server of that user could not read what another leaves there.
+pub fn initialise(settings: &Settings, new: NewAccount) -> Result<First, StartError> {
+    let data = &settings.storage.data;
+    if let Ok(folder) = std::fs::metadata(data) {
+        let (owner, own) = (folder.uid(), rustix::process::geteuid().as_raw());
+        if owner != own {
+            return Err(StartError::OthersData { data: data.clone(), owner });
+        }
+    }
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Host)?;
+    let permit = permit()?;
+    let (store, _) = store::open(&settings.storage)?;
+    // Nobody asks whether he may, so that the rules do not matter; a lab's do without a warning that there
+    // is no account.
+    let made = People::open(settings, true, &store)
+        .and_then(|people| Ok(runtime.block_on(async { people.identity.initialise(&permit, new).await })?));
+    store.close();
+    made
 }
 
 fn existing(data: &Path) -> Result<(Arc<dyn Disk>, DataLock), StartError> {

@@ -31,7 +31,7 @@ use crate::server::body::{self, Body};
 use crate::server::metrics::{Metrics, Route};
 use crate::server::{self, App, Ended, PeerFacts, Phase, Server, Stop, Tls};
 use crate::services;
-use crate::services::access::{Access, Action, Actor, Resource, Rules};
+use crate::services::access::{Access, Action, Actor, Resource};
 use crate::services::images::{Images, PushRules, Shelves};
 use crate::services::uploads::{Limits, Uploads, clear_leftovers};
 use crate::stores::blobs::Resumable;
@@ -94,7 +94,13 @@ pub async fn serve(
     certificates.watch(&mut jobs);
     people.watch(&mut jobs);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
-    let administration = Services { access: access.clone(), appliance, uploads: uploads.clone() };
+    let administration = Services {
+        access: access.clone(),
+        appliance,
+        uploads: uploads.clone(),
+        identity: people.identity.clone(),
+        organisations: people.organisations.clone(),
+    };
     let registry = Registry::new(access, images, uploads.clone(), registry_settings(&settings));
     let trust = Trust::new(certificates.ca());
     let app = Arc::new(Appliance { health: health(&stop, &store), trust, registry });

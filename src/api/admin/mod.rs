@@ -12,16 +12,27 @@
 //! Holds no rule: those are in `services`. A new operation is a row in `route`, a handler in its
 //! resource's file (`uploads` is an example) and, if it fails in a new way, a row in `errors`.
 
+mod accounts;
 mod body;
+mod credentials;
 mod errors;
+mod grants;
+mod groups;
 mod index;
+mod organisations;
 mod path;
+mod policies;
 mod query;
 mod reload;
 mod reply;
+mod repositories;
 mod route;
+mod shares;
 mod status;
+mod subject;
 mod uploads;
+mod users;
+mod words;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -38,18 +49,29 @@ use serde::de::DeserializeOwned;
 use self::errors::{Failure, Kind};
 use self::path::Params;
 use self::reply::Reply;
-use self::route::{Found, Row};
+use self::route::Found;
 use crate::server::body::Body;
 use crate::server::metrics::Route;
 use crate::server::{App, Peer, PeerFacts};
 use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
+use crate::services::identity::Identity;
+use crate::services::organisations::Organisations;
 use crate::services::uploads::Uploads;
 
+pub use accounts::{AccountView, FirstView};
+pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
+pub use grants::GrantView;
+pub use groups::GroupView;
+pub use organisations::OrganisationView;
+pub use policies::PolicyView;
 pub use reload::ReloadView;
-pub use reply::Page;
+pub use reply::{Page, Removed};
+pub use repositories::RepositoryView;
+pub use shares::ShareView;
 pub use status::{ListeningView, StatusView};
 pub use uploads::{Aborted, UploadView};
+pub use users::UserView;
 
 /// What is asked on behalf of administrators.
 pub struct Services {
@@ -59,6 +81,10 @@ pub struct Services {
     pub appliance: Appliance,
     /// Upload sessions.
     pub uploads: Uploads,
+    /// Accounts, users, groups, policies and credentials.
+    pub identity: Identity,
+    /// Organisations and the rights in them.
+    pub organisations: Organisations,
 }
 
 /// What is known of the process when it begins to serve.
@@ -71,6 +97,10 @@ pub struct About {
     pub reserve: u64,
     /// The user it runs as.
     pub uid: u32,
+    /// The project in login commands.
+    pub project: String,
+    /// The registry as clients name it, as far as the host knows.
+    pub host: String,
 }
 
 /// The surface. Clones share everything.
@@ -141,9 +171,7 @@ impl Admin {
 
     /// Who asks, and for what.
     fn find(&self, head: &Parts, peer: Peer) -> Result<(Actor, Found), Failure> {
-        let Peer::Local { uid, .. } = peer else { return Err(Failure::about(Kind::Stranger, "unknown")) };
-        let actor = self.0.services.access.authenticate_local(uid, self.0.about.uid);
-        let actor = actor.map_err(|_| Failure::about(Kind::Stranger, uid))?;
+        let actor = local(&self.0.services.access, peer, self.0.about.uid)?;
         Ok((actor, route::find(&head.method, head.uri.path())?))
     }
 
@@ -155,16 +183,18 @@ impl Admin {
         body: &mut Body,
     ) -> Result<Reply, Failure> {
         let Found { row, params } = found;
-        let permit = admitted(&self.0.services.access, row, &params, &actor)?;
+        let resource = (row.resource)(self, &params)?;
+        let permit = self.0.services.access.authorise(&actor, row.action, resource)?;
         let body = body::read(row, body).await?;
         let call = Call { permit, params, query: head.uri.query().unwrap_or_default(), body };
         (row.handler)(self, call).await
     }
 }
 
-/// The permit for what is asked.
-fn admitted(access: &Access, row: &Row, params: &Params, actor: &Actor) -> Result<Permit, Failure> {
-    Ok(access.authorise(actor, row.action, (row.resource)(params)?)?)
+/// Who asks: the host's administrator, or nobody (M1).
+fn local(access: &Access, peer: Peer, own: u32) -> Result<Actor, Failure> {
+    let Peer::Local { uid, .. } = peer else { return Err(Failure::about(Kind::Stranger, "unknown")) };
+    access.authenticate_local(uid, own).map_err(|_| Failure::about(Kind::Stranger, uid))
 }
 
 impl App for Admin {
@@ -181,27 +211,29 @@ impl App for Admin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::access::Rules;
+    use crate::services::access::{Options, Rules};
+
+    fn asks(rules: Rules, peer: Peer, own: u32) -> Result<Actor, Kind> {
+        local(&Access::without_accounts(rules), peer, own).map_err(|failure| failure.kind())
+    }
 
     #[test]
-    fn without_rights_no_route_lets_anybody_in() {
-        for rules in [Rules::Lab, Rules::Closed] {
-            for row in route::ROUTES {
-                for actor in [Actor::Anonymous, Actor::System("sweep")] {
-                    let refused = admitted(Access::new(rules), row, &Params::default(), &actor);
-                    assert!(refused.is_err(), "{rules:?} {actor:?} {}", row.name);
-                }
+    fn nobody_on_the_network_gets_as_far_as_a_route_whatever_the_rules() {
+        for rules in [Rules::Lab, Rules::Closed(Options::default())] {
+            for address in ["127.0.0.1:1", "[::1]:1", "192.0.2.1:443"] {
+                let peer = Peer::Network(address.parse().expect("an address"));
+                assert_eq!(asks(rules, peer, 0), Err(Kind::Stranger), "{rules:?} {address}");
             }
         }
     }
 
     #[test]
     fn only_root_and_the_services_own_user_are_the_local_administrator() {
-        let access = Access::new(Rules::Lab);
         for (uid, own, yes) in
             [(0, 0, true), (0, 990, true), (990, 990, true), (1000, 990, false), (65_534, 0, false)]
         {
-            assert_eq!(access.authenticate_local(uid, own).is_ok(), yes, "{uid} asks {own}");
+            let expected = if yes { Ok(Actor::LocalAdministrator) } else { Err(Kind::Stranger) };
+            assert_eq!(asks(Rules::Lab, Peer::Local { uid, pid: None }, own), expected, "{uid} asks {own}");
         }
     }
 }

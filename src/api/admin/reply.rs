@@ -15,6 +15,20 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
+impl<T> Page<T> {
+    /// A list that has one page.
+    pub fn whole(items: impl Iterator<Item = T>) -> Self {
+        Self { items: items.collect(), next: None }
+    }
+}
+
+/// What was removed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Removed {
+    /// As it was named.
+    pub removed: String,
+}
+
 /// An answer being built.
 #[derive(Debug)]
 pub struct Reply(Response<Body>);

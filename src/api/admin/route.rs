@@ -8,7 +8,11 @@ use hyper::{Method, header};
 use super::errors::{Failure, Kind};
 use super::path::{self, Params};
 use super::reply::Reply;
-use super::{Admin, Call, index, reload, status, uploads};
+use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
+use super::{
+    Admin, Call, accounts, credentials, grants, groups, index, organisations, policies, reload, repositories,
+    shares, status, uploads, users,
+};
 use crate::services::access::{Action, Resource};
 
 /// What a handler gives.
@@ -18,7 +22,7 @@ pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send
 pub type Handler = for<'a> fn(&'a Admin, Call<'a>) -> Answer<'a>;
 
 /// What a request is done to, from the path's parameters.
-pub type Subject = fn(&Params) -> Result<Resource, Failure>;
+pub type Subject = fn(&Admin, &Params) -> Result<Resource, Failure>;
 
 /// Whether an operation takes a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +53,6 @@ pub struct Row {
     pub handler: Handler,
 }
 
-const REGISTRY: Subject = |_| Ok(Resource::Registry);
-
 /// Every operation.
 #[rustfmt::skip]
 pub static ROUTES: &[Row] = &[
@@ -68,6 +70,98 @@ pub static ROUTES: &[Row] = &[
           summary: "one upload session", handler: |a, c| Box::pin(uploads::show(a, c)) },
     Row { name: "upload-abort", method: Method::DELETE, path: "/api/v1/uploads/{id}", action: Action::AbortUpload, resource: REGISTRY, takes: Takes::Nothing,
           summary: "end an upload session and free its space, though a request is writing it; answers what it was", handler: |a, c| Box::pin(uploads::abort(a, c)) },
+    Row { name: "init", method: Method::POST, path: "/api/v1/init", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Json,
+          summary: "make the first account, the operator's: name, administrator; refused if there is one", handler: |a, c| Box::pin(accounts::initialise(a, c)) },
+    Row { name: "secrets-rotate", method: Method::POST, path: "/api/v1/secrets/rotate", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Nothing,
+          summary: "seal every secret under a new key of the key file, and drop the old one", handler: |a, c| Box::pin(credentials::rotate(a, c)) },
+    Row { name: "accounts-list", method: Method::GET, path: "/api/v1/accounts", action: Action::ListAccounts, resource: REGISTRY, takes: Takes::Nothing,
+          summary: "every account, by name", handler: |a, c| Box::pin(accounts::list(a, c)) },
+    Row { name: "account-create", method: Method::POST, path: "/api/v1/accounts", action: Action::ManageAccounts, resource: REGISTRY, takes: Takes::Json,
+          summary: "make an account with its administrator: name, administrator", handler: |a, c| Box::pin(accounts::create(a, c)) },
+    Row { name: "account-show", method: Method::GET, path: "/api/v1/accounts/{account}", action: Action::ListUsers, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "one account, by id or name", handler: |a, c| Box::pin(accounts::show(a, c)) },
+    Row { name: "account-update", method: Method::PATCH, path: "/api/v1/accounts/{account}", action: Action::ManageAccounts, resource: REGISTRY, takes: Takes::Json,
+          summary: "switch an account on or off: enabled", handler: |a, c| Box::pin(accounts::update(a, c)) },
+    Row { name: "account-delete", method: Method::DELETE, path: "/api/v1/accounts/{account}", action: Action::ManageAccounts, resource: REGISTRY, takes: Takes::Nothing,
+          summary: "remove an account that owns no organisation, with all its users", handler: |a, c| Box::pin(accounts::delete(a, c)) },
+    Row { name: "users-list", method: Method::GET, path: "/api/v1/accounts/{account}/users", action: Action::ListUsers, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "the users of an account, by name", handler: |a, c| Box::pin(users::list(a, c)) },
+    Row { name: "user-create", method: Method::POST, path: "/api/v1/accounts/{account}/users", action: Action::ManageUsers, resource: ACCOUNT, takes: Takes::Json,
+          summary: "make a user: name, description, password, programmatic, console, roles", handler: |a, c| Box::pin(users::create(a, c)) },
+    Row { name: "user-show", method: Method::GET, path: "/api/v1/accounts/{account}/users/{user}", action: Action::ListUsers, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "one user, by id or name", handler: |a, c| Box::pin(users::show(a, c)) },
+    Row { name: "user-update", method: Method::PATCH, path: "/api/v1/accounts/{account}/users/{user}", action: Action::ManageUsers, resource: ACCOUNT, takes: Takes::Json,
+          summary: "change a user: description, password, programmatic, console, enabled, roles, policies", handler: |a, c| Box::pin(users::update(a, c)) },
+    Row { name: "user-delete", method: Method::DELETE, path: "/api/v1/accounts/{account}/users/{user}", action: Action::ManageUsers, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "remove a user with keys, logins and grants", handler: |a, c| Box::pin(users::delete(a, c)) },
+    Row { name: "keys-list", method: Method::GET, path: "/api/v1/accounts/{account}/users/{user}/keys", action: Action::ListUsers, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "the access keys of a user, without secrets", handler: |a, c| Box::pin(credentials::keys(a, c)) },
+    Row { name: "key-create", method: Method::POST, path: "/api/v1/accounts/{account}/users/{user}/keys", action: Action::ManageKeys, resource: ACCOUNT, takes: Takes::Json,
+          summary: "make an access key: description; the secret is in the answer and never shown again", handler: |a, c| Box::pin(credentials::create_key(a, c)) },
+    Row { name: "key-update", method: Method::PATCH, path: "/api/v1/accounts/{account}/keys/{key}", action: Action::ManageKeys, resource: ACCOUNT, takes: Takes::Json,
+          summary: "switch an access key on or off: enabled", handler: |a, c| Box::pin(credentials::enable_key(a, c)) },
+    Row { name: "key-delete", method: Method::DELETE, path: "/api/v1/accounts/{account}/keys/{key}", action: Action::ManageKeys, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "remove an access key", handler: |a, c| Box::pin(credentials::delete_key(a, c)) },
+    Row { name: "login-create", method: Method::POST, path: "/api/v1/accounts/{account}/users/{user}/logins", action: Action::ManageKeys, resource: ACCOUNT, takes: Takes::Json,
+          summary: "make a temporary login: lasts_ms, host; answers login commands", handler: |a, c| Box::pin(credentials::create_login(a, c)) },
+    Row { name: "groups-list", method: Method::GET, path: "/api/v1/accounts/{account}/groups", action: Action::ListUsers, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "the groups of an account, by name", handler: |a, c| Box::pin(groups::list(a, c)) },
+    Row { name: "group-create", method: Method::POST, path: "/api/v1/accounts/{account}/groups", action: Action::ManageGroups, resource: ACCOUNT, takes: Takes::Json,
+          summary: "make a group: name, description, roles", handler: |a, c| Box::pin(groups::create(a, c)) },
+    Row { name: "group-show", method: Method::GET, path: "/api/v1/accounts/{account}/groups/{group}", action: Action::ListUsers, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "one group, by id or name", handler: |a, c| Box::pin(groups::show(a, c)) },
+    Row { name: "group-update", method: Method::PATCH, path: "/api/v1/accounts/{account}/groups/{group}", action: Action::ManageGroups, resource: ACCOUNT, takes: Takes::Json,
+          summary: "change a group: description, roles, policies", handler: |a, c| Box::pin(groups::update(a, c)) },
+    Row { name: "group-delete", method: Method::DELETE, path: "/api/v1/accounts/{account}/groups/{group}", action: Action::ManageGroups, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "remove a group; its members stay users", handler: |a, c| Box::pin(groups::delete(a, c)) },
+    Row { name: "group-join", method: Method::POST, path: "/api/v1/accounts/{account}/groups/{group}/members", action: Action::ManageGroups, resource: ACCOUNT, takes: Takes::Json,
+          summary: "put users into a group, all or none: users", handler: |a, c| Box::pin(groups::join(a, c)) },
+    Row { name: "group-leave", method: Method::DELETE, path: "/api/v1/accounts/{account}/groups/{group}/members/{user}", action: Action::ManageGroups, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "take a user out of a group", handler: |a, c| Box::pin(groups::leave(a, c)) },
+    Row { name: "policies-list", method: Method::GET, path: "/api/v1/accounts/{account}/policies", action: Action::ListUsers, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "the policies of an account, by name", handler: |a, c| Box::pin(policies::list(a, c)) },
+    Row { name: "policy-create", method: Method::POST, path: "/api/v1/accounts/{account}/policies", action: Action::ManagePolicies, resource: ACCOUNT, takes: Takes::Json,
+          summary: "make a policy: name, description, document", handler: |a, c| Box::pin(policies::create(a, c)) },
+    Row { name: "policy-show", method: Method::GET, path: "/api/v1/accounts/{account}/policies/{policy}", action: Action::ListUsers, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "one policy, by id or name", handler: |a, c| Box::pin(policies::show(a, c)) },
+    Row { name: "policy-update", method: Method::PATCH, path: "/api/v1/accounts/{account}/policies/{policy}", action: Action::ManagePolicies, resource: ACCOUNT, takes: Takes::Json,
+          summary: "change a policy: description, document", handler: |a, c| Box::pin(policies::update(a, c)) },
+    Row { name: "policy-delete", method: Method::DELETE, path: "/api/v1/accounts/{account}/policies/{policy}", action: Action::ManagePolicies, resource: ACCOUNT, takes: Takes::Nothing,
+          summary: "remove a policy that nobody has", handler: |a, c| Box::pin(policies::delete(a, c)) },
+    Row { name: "organisations-list", method: Method::GET, path: "/api/v1/organisations", action: Action::ListOrganisations, resource: REGISTRY, takes: Takes::Nothing,
+          summary: "every organisation, by name", handler: |a, c| Box::pin(organisations::list(a, c)) },
+    Row { name: "organisation-create", method: Method::PUT, path: "/api/v1/organisations/{organisation}", action: Action::CreateOrganisation, resource: ORGANISATION, takes: Takes::Json,
+          summary: "make an organisation: account; refused if it is there", handler: |a, c| Box::pin(organisations::create(a, c)) },
+    Row { name: "organisation-show", method: Method::GET, path: "/api/v1/organisations/{organisation}", action: Action::ShowOrganisation, resource: ORGANISATION, takes: Takes::Nothing,
+          summary: "one organisation", handler: |a, c| Box::pin(organisations::show(a, c)) },
+    Row { name: "organisation-delete", method: Method::DELETE, path: "/api/v1/organisations/{organisation}", action: Action::DeleteOrganisation, resource: ORGANISATION, takes: Takes::Nothing,
+          summary: "remove an organisation without repositories, and the rights in it", handler: |a, c| Box::pin(organisations::delete(a, c)) },
+    Row { name: "organisation-grants", method: Method::GET, path: "/api/v1/organisations/{organisation}/grants", action: Action::ShowOrganisationGrants, resource: ORGANISATION, takes: Takes::Nothing,
+          summary: "who was granted what in an organisation", handler: |a, c| Box::pin(grants::list(a, c)) },
+    Row { name: "organisation-grant", method: Method::PUT, path: "/api/v1/organisations/{organisation}/grants/{user}", action: Action::CreateOrganisationGrant, resource: ORGANISATION, takes: Takes::Json,
+          summary: "let a user do something in an organisation: level (read, edit, manage)", handler: |a, c| Box::pin(grants::put(a, c)) },
+    Row { name: "organisation-revoke", method: Method::DELETE, path: "/api/v1/organisations/{organisation}/grants/{user}", action: Action::DeleteOrganisationGrant, resource: ORGANISATION, takes: Takes::Nothing,
+          summary: "take a user's rights in an organisation away", handler: |a, c| Box::pin(grants::delete(a, c)) },
+    Row { name: "repository-create", method: Method::PUT, path: "/api/v1/repositories/{repository}", action: Action::CreateRepository, resource: REPOSITORY, takes: Takes::Json,
+          summary: "make an empty repository: public, category, description; refused if it is there", handler: |a, c| Box::pin(repositories::create(a, c)) },
+    Row { name: "repository-show", method: Method::GET, path: "/api/v1/repositories/{repository}", action: Action::ShowRepository, resource: REPOSITORY, takes: Takes::Nothing,
+          summary: "the attributes of a repository; write / in its name as %2F", handler: |a, c| Box::pin(repositories::show(a, c)) },
+    Row { name: "repository-update", method: Method::PATCH, path: "/api/v1/repositories/{repository}", action: Action::UpdateRepository, resource: REPOSITORY, takes: Takes::Json,
+          summary: "change attributes of a repository: public, category, description", handler: |a, c| Box::pin(repositories::update(a, c)) },
+    Row { name: "repository-grants", method: Method::GET, path: "/api/v1/repositories/{repository}/grants", action: Action::ShowRepositoryGrants, resource: REPOSITORY, takes: Takes::Nothing,
+          summary: "who was granted what in a repository", handler: |a, c| Box::pin(grants::list(a, c)) },
+    Row { name: "repository-grant", method: Method::PUT, path: "/api/v1/repositories/{repository}/grants/{user}", action: Action::CreateRepositoryGrant, resource: REPOSITORY, takes: Takes::Json,
+          summary: "let a user do something in a repository: level (read, edit, manage)", handler: |a, c| Box::pin(grants::put(a, c)) },
+    Row { name: "repository-revoke", method: Method::DELETE, path: "/api/v1/repositories/{repository}/grants/{user}", action: Action::DeleteRepositoryGrant, resource: REPOSITORY, takes: Takes::Nothing,
+          summary: "take a user's rights in a repository away", handler: |a, c| Box::pin(grants::delete(a, c)) },
+    Row { name: "shares-list", method: Method::GET, path: "/api/v1/repositories/{repository}/shares", action: Action::ListShares, resource: REPOSITORY, takes: Takes::Nothing,
+          summary: "the accounts a repository is shared with", handler: |a, c| Box::pin(shares::list(a, c)) },
+    Row { name: "share-create", method: Method::POST, path: "/api/v1/repositories/{repository}/shares/{account}", action: Action::CreateShare, resource: REPOSITORY, takes: Takes::Json,
+          summary: "share a private repository with another account: until, description", handler: |a, c| Box::pin(shares::create(a, c)) },
+    Row { name: "share-update", method: Method::PUT, path: "/api/v1/repositories/{repository}/shares/{account}", action: Action::UpdateShare, resource: REPOSITORY, takes: Takes::Json,
+          summary: "change the terms of a share, all of them: until, description", handler: |a, c| Box::pin(shares::update(a, c)) },
+    Row { name: "share-delete", method: Method::DELETE, path: "/api/v1/repositories/{repository}/shares/{account}", action: Action::DeleteShare, resource: REPOSITORY, takes: Takes::Nothing,
+          summary: "end a share", handler: |a, c| Box::pin(shares::delete(a, c)) },
 ];
 
 /// What a request asks for.
@@ -96,6 +190,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::services::access::Effect;
 
     #[test]
     fn no_two_rows_answer_the_same_request_or_have_the_same_name() {
@@ -112,8 +207,7 @@ mod tests {
         for row in ROUTES {
             assert!(row.path == "/api/v1" || row.path.starts_with("/api/v1/"), "{}", row.name);
             assert!(row.summary.len() > 10 && !row.summary.ends_with('.'), "{}", row.name);
-            assert!(row.action.is_maintenance(), "{}: nobody on the network may", row.name);
-            let reads = matches!(row.action, Action::ReadStatus | Action::ListUploads);
+            let reads = row.action.effect() == Effect::Read;
             assert_eq!(row.method.is_safe(), reads, "{}", row.name);
             assert!(!(reads && row.takes == Takes::Json), "{}", row.name);
         }
@@ -128,6 +222,9 @@ mod tests {
             (Method::GET, format!("/api/v1/uploads/{id}"), Ok("upload-show")),
             (Method::DELETE, format!("/api/v1/uploads/{id}"), Ok("upload-abort")),
             (Method::POST, "/api/v1/uploads/abort".to_owned(), Ok("uploads-abort")),
+            (Method::PATCH, "/api/v1/accounts/main/users/ann".to_owned(), Ok("user-update")),
+            (Method::PUT, "/api/v1/repositories/acme%2Fweb/grants/ann".to_owned(), Ok("repository-grant")),
+            (Method::GET, "/api/v1/repositories/acme/web".to_owned(), Err(Kind::PathUnknown)),
             (Method::PUT, "/api/v1/status".to_owned(), Err(Kind::MethodUnknown)),
             (Method::GET, "/api/v2/status".to_owned(), Err(Kind::PathUnknown)),
             (Method::GET, "/v2/".to_owned(), Err(Kind::PathUnknown)),

@@ -45,9 +45,26 @@ impl Client {
         self.call(Method::POST, target, body)
     }
 
+    /// `PUT`.
+    pub fn put(&self, target: &str, body: &Value) -> Result<Value, Failure> {
+        self.call(Method::PUT, target, Some(body))
+    }
+
+    /// `PATCH`.
+    pub fn patch(&self, target: &str, body: &Value) -> Result<Value, Failure> {
+        self.call(Method::PATCH, target, Some(body))
+    }
+
     /// `DELETE`.
     pub fn delete(&self, target: &str) -> Result<Value, Failure> {
         self.call(Method::DELETE, target, None)
+    }
+
+    /// Whether a server listens there. One that may not be asked counts: it runs.
+    pub fn is_answered(&self) -> bool {
+        let connected = self.runtime.block_on(self.connect());
+        let absent = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
+        connected.map_or_else(|error| !absent.contains(&error.kind()), |_| true)
     }
 
     /// Every item of a list, page after page, as one page. `target` has a query already.

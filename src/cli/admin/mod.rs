@@ -13,6 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{Failure, say, settings};
+use crate::api::admin::{AccountView, Page, Removed};
 use crate::config::Settings;
 
 pub use client::{Client, read};
@@ -44,11 +45,22 @@ impl Asked {
         Client::new(socket)
     }
 
-    fn as_set(&self) -> Result<PathBuf, Failure> {
+    /// The settings of the server meant, as its command line would have them.
+    pub fn settings(&self) -> Result<Settings, Failure> {
         let mut settings = settings(Settings::default(), self.config.as_deref())?;
         if let Some(data) = &self.data {
             settings.storage.data.clone_from(data);
         }
+        Ok(settings)
+    }
+
+    /// Whether one running server is meant, wherever its data is.
+    pub const fn is_by_socket(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    fn as_set(&self) -> Result<PathBuf, Failure> {
+        let settings = self.settings()?;
         let off = || Failure::Usage("admin.socket is empty: that server has none to be asked on".to_owned());
         settings.admin_socket().ok_or_else(off)
     }
@@ -61,6 +73,50 @@ impl Asked {
     ) -> Result<(), Failure> {
         if self.json { say(&format!("{answer}\n")) } else { say(&words()?) }
     }
+}
+
+/// As [`Asked`], for what is in an account.
+#[derive(Debug, Args)]
+pub struct OfAccount {
+    /// The account, by name or id [default: the only one, or the operator's]
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    #[command(flatten)]
+    pub asked: Asked,
+}
+
+impl OfAccount {
+    /// The server meant, and the path of the account in its API.
+    pub fn open(&self) -> Result<(Client, String), Failure> {
+        let client = self.asked.client()?;
+        let name = match &self.account {
+            Some(name) => name.clone(),
+            None => usual(&client)?,
+        };
+        let path = format!("/api/v1/accounts/{}", part(&name));
+        Ok((client, path))
+    }
+
+    /// The name of the account meant.
+    pub fn name(&self, client: &Client) -> Result<String, Failure> {
+        self.account.clone().map_or_else(|| usual(client), Ok)
+    }
+}
+
+fn usual(client: &Client) -> Result<String, Failure> {
+    let page: Page<AccountView> = read(&client.get("/api/v1/accounts")?)?;
+    let only = page.items.len() == 1;
+    let found = page.items.into_iter().find(|account| only || account.operator);
+    let none = || Failure::Server("there is no account yet: run `pierhead init`".to_owned());
+    found.map(|account| account.name).ok_or_else(none)
+}
+
+/// Shows what was removed.
+pub fn show_removed(asked: &Asked, what: &str, answer: &Value) -> Result<(), Failure> {
+    asked.show(answer, || {
+        let Removed { removed } = read(answer)?;
+        Ok(format!("removed {what} {removed}\n"))
+    })
 }
 
 /// One part of a path, or a value of a query, that a user gave.

@@ -25,6 +25,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use pierhead_storage_format::keys::Table;
 
 pub use action::Action;
+#[cfg(test)]
+pub use action::Effect;
 use action::Need;
 pub use caller::{Actor, Caller, Scopes};
 pub use decide::Options;

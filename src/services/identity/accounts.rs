@@ -76,8 +76,8 @@ impl Identity {
         self.parts()
             .meta
             .commit(move |tx| {
-                if operator && !tx.page::<AccountKey>(&[], None, 1)?.is_empty() {
-                    return Err(Error::Exists(Thing::Account("operator".to_owned())));
+                if operator && let Some((_, there)) = tx.page::<AccountKey>(&[], None, 1)?.pop() {
+                    return Err(Error::Exists(Thing::Account(there.name)));
                 }
                 let by_name = AccountNameKey { name };
                 if tx.get(&by_name)?.is_some() {

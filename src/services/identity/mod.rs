@@ -120,6 +120,8 @@ impl Identity {
         let parts = self.parts();
         parts.secrets.begin_rotation().map_err(Error::Secrets)?;
         parts.tokens.rekey(&parts.secrets.derive(PURPOSE));
+        // A change that sealed a secret under the old key a moment ago is in the store after this one.
+        parts.meta.commit(|_| Ok::<_, Error>(())).await?;
         let resealed = self.reseal().await?;
         parts.secrets.finish_rotation().map_err(Error::Secrets)?;
         parts.tokens.rekey(&parts.secrets.derive(PURPOSE));

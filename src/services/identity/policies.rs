@@ -95,8 +95,12 @@ impl Identity {
     /// Removes a policy that is attached to nobody.
     pub async fn delete_policy(&self, permit: &Permit, id: Id) -> Result<(), Error> {
         let account = account(permit, Action::ManagePolicies)?;
-        if self.parts().access.directory().is_attached(account, id) {
-            return Err(Error::InUse(Thing::Policy(id.to_string()), "users or groups have it"));
+        {
+            let directory = self.parts().access.directory();
+            if directory.is_attached(account, id) {
+                let name = directory.policy_name(id).map_or_else(|| id.to_string(), str::to_owned);
+                return Err(Error::InUse(Thing::Policy(name), "users or groups have it"));
+            }
         }
         self.parts()
             .meta

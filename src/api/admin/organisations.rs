@@ -1,0 +1,69 @@
+//! `/api/v1/organisations`.
+
+use serde::{Deserialize, Serialize};
+
+use super::errors::Failure;
+use super::reply::{Page, Removed, Reply, time};
+use super::{Admin, Call};
+use crate::services::access::Action;
+use crate::services::error::Error;
+use crate::services::organisations::Organisation;
+
+/// An organisation.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OrganisationView {
+    /// Unique.
+    pub name: String,
+    /// The account it belongs to, by name; `null` for none.
+    pub account: Option<String>,
+    /// The user who made it, if one did.
+    pub creator: Option<String>,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewBody {
+    account: String,
+}
+
+impl Admin {
+    fn organisation_view(&self, organisation: Organisation) -> OrganisationView {
+        OrganisationView {
+            name: organisation.name.to_string(),
+            account: organisation.owner.map(|owner| self.account_name(owner)),
+            creator: organisation.creator.map(|creator| creator.name),
+            created_at: time(organisation.created_at),
+        }
+    }
+}
+
+/// Every organisation.
+pub async fn list(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
+    let all = admin.0.services.organisations.list(&call.permit, false)?;
+    Ok(Reply::ok(&Page::whole(all.into_iter().map(|one| admin.organisation_view(one)))))
+}
+
+/// Makes one for an account.
+pub async fn create(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
+    let NewBody { account } = call.body()?;
+    let owner = admin.0.services.identity.find_account(&account)?;
+    admin.0.services.organisations.create(&call.permit, Some(owner)).await?;
+    let Some(resource) = call.permit.resource(Action::CreateOrganisation).cloned() else {
+        return Err(Error::Bug("a permit for something else").into());
+    };
+    let permit = admin.permit(&call, Action::ShowOrganisation, resource)?;
+    Ok(Reply::ok(&admin.organisation_view(admin.0.services.organisations.show(&permit)?)))
+}
+
+/// One of them.
+pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
+    Ok(Reply::ok(&admin.organisation_view(admin.0.services.organisations.show(&call.permit)?)))
+}
+
+/// Removes one.
+pub async fn delete(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
+    admin.0.services.organisations.delete(&call.permit).await?;
+    Ok(Reply::ok(&Removed { removed: call.param("organisation").to_owned() }))
+}

@@ -1,0 +1,87 @@
+//! `/api/v1/repositories/{repository}`: what a repository says of itself.
+
+use pierhead_storage_format::identity::records::Category;
+use serde::{Deserialize, Serialize};
+
+use super::errors::Failure;
+use super::reply::{Reply, time};
+use super::words::Word;
+use super::{Admin, Call};
+use crate::services::access::{Action, Permit};
+use crate::services::error::Error;
+use crate::services::organisations::{Attributes, Changed};
+
+/// A repository's attributes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RepositoryView {
+    /// Whole name.
+    pub name: String,
+    /// Anybody may pull.
+    pub public: bool,
+    /// `app_server`, `linux`, `windows`, `arm`, `framework_app`, `database`, `lang` or `other`.
+    pub category: String,
+    /// At most 30,000 characters.
+    pub description: String,
+    /// The user who made it, if one did.
+    pub creator: Option<String>,
+    /// RFC 3339; `null` if nothing was ever changed.
+    pub updated_at: Option<String>,
+}
+
+impl RepositoryView {
+    fn new(name: &str, attributes: Attributes) -> Self {
+        Self {
+            name: name.to_owned(),
+            public: attributes.public,
+            category: Word(attributes.category).to_string(),
+            description: attributes.description,
+            creator: attributes.creator.map(|creator| creator.name),
+            updated_at: (attributes.updated_at > 0).then(|| time(attributes.updated_at)),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ChangeBody {
+    public: Option<bool>,
+    category: Option<Word<Category>>,
+    description: Option<String>,
+}
+
+impl From<ChangeBody> for Changed {
+    fn from(body: ChangeBody) -> Self {
+        let ChangeBody { public, category, description } = body;
+        Self { public, category: category.map(|Word(category)| category), description }
+    }
+}
+
+fn shown(admin: &Admin, call: &Call<'_>, permit: &Permit) -> Result<Reply, Failure> {
+    let attributes = admin.0.services.organisations.attributes(permit)?;
+    Ok(Reply::ok(&RepositoryView::new(call.param("repository"), attributes)))
+}
+
+fn shown_after(admin: &Admin, call: &Call<'_>, action: Action) -> Result<Reply, Failure> {
+    let resource = call.permit.resource(action).cloned();
+    let resource = resource.ok_or(Error::Bug("a permit for something else"))?;
+    shown(admin, call, &admin.permit(call, Action::ShowRepository, resource)?)
+}
+
+/// One repository.
+pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
+    shown(admin, &call, &call.permit)
+}
+
+/// Makes an empty one.
+pub async fn create(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
+    let body: ChangeBody = call.body()?;
+    admin.0.services.organisations.create_repository(&call.permit, body.into()).await?;
+    shown_after(admin, &call, Action::CreateRepository)
+}
+
+/// Changes one.
+pub async fn update(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
+    let body: ChangeBody = call.body()?;
+    admin.0.services.organisations.update(&call.permit, body.into()).await?;
+    shown_after(admin, &call, Action::UpdateRepository)
+}
