@@ -3,6 +3,8 @@
 
 pub mod admin;
 pub mod health;
+pub mod iam;
 pub mod metrics;
 pub mod registry;
+pub mod token;
 pub mod trust;

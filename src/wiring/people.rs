@@ -39,7 +39,10 @@ impl People {
     pub fn open(settings: &Settings, lab: bool, store: &Store) -> Result<Self, StartError> {
         let IdentitySettings { key_file, developers_create_organisations, .. } = &settings.identity;
         let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
-        let options = access::Options { developers_create_organisations: *developers_create_organisations };
+        let options = access::Options {
+            developers_create_organisations: *developers_create_organisations,
+            pushes_create_organisations: settings.registry.create_organisations,
+        };
         let rules = if lab { Rules::Lab } else { Rules::Closed(options) };
         let access = Access::open(rules, clock.clone(), &store.meta)?;
 

@@ -20,8 +20,10 @@ use super::tls::Certificates;
 use super::{StartError, admin};
 use crate::api::admin::Services;
 use crate::api::health::Health;
+use crate::api::iam::Iam;
 use crate::api::metrics::Monitoring;
 use crate::api::registry::{self, Registry};
+use crate::api::token::TokenEndpoint;
 use crate::api::trust::Trust;
 use crate::config::Settings;
 use crate::jobs::Jobs;
@@ -30,7 +32,7 @@ use crate::server::body::{self, Body};
 use crate::server::metrics::{Metrics, Route};
 use crate::server::{self, App, Ended, PeerFacts, Phase, Server, Stop, Tls};
 use crate::services;
-use crate::services::access::{Access, Action, Actor, Resource, Rules};
+use crate::services::access::{Access, Action, Actor, Resource};
 use crate::services::images::{Images, PushRules, Shelves};
 use crate::services::uploads::{Limits, Uploads};
 
@@ -73,22 +75,32 @@ pub async fn serve(
     let (store, resumables) = (Arc::new(opened.0), opened.1);
     let opening = Arc::clone(&certificates);
     let tls = tasks::blocking(move || opening.open()).await.map_err(services_panicked)??;
-    let shelves = shelves(&settings, &store);
-    let (images, uploads) = services(&settings, &shelves);
-    uploads.take_up(resumables).await;
     let (opened, own) = (settings.clone(), Arc::clone(&store));
     let people =
         tasks::blocking(move || People::open(&opened, lab, &own)).await.map_err(services_panicked)??;
     let access = people.access.clone();
+    let shelves = shelves(&settings, &store, &access);
+    let (images, uploads) = services(&settings, &shelves);
+    uploads.take_up(resumables).await;
     let gauges = Gauges::default();
     let mut jobs = jobs(&store, access.clone(), &uploads, &gauges);
     certificates.watch(&mut jobs);
     people.watch(&mut jobs);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services { access: access.clone(), appliance, uploads: uploads.clone() };
-    let registry = Registry::new(access, images, uploads, registry_settings(&settings));
-    let trust = Trust::new(certificates.ca());
-    let app = Arc::new(Appliance { health: health(&stop, &store), trust, registry });
+    let app = Arc::new(Appliance {
+        health: health(&stop, &store),
+        trust: Trust::new(certificates.ca()),
+        token: TokenEndpoint::new(access.clone(), people.identity.clone()),
+        iam: Iam::new(access.clone(), people.identity.clone(), settings.identity.region.clone()),
+        registry: Registry::new(
+            access,
+            people.identity.clone(),
+            images,
+            uploads,
+            registry_settings(&settings),
+        ),
+    });
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
     let ended = run(&settings, app, Edge { tls, signals, stop, metrics, administration }, listening).await;
@@ -167,7 +179,7 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
     Ok(ended)
 }
 
-fn shelves(settings: &Settings, store: &Store) -> Arc<Shelves> {
+fn shelves(settings: &Settings, store: &Store, access: &Access) -> Arc<Shelves> {
     Arc::new(Shelves {
         meta: store.meta.clone(),
         blobs: store.blobs.clone(),
@@ -175,8 +187,10 @@ fn shelves(settings: &Settings, store: &Store) -> Arc<Shelves> {
         reserve: Arc::clone(&store.reserve),
         rules: PushRules {
             create_organisations: settings.registry.create_organisations,
+            organisations: settings.identity.organisations_per_account.into(),
             sparse_manifests: settings.registry.sparse_manifests,
         },
+        access: access.clone(),
         suspects: Mutex::default(),
     })
 }
@@ -271,6 +285,8 @@ fn services_panicked(panicked: tasks::Panicked) -> StartError {
 struct Appliance {
     health: Health,
     trust: Trust,
+    token: TokenEndpoint,
+    iam: Iam,
     registry: Registry,
 }
 
@@ -292,6 +308,14 @@ impl App for Appliance {
         if path == "/v2" || path.starts_with("/v2/") {
             let registry = self.registry.clone();
             return Box::pin(async move { registry.handle(request, &facts).await });
+        }
+        if TokenEndpoint::is_for(path) {
+            let token = self.token.clone();
+            return Box::pin(async move { token.handle(request).await });
+        }
+        if Iam::is_for(path) {
+            let iam = self.iam.clone();
+            return Box::pin(async move { iam.handle(request, &facts).await });
         }
         let nothing = json!({"errors": [{"code": "NOT_FOUND", "message": "there is nothing here"}]});
         Box::pin(ready(body::json(StatusCode::NOT_FOUND, &nothing)))

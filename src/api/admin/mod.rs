@@ -181,14 +181,14 @@ impl App for Admin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::access::Rules;
+    use crate::services::access::{Options, Rules};
 
     #[test]
     fn without_rights_no_route_lets_anybody_in() {
-        for rules in [Rules::Lab, Rules::Closed] {
+        for rules in [Rules::Lab, Rules::Closed(Options::default())] {
             for row in route::ROUTES {
                 for actor in [Actor::Anonymous, Actor::System("sweep")] {
-                    let refused = admitted(Access::new(rules), row, &Params::default(), &actor);
+                    let refused = admitted(&Access::without_accounts(rules), row, &Params::default(), &actor);
                     assert!(refused.is_err(), "{rules:?} {actor:?} {}", row.name);
                 }
             }
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn only_root_and_the_services_own_user_are_the_local_administrator() {
-        let access = Access::new(Rules::Lab);
+        let access = Access::without_accounts(Rules::Lab);
         for (uid, own, yes) in
             [(0, 0, true), (0, 990, true), (990, 990, true), (1000, 990, false), (65_534, 0, false)]
         {

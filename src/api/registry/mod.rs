@@ -15,7 +15,9 @@
 
 mod base;
 mod blobs;
+mod caller;
 mod catalog;
+mod challenge;
 mod conditions;
 mod errors;
 mod incoming;
@@ -24,11 +26,11 @@ mod manifests;
 mod memory;
 mod paging;
 mod path;
-mod query;
+pub(super) mod query;
 mod range;
 mod referrers;
 mod reply;
-mod route;
+pub(super) mod route;
 mod stream;
 mod tags;
 mod uploads;
@@ -48,10 +50,12 @@ use self::path::{Path, Shape};
 use self::query::Query;
 use self::reply::Reply;
 use self::route::{BodyLimit, Row};
+use super::token;
 use crate::server::PeerFacts;
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
-use crate::services::access::{Access, Action, Actor, Caller, Permit, Resource};
+use crate::services::access::{Access, Action, Caller, Permit, Resource};
+use crate::services::identity::Identity;
 use crate::services::images::Images;
 use crate::services::names::RepositoryName;
 use crate::services::uploads::Uploads;
@@ -76,6 +80,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Registry {
     access: Access,
+    identity: Identity,
     images: Images,
     uploads: Uploads,
     settings: Settings,
@@ -100,9 +105,15 @@ struct Call<'a> {
 
 impl Registry {
     /// On these services.
-    pub fn new(access: Access, images: Images, uploads: Uploads, settings: Settings) -> Self {
+    pub fn new(
+        access: Access,
+        identity: Identity,
+        images: Images,
+        uploads: Uploads,
+        settings: Settings,
+    ) -> Self {
         let memory = Memory::new(settings.manifest_memory.max(settings.manifest_limit as u64));
-        Self { access, images, uploads, settings, memory }
+        Self { access, identity, images, uploads, settings, memory }
     }
 
     /// Answers a request whose path is `/v2` or below.
@@ -127,6 +138,7 @@ impl Registry {
         response
     }
 
+    /// Does it; who is not let in is told where to get a token.
     async fn serve(
         &self,
         row: &Row,
@@ -135,27 +147,47 @@ impl Registry {
         body: &mut Body,
         facts: &PeerFacts,
     ) -> Result<Reply, Failure> {
-        let (caller, permit) = admitted(&self.access, row, path)?;
-        let limit = self.settings.manifest_limit;
-        if row.body == BodyLimit::Manifest
-            && incoming::declared(&head.headers).is_some_and(|length| length > limit as u64)
-        {
-            return Err(Failure::about(Kind::ManifestTooLarge, limit));
-        }
-        let call = Call {
-            caller,
-            permit,
-            name: path.name,
-            tail: path.tail,
-            query: Query::parse(head.uri.query().unwrap_or_default()),
-            headers: &head.headers,
-            origin: facts.peer.ip().map_or_else(Origin::default, |peer| {
-                Origin::of(&head.headers, peer, |ip| (self.settings.is_trusted_proxy)(ip))
-            }),
-            is_tls: facts.tls,
-            request_id: &facts.request_id,
+        let resource = resource(path)?;
+        let query = Query::parse(head.uri.query().unwrap_or_default());
+        let origin = facts.peer.ip().map_or_else(Origin::default, |peer| {
+            Origin::of(&head.headers, peer, |ip| (self.settings.is_trusted_proxy)(ip))
+        });
+        let realm = origin.absolute(&head.headers, &head.uri, facts.tls).unwrap_or_default();
+        let scope = challenge::scope(row, path, &query);
+        let outcome = async {
+            let caller = self.caller(&head.headers).await?;
+            let (caller, permit) = self.admitted(caller, row, path, resource)?;
+            self.refuse_large(row, head)?;
+            let call = Call {
+                caller,
+                permit,
+                name: path.name,
+                tail: path.tail,
+                query,
+                headers: &head.headers,
+                origin,
+                is_tls: facts.tls,
+                request_id: &facts.request_id,
+            };
+            (row.handler)(self, call, body).await
         };
-        (row.handler)(self, call, body).await
+        outcome.await.map_err(|failure| match challenge::error(failure.kind()) {
+            Some(error) => {
+                let value = challenge::value(&realm.url(token::REALM), &scope, error);
+                failure.with(header::WWW_AUTHENTICATE, value)
+            }
+            None => failure,
+        })
+    }
+
+    /// Says no to a manifest that says itself that it is too large.
+    fn refuse_large(&self, row: &Row, head: &Parts) -> Result<(), Failure> {
+        let limit = self.settings.manifest_limit;
+        let declared = incoming::declared(&head.headers).filter(|_| row.body == BodyLimit::Manifest);
+        match declared {
+            Some(length) if length > limit as u64 => Err(Failure::about(Kind::ManifestTooLarge, limit)),
+            _ => Ok(()),
+        }
     }
 
     fn row(&self, method: &Method, shape: Shape) -> Option<&'static Row> {
@@ -172,15 +204,12 @@ impl Registry {
     }
 }
 
-/// Who asks, and the permit for what is asked.
-fn admitted(access: &Access, row: &Row, path: Path<'_>) -> Result<(Caller, Permit), Failure> {
-    let resource = match path.shape {
+/// What a path is about. A wrong name is refused before anybody is asked who he is.
+fn resource(path: Path<'_>) -> Result<Resource, Failure> {
+    Ok(match path.shape {
         Shape::Base | Shape::Catalog => Resource::Registry,
         _ => Resource::Repository(repository(path.name)?),
-    };
-    let caller = Caller::plain(Actor::Anonymous);
-    let permit = access.admit(&caller, row.action, resource)?;
-    Ok((caller, permit))
+    })
 }
 
 /// What every answer has in common, and an end for a body that nobody read.
@@ -209,7 +238,7 @@ fn digest(text: &str) -> Result<Digest, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::access::{Options, Rules};
+    use crate::services::access::{Actor, Options, Rules};
 
     const NAME: &str = "acme/web";
 
@@ -218,11 +247,16 @@ mod tests {
         Path { shape, name, tail: "" }
     }
 
+    fn admitted(access: &Access, row: &Row) -> Result<Permit, Failure> {
+        let resource = resource(path_of(row.shape))?;
+        caller::admit(access, &Caller::plain(Actor::Anonymous), row.action, resource)
+    }
+
     #[test]
     fn without_rights_no_route_lets_anybody_in() {
         let closed = Access::without_accounts(Rules::Closed(Options::default()));
         for row in route::ROUTES {
-            let refused = admitted(&closed, row, path_of(row.shape));
+            let refused = admitted(&closed, row);
             assert_eq!(refused.err().map(|f| f.kind()), Some(Kind::Unauthenticated), "{}", row.name);
         }
     }
@@ -231,9 +265,8 @@ mod tests {
     fn a_permit_is_for_the_action_of_the_row_on_the_repository_of_the_path() {
         let lab = Access::without_accounts(Rules::Lab);
         for row in route::ROUTES {
-            let path = path_of(row.shape);
-            let (_, permit) = admitted(&lab, row, path).expect("a lab is open");
-            if path.name.is_empty() {
+            let permit = admitted(&lab, row).expect("a lab is open");
+            if path_of(row.shape).name.is_empty() {
                 assert!(permit.covers_registry(row.action), "{}", row.name);
             } else {
                 let name = permit.repository(row.action).map(RepositoryName::as_str);
@@ -244,11 +277,9 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_refused_before_anybody_is_asked_who_he_is() {
-        let closed = Access::without_accounts(Rules::Closed(Options::default()));
         for row in route::ROUTES.iter().filter(|row| !path_of(row.shape).name.is_empty()) {
             for name in ["", "Acme/web", "a//b", "acme/web-", "manage/x", "a/\u{fffd}"] {
-                let path = Path { name, ..path_of(row.shape) };
-                let refused = admitted(&closed, row, path);
+                let refused = resource(Path { name, ..path_of(row.shape) });
                 assert_eq!(refused.err().map(|f| f.kind()), Some(Kind::NameInvalid), "{} {name:?}", row.name);
             }
         }

@@ -14,6 +14,7 @@
 //! Reading order: `action` (the table), `directory` (what is known), `policy`, `decide`.
 
 mod action;
+mod author;
 mod caller;
 mod decide;
 mod directory;
@@ -24,6 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 pub use action::Action;
 use action::Need;
+pub use author::Author;
 pub use caller::{Actor, Caller, Scopes};
 pub use decide::Options;
 use directory::TABLES;
@@ -157,6 +159,11 @@ impl Access {
         let permit = self.authorise(&caller.actor, action, resource)?;
         caller.covers(&permit.resource, action)?;
         Ok(permit)
+    }
+
+    /// Asks again for what a permit is for: whether its actor still may. For work that took long since.
+    pub fn again(&self, permit: &Permit) -> Result<Permit, Refusal> {
+        self.authorise(&permit.actor, permit.action, permit.resource.clone())
     }
 
     /// Whether `actor`, who acts without a token, may do `action` to `resource`.
