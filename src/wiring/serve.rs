@@ -1,36 +1,30 @@
 //! Running the appliance. What is opened first is closed last: store, services, sockets; then the
 //! sockets finish, the jobs end, and the metadata is closed.
 
-use std::future::{Future, ready};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hyper::{Request, Response, StatusCode};
-use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::admin::Administration;
 use super::gauges::Gauges;
 use super::people::People;
 use super::store::{self, Store};
+use super::surfaces::Surfaces;
 use super::tls::Certificates;
 use super::{StartError, admin};
 use crate::api::admin::Services;
 use crate::api::health::Health;
-use crate::api::iam::Iam;
 use crate::api::metrics::Monitoring;
-use crate::api::registry::{self, Registry};
-use crate::api::token::TokenEndpoint;
 use crate::api::trust::Trust;
 use crate::config::Settings;
 use crate::jobs::Jobs;
 use crate::seams::{OsRandom, SystemClock, tasks};
-use crate::server::body::{self, Body};
-use crate::server::metrics::{Metrics, Route};
-use crate::server::{self, App, Ended, PeerFacts, Phase, Server, Stop, Tls};
+use crate::server::metrics::Metrics;
+use crate::server::{self, Ended, Phase, Server, Stop, Tls};
 use crate::services;
 use crate::services::access::{Access, Action, Actor, Resource};
 use crate::services::images::{Images, PushRules, Shelves};
@@ -87,20 +81,10 @@ pub async fn serve(
     certificates.watch(&mut jobs);
     people.watch(&mut jobs);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
-    let administration = Services { access: access.clone(), appliance, uploads: uploads.clone() };
-    let app = Arc::new(Appliance {
-        health: health(&stop, &store),
-        trust: Trust::new(certificates.ca()),
-        token: TokenEndpoint::new(access.clone(), people.identity.clone()),
-        iam: Iam::new(access.clone(), people.identity.clone(), settings.identity.region.clone()),
-        registry: Registry::new(
-            access,
-            people.identity.clone(),
-            images,
-            uploads,
-            registry_settings(&settings),
-        ),
-    });
+    let administration = Services { access, appliance, uploads: uploads.clone() };
+    let trust = Trust::new(certificates.ca());
+    let surfaces = Surfaces::new(&settings, &people, (images, uploads), health(&stop, &store), trust);
+    let app = Arc::new(surfaces);
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
     let ended = run(&settings, app, Edge { tls, signals, stop, metrics, administration }, listening).await;
@@ -129,7 +113,7 @@ struct Edge<S> {
 
 async fn run<S: Future<Output = ()> + Send + 'static>(
     settings: &Settings,
-    app: Arc<Appliance>,
+    app: Arc<Surfaces>,
     edge: Edge<S>,
     listening: impl FnOnce(&Listening),
 ) -> Result<Ended, StartError> {
@@ -154,7 +138,7 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
     // Monitoring goes on while the rest stops: it says so, then ends with `beside`.
     let monitoring_stop = Stop::default();
     if let Some(monitoring) = monitoring {
-        let monitor = Arc::new(Monitoring::new(metrics.clone(), app.health.clone()));
+        let monitor = Arc::new(Monitoring::new(metrics.clone(), app.health().clone()));
         let stop = monitoring_stop.clone();
         beside.spawn(async move {
             let _ = monitoring.run(monitor, stop).await;
@@ -179,7 +163,7 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
     Ok(ended)
 }
 
-fn shelves(settings: &Settings, store: &Store, access: &Access) -> Arc<Shelves> {
+pub(super) fn shelves(settings: &Settings, store: &Store, access: &Access) -> Arc<Shelves> {
     Arc::new(Shelves {
         meta: store.meta.clone(),
         blobs: store.blobs.clone(),
@@ -195,23 +179,13 @@ fn shelves(settings: &Settings, store: &Store, access: &Access) -> Arc<Shelves> 
     })
 }
 
-fn services(settings: &Settings, shelves: &Arc<Shelves>) -> (Images, Uploads) {
+pub(super) fn services(settings: &Settings, shelves: &Arc<Shelves>) -> (Images, Uploads) {
     let limits = Limits {
         layer: settings.registry.max_layer.bytes(),
         sessions: settings.registry.max_sessions as usize,
         idle_ms: settings.registry.session_idle.as_ms(),
     };
     (Images::new(Arc::clone(shelves)), Uploads::new(Arc::clone(shelves), limits))
-}
-
-fn registry_settings(settings: &Settings) -> registry::Settings {
-    let proxies = settings.server.trusted_proxies.clone();
-    registry::Settings {
-        manifest_limit: usize::try_from(settings.registry.max_manifest.bytes()).unwrap_or(usize::MAX),
-        manifest_memory: settings.registry.manifest_memory.bytes(),
-        deletes: settings.registry.delete,
-        is_trusted_proxy: Arc::new(move |address| proxies.iter().any(|range| range.contains(address))),
-    }
 }
 
 fn jobs(store: &Arc<Store>, access: Access, uploads: &Uploads, gauges: &Gauges) -> Jobs {
@@ -279,45 +253,4 @@ fn health(stop: &Stop, store: &Store) -> Health {
 
 fn services_panicked(panicked: tasks::Panicked) -> StartError {
     StartError::Service(panicked.into())
-}
-
-/// The surfaces, by path.
-struct Appliance {
-    health: Health,
-    trust: Trust,
-    token: TokenEndpoint,
-    iam: Iam,
-    registry: Registry,
-}
-
-impl App for Appliance {
-    fn call(
-        &self,
-        request: Request<Body>,
-        facts: PeerFacts,
-    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
-        if let Some(mut response) = self.health.answer(&request) {
-            response.extensions_mut().insert(Route { surface: "health", route: "health" });
-            return Box::pin(ready(response));
-        }
-        if let Some(mut response) = self.trust.answer(&request) {
-            response.extensions_mut().insert(Route { surface: "trust", route: "ca.crt" });
-            return Box::pin(ready(response));
-        }
-        let path = request.uri().path();
-        if path == "/v2" || path.starts_with("/v2/") {
-            let registry = self.registry.clone();
-            return Box::pin(async move { registry.handle(request, &facts).await });
-        }
-        if TokenEndpoint::is_for(path) {
-            let token = self.token.clone();
-            return Box::pin(async move { token.handle(request).await });
-        }
-        if Iam::is_for(path) {
-            let iam = self.iam.clone();
-            return Box::pin(async move { iam.handle(request, &facts).await });
-        }
-        let nothing = json!({"errors": [{"code": "NOT_FOUND", "message": "there is nothing here"}]});
-        Box::pin(ready(body::json(StatusCode::NOT_FOUND, &nothing)))
-    }
 }
