@@ -9,7 +9,7 @@
 //! Holds no rule. Start at `route`; `views` is the JSON, `errors` what is refused.
 
 mod errors;
-pub(super) mod route;
+mod route;
 mod views;
 
 use bytes::{Bytes, BytesMut};
@@ -173,4 +173,10 @@ async fn whole(body: &mut Body) -> Result<Bytes, Failure> {
         all.extend_from_slice(&bytes);
     }
     Ok(all.freeze())
+}
+
+/// Method and path of every route, for the walk over all surfaces.
+#[cfg(test)]
+pub fn routes() -> Vec<(hyper::Method, String)> {
+    route::ROUTES.iter().map(|row| (row.method.clone(), row.path.to_owned())).collect()
 }

@@ -30,7 +30,7 @@ pub(super) mod query;
 mod range;
 mod referrers;
 mod reply;
-pub(super) mod route;
+mod route;
 mod stream;
 mod tags;
 mod uploads;
@@ -233,6 +233,15 @@ fn repository(name: &str) -> Result<RepositoryName, Failure> {
 
 fn digest(text: &str) -> Result<Digest, Failure> {
     text.parse().map_err(|error| Failure::about(Kind::DigestInvalid, error))
+}
+
+/// Method and path of every route, for the walk over all surfaces.
+#[cfg(test)]
+pub fn routes() -> Vec<(Method, String)> {
+    let of = |row: &'static Row| {
+        row.methods.iter().map(|method| (method.clone(), row.shape.template().to_owned()))
+    };
+    route::ROUTES.iter().flat_map(of).collect()
 }
 
 #[cfg(test)]

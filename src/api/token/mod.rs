@@ -27,7 +27,7 @@ pub const SERVICE: &str = "dockyard";
 /// Where a challenge leads.
 pub const REALM: &str = "/swr/auth/v2/registry/auth/";
 /// Methods and paths.
-pub const ROUTES: [(Method, &str); 2] =
+const ROUTES: [(Method, &str); 2] =
     [(Method::GET, "/swr/auth/v2/registry/auth"), (Method::GET, "/swr/auth/v2/registry/auth/")];
 
 const ROUTE: Route = Route { surface: "token", route: "registry-token" };
@@ -141,4 +141,10 @@ fn internal(why: &str) -> Response<Body> {
 fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let errors: Value = json!({"errors": [{"code": code, "message": message}]});
     body::json(status, &errors)
+}
+
+/// Method and path of every route, for the walk over all surfaces.
+#[cfg(test)]
+pub fn routes() -> Vec<(Method, String)> {
+    ROUTES.iter().map(|(method, path)| (method.clone(), (*path).to_owned())).collect()
 }

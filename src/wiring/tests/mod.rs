@@ -7,3 +7,4 @@ mod pulls;
 mod pushes;
 mod sessions;
 mod tokens;
+mod walk;

@@ -1,3 +1,5 @@
+//! The view against the store it follows.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
