@@ -5,13 +5,15 @@
 //!
 //! P1: every answer carries `Docker-Distribution-Api-Version`.
 //! P2: a handler runs only with a permit for its row's action on its path's repository.
+//! Who asks is found at every request, and a right that was taken away is gone from the next on.
 //! P3: an answer to a HEAD has headers only, a refusal's too.
 //! P4: a browser runs nothing it is answered: types and bytes are what anybody pushed, and the console
 //! may share the host.
 //! P5: what is not a 2xx was not done, and left everything stored as it was.
 //!
 //! Holds no rule: those are in `services`. Must not touch a store. Start at `route` (the table) and
-//! `path`; then a handler, such as `manifests`; errors are in `errors`, one table.
+//! `path`; then a handler, such as `manifests`; `caller` says who asks, `challenge` how he signs in; errors are
+//! in `errors`, one table.
 
 mod base;
 mod blobs;
@@ -147,36 +149,47 @@ impl Registry {
         body: &mut Body,
         facts: &PeerFacts,
     ) -> Result<Reply, Failure> {
-        let resource = resource(path)?;
-        let query = Query::parse(head.uri.query().unwrap_or_default());
-        let origin = facts.peer.ip().map_or_else(Origin::default, |peer| {
-            Origin::of(&head.headers, peer, |ip| (self.settings.is_trusted_proxy)(ip))
-        });
-        let realm = origin.absolute(&head.headers, &head.uri, facts.tls).unwrap_or_default();
-        let scope = challenge::scope(row, path, &query);
-        let outcome = async {
-            let caller = self.caller(&head.headers).await?;
-            let (caller, permit) = self.admitted(caller, row, path, resource)?;
-            self.refuse_large(row, head)?;
-            let call = Call {
-                caller,
-                permit,
-                name: path.name,
-                tail: path.tail,
-                query,
-                headers: &head.headers,
-                origin,
-                is_tls: facts.tls,
-                request_id: &facts.request_id,
-            };
-            (row.handler)(self, call, body).await
-        };
-        outcome.await.map_err(|failure| match challenge::error(failure.kind()) {
+        let done = self.call(row, path, head, body, facts).await;
+        done.map_err(|failure| match challenge::error(failure.kind()) {
             Some(error) => {
-                let value = challenge::value(&realm.url(token::REALM), &scope, error);
-                failure.with(header::WWW_AUTHENTICATE, value)
+                let realm = self.origin(head, facts).absolute(&head.headers, &head.uri, facts.tls);
+                let realm = realm.unwrap_or_default().url(token::REALM);
+                let scope = challenge::scope(row, path, &query_of(head));
+                failure.with(header::WWW_AUTHENTICATE, challenge::value(&realm, &scope, error))
             }
             None => failure,
+        })
+    }
+
+    async fn call(
+        &self,
+        row: &Row,
+        path: Path<'_>,
+        head: &Parts,
+        body: &mut Body,
+        facts: &PeerFacts,
+    ) -> Result<Reply, Failure> {
+        let resource = resource(path)?;
+        let caller = self.caller(&head.headers).await?;
+        let (caller, permit) = self.admitted(caller, row, path, resource)?;
+        self.refuse_large(row, head)?;
+        let call = Call {
+            caller,
+            permit,
+            name: path.name,
+            tail: path.tail,
+            query: query_of(head),
+            headers: &head.headers,
+            origin: self.origin(head, facts),
+            is_tls: facts.tls,
+            request_id: &facts.request_id,
+        };
+        (row.handler)(self, call, body).await
+    }
+
+    fn origin(&self, head: &Parts, facts: &PeerFacts) -> Origin {
+        facts.peer.ip().map_or_else(Origin::default, |peer| {
+            Origin::of(&head.headers, peer, |ip| (self.settings.is_trusted_proxy)(ip))
         })
     }
 
@@ -202,6 +215,10 @@ impl Registry {
         let allow = route::allow(shape, |row| self.is_on(row));
         Failure::new(Kind::MethodUnknown).with(header::ALLOW, allow)
     }
+}
+
+fn query_of(head: &Parts) -> Query {
+    Query::parse(head.uri.query().unwrap_or_default())
 }
 
 /// What a path is about. A wrong name is refused before anybody is asked who he is.
