@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::server::body::{self, Body};
 
+/// What this surface answers.
+pub const PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
 /// Says whether a part can serve; an error is the reason for the operator.
 pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
@@ -27,7 +30,7 @@ impl Health {
     /// The answer, if `request` is for one of the two paths.
     pub fn answer<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
         let path = request.uri().path();
-        if !matches!(path, "/healthz" | "/readyz") {
+        if !PATHS.contains(&path) {
             return None;
         }
         Some(match (request.method(), path) {

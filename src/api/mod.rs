@@ -3,6 +3,27 @@
 
 pub mod admin;
 pub mod health;
+pub mod iam;
 pub mod metrics;
 pub mod registry;
+pub mod token;
 pub mod trust;
+
+/// Surface, method and path of every route there is, from the tables the surfaces route by: what a walk
+/// over all of them has to visit. `/metrics` has a listener of its own and no sign-in.
+#[cfg(test)]
+pub fn routes() -> Vec<(&'static str, hyper::Method, String)> {
+    let get = |path: &&str| (hyper::Method::GET, (*path).to_owned());
+    let surfaces = [
+        ("health", health::PATHS.iter().map(get).collect()),
+        ("trust", vec![get(&trust::PATH)]),
+        ("token", token::routes()),
+        ("iam", iam::routes()),
+        ("registry", registry::routes()),
+        ("admin", admin::routes()),
+    ];
+    let named = |(surface, routes): (&'static str, Vec<(hyper::Method, String)>)| {
+        routes.into_iter().map(move |(method, path)| (surface, method, path))
+    };
+    surfaces.into_iter().flat_map(named).collect()
+}

@@ -9,6 +9,9 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::server::body::{self, Body};
 
+/// What this surface answers.
+pub const PATH: &str = "/ca.crt";
+
 /// Gives the certificate, PEM, if there is one.
 type Ca = dyn Fn() -> Option<Arc<String>> + Send + Sync;
 
@@ -25,7 +28,7 @@ impl Trust {
 
     /// The answer, if `request` is for the path and there is a CA.
     pub fn answer<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
-        if request.uri().path() != "/ca.crt" {
+        if request.uri().path() != PATH {
             return None;
         }
         let ca = (self.ca)()?;

@@ -10,7 +10,7 @@ use super::StartError;
 use super::store::Store;
 use crate::config::{IdentitySettings, Settings};
 use crate::jobs::Jobs;
-use crate::seams::{OsRandom, SystemClock, tasks};
+use crate::seams::{Clock, OsRandom, SystemClock, tasks};
 use crate::services::access::{self, Access, Rules};
 use crate::services::identity::{self, Identity};
 use crate::services::organisations::{Limits, Organisations};
@@ -37,9 +37,22 @@ pub struct People {
 impl People {
     /// Reads who there is; makes the key file if nothing was sealed yet. Blocks.
     pub fn open(settings: &Settings, lab: bool, store: &Store) -> Result<Self, StartError> {
+        Self::open_at(settings, lab, store, Arc::new(SystemClock))
+    }
+
+    /// The same by another clock.
+    pub(super) fn open_at(
+        settings: &Settings,
+        lab: bool,
+        store: &Store,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
         let IdentitySettings { key_file, developers_create_organisations, .. } = &settings.identity;
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
-        let options = access::Options { developers_create_organisations: *developers_create_organisations };
+        let random = Arc::new(OsRandom);
+        let options = access::Options {
+            developers_create_organisations: *developers_create_organisations,
+            pushes_create_organisations: settings.registry.create_organisations,
+        };
         let rules = if lab { Rules::Lab } else { Rules::Closed(options) };
         let access = Access::open(rules, clock.clone(), &store.meta)?;
 

@@ -1,35 +1,31 @@
 //! Running the appliance. What is opened first is closed last: store, services, sockets; then the
 //! sockets finish, the jobs end, and the metadata is closed.
 
-use std::future::{Future, ready};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hyper::{Request, Response, StatusCode};
-use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::admin::Administration;
 use super::gauges::Gauges;
 use super::people::People;
 use super::store::{self, Store};
+use super::surfaces::Surfaces;
 use super::tls::Certificates;
 use super::{StartError, admin};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
-use crate::api::registry::{self, Registry};
 use crate::api::trust::Trust;
 use crate::config::Settings;
 use crate::jobs::Jobs;
 use crate::seams::{OsRandom, SystemClock, tasks};
-use crate::server::body::{self, Body};
-use crate::server::metrics::{Metrics, Route};
-use crate::server::{self, App, Ended, PeerFacts, Phase, Server, Stop, Tls};
+use crate::server::metrics::Metrics;
+use crate::server::{self, Ended, Phase, Server, Stop, Tls};
 use crate::services;
 use crate::services::access::{Access, Action, Actor, Resource};
 use crate::services::images::{Images, PushRules, Shelves};
@@ -78,9 +74,6 @@ pub async fn serve(
     let (store, resumables) = (Arc::new(opened.0), opened.1);
     let opening = Arc::clone(&certificates);
     let tls = tasks::blocking(move || opening.open()).await.map_err(services_panicked)??;
-    let shelves = shelves(&settings, &store);
-    let (images, uploads) = services(&settings, &shelves);
-    let proofs = prove(&stop, &store, &uploads, resumables);
     let (opened, own) = (settings.clone(), Arc::clone(&store));
     let people =
         tasks::blocking(move || People::open(&opened, lab, &own)).await.map_err(services_panicked)??;
@@ -89,21 +82,24 @@ pub async fn serve(
         tracing::info!(numbered, "gave organisations of an older version their numbers");
     }
     let access = people.access.clone();
+    let shelves = shelves(&settings, &store, &access);
+    let (images, uploads) = services(&settings, &shelves);
+    let proofs = prove(&stop, &store, &uploads, resumables);
     let gauges = Gauges::default();
     let mut jobs = jobs(&store, access.clone(), &uploads, &gauges);
     certificates.watch(&mut jobs);
     people.watch(&mut jobs);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services {
-        access: access.clone(),
+        access,
         appliance,
         uploads: uploads.clone(),
         identity: people.identity.clone(),
         organisations: people.organisations.clone(),
     };
-    let registry = Registry::new(access, images, uploads.clone(), registry_settings(&settings));
     let trust = Trust::new(certificates.ca());
-    let app = Arc::new(Appliance { health: health(&stop, &store), trust, registry });
+    let surfaces = Surfaces::new(&settings, &people, (images, uploads.clone()), health(&stop, &store), trust);
+    let app = Arc::new(surfaces);
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
     let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration };
@@ -136,7 +132,7 @@ struct Edge<S> {
 
 async fn run<S: Future<Output = ()> + Send + 'static>(
     settings: &Settings,
-    app: Arc<Appliance>,
+    app: Arc<Surfaces>,
     edge: Edge<S>,
     listening: impl FnOnce(&Listening),
 ) -> Result<Ended, StartError> {
@@ -161,7 +157,7 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
     // Monitoring goes on while the rest stops: it says so, then ends with `beside`.
     let monitoring_stop = Stop::default();
     if let Some(monitoring) = monitoring {
-        let monitor = Arc::new(Monitoring::new(metrics.clone(), app.health.clone()));
+        let monitor = Arc::new(Monitoring::new(metrics.clone(), app.health().clone()));
         let stop = monitoring_stop.clone();
         beside.spawn(async move {
             let _ = monitoring.run(monitor, stop).await;
@@ -186,7 +182,7 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
     Ok(ended)
 }
 
-fn shelves(settings: &Settings, store: &Store) -> Arc<Shelves> {
+pub(super) fn shelves(settings: &Settings, store: &Store, access: &Access) -> Arc<Shelves> {
     Arc::new(Shelves {
         meta: store.meta.clone(),
         blobs: store.blobs.clone(),
@@ -194,13 +190,15 @@ fn shelves(settings: &Settings, store: &Store) -> Arc<Shelves> {
         reserve: Arc::clone(&store.reserve),
         rules: PushRules {
             create_organisations: settings.registry.create_organisations,
+            organisations: settings.identity.organisations_per_account.into(),
             sparse_manifests: settings.registry.sparse_manifests,
         },
+        access: access.clone(),
         suspects: Mutex::default(),
     })
 }
 
-fn services(settings: &Settings, shelves: &Arc<Shelves>) -> (Images, Uploads) {
+pub(super) fn services(settings: &Settings, shelves: &Arc<Shelves>) -> (Images, Uploads) {
     let limits = Limits {
         layer: settings.registry.max_layer.bytes(),
         sessions: settings.registry.max_sessions as usize,
@@ -228,16 +226,6 @@ fn prove(stop: &Stop, store: &Arc<Store>, uploads: &Uploads, resumables: Vec<Res
     });
     proofs.spawn(async move { uploads.prove(unproved, ends).await });
     proofs
-}
-
-fn registry_settings(settings: &Settings) -> registry::Settings {
-    let proxies = settings.server.trusted_proxies.clone();
-    registry::Settings {
-        manifest_limit: usize::try_from(settings.registry.max_manifest.bytes()).unwrap_or(usize::MAX),
-        manifest_memory: settings.registry.manifest_memory.bytes(),
-        deletes: settings.registry.delete,
-        is_trusted_proxy: Arc::new(move |address| proxies.iter().any(|range| range.contains(address))),
-    }
 }
 
 fn jobs(store: &Arc<Store>, access: Access, uploads: &Uploads, gauges: &Gauges) -> Jobs {
@@ -305,35 +293,4 @@ fn health(stop: &Stop, store: &Store) -> Health {
 
 fn services_panicked(panicked: tasks::Panicked) -> StartError {
     StartError::Service(panicked.into())
-}
-
-/// The surfaces, by path.
-struct Appliance {
-    health: Health,
-    trust: Trust,
-    registry: Registry,
-}
-
-impl App for Appliance {
-    fn call(
-        &self,
-        request: Request<Body>,
-        facts: PeerFacts,
-    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
-        if let Some(mut response) = self.health.answer(&request) {
-            response.extensions_mut().insert(Route { surface: "health", route: "health" });
-            return Box::pin(ready(response));
-        }
-        if let Some(mut response) = self.trust.answer(&request) {
-            response.extensions_mut().insert(Route { surface: "trust", route: "ca.crt" });
-            return Box::pin(ready(response));
-        }
-        let path = request.uri().path();
-        if path == "/v2" || path.starts_with("/v2/") {
-            let registry = self.registry.clone();
-            return Box::pin(async move { registry.handle(request, &facts).await });
-        }
-        let nothing = json!({"errors": [{"code": "NOT_FOUND", "message": "there is nothing here"}]});
-        Box::pin(ready(body::json(StatusCode::NOT_FOUND, &nothing)))
-    }
 }

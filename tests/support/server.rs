@@ -21,12 +21,20 @@ const STOP: Duration = Duration::from_secs(60);
 pub struct Settings {
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// Without `--lab`.
+    pub closed: bool,
 }
 
 impl Settings {
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
         self
+    }
+
+    /// Not a lab: everybody signs in. Plain HTTP on loopback, as the lab.
+    pub fn closed(mut self) -> Self {
+        self.closed = true;
+        self.set("TLS_MODE", "off")
     }
 
     /// Sets `PIERHEAD_<key>`.
@@ -224,7 +232,8 @@ pub fn binary() -> Command {
 impl Process {
     fn start(&mut self, listen: &str) -> SocketAddr {
         let mut command = binary();
-        command.args(["serve", "--lab", "--listen", listen, "--data"]).arg(&self.data);
+        let lab = (!self.settings.closed).then_some("--lab");
+        command.arg("serve").args(lab).args(["--listen", listen, "--data"]).arg(&self.data);
         command.args(&self.settings.arguments).env("PIERHEAD_LOG_FORMAT", "json");
         command.envs(self.settings.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -33,3 +33,9 @@ pub async fn list(_: &Admin, _: Call<'_>) -> Result<Reply, Failure> {
     });
     Ok(Reply::ok(&Page { items: items.collect(), next: None }))
 }
+
+/// Method and path of every operation, for the walk over all surfaces.
+#[cfg(test)]
+pub fn routes() -> Vec<(hyper::Method, String)> {
+    ROUTES.iter().map(|row| (row.method.clone(), row.path.to_owned())).collect()
+}

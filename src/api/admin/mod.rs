@@ -209,6 +209,9 @@ impl App for Admin {
 }
 
 #[cfg(test)]
+pub use index::routes;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::services::access::{Options, Rules};

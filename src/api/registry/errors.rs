@@ -45,6 +45,10 @@ macro_rules! kinds {
 
 kinds! {
     Unauthenticated = UNAUTHORIZED "UNAUTHORIZED" "authentication required";
+    TokenInvalid = UNAUTHORIZED "UNAUTHORIZED" "authentication required";
+    ScopeMissing = UNAUTHORIZED "UNAUTHORIZED" "authentication required";
+    NotProgrammatic = FORBIDDEN "DENIED" "Authenticate Error";
+    SignInBusy = TOO_MANY_REQUESTS "TOOMANYREQUESTS" "too many sign-ins at once; try again";
     Denied = FORBIDDEN "DENIED" "you do not have the permission";
     OrganisationUnknown = FORBIDDEN "DENIED" "Image organization does not exist, you should create it first";
     NameInvalid = BAD_REQUEST "NAME_INVALID" "'repository' is invalid";
@@ -117,7 +121,6 @@ impl Failure {
     }
 
     /// What went wrong.
-    #[cfg(test)]
     pub const fn kind(&self) -> Kind {
         self.0.kind
     }
@@ -176,9 +179,9 @@ fn chain(error: &Error) -> String {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Unauthenticated | Refusal::Scope | Refusal::Expired => {
-                Self::new(Kind::Unauthenticated).with(header::WWW_AUTHENTICATE, "Basic realm=\"Pierhead\"")
-            }
+            Refusal::Unauthenticated => Self::new(Kind::Unauthenticated),
+            Refusal::Scope => Self::new(Kind::ScopeMissing),
+            Refusal::Expired => Self::new(Kind::TokenInvalid),
             Refusal::Denied => Self::new(Kind::Denied),
         }
     }
@@ -236,7 +239,7 @@ impl From<Error> for Failure {
 
 impl Failure {
     /// Seconds after which most of these are over.
-    fn later(kind: Kind) -> Self {
+    pub fn later(kind: Kind) -> Self {
         Self::new(kind).with(header::RETRY_AFTER, "5")
     }
 }
@@ -300,8 +303,9 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_signed_in_is_told_how() {
-        let response = Failure::from(Refusal::Unauthenticated).into_reply().into_response();
-        assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Basic realm=\"Pierhead\"");
+    fn each_refusal_is_told_apart_by_its_kind() {
+        let kinds = [Refusal::Unauthenticated, Refusal::Scope, Refusal::Expired, Refusal::Denied]
+            .map(|refusal| Failure::from(refusal).kind());
+        assert_eq!(kinds, [Kind::Unauthenticated, Kind::ScopeMissing, Kind::TokenInvalid, Kind::Denied]);
     }
 }

@@ -1,4 +1,4 @@
-//! Where `Location` headers point.
+//! Where `Location` headers, and the realm of a challenge, point.
 //!
 //! L1: a location is relative (`/v2/...`) unless a trusted proxy says by which host *and* scheme the
 //! client came. A relative one never leads a client to another host or to plain HTTP, where it would
@@ -13,6 +13,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use hyper::Uri;
 use hyper::header::{self, HeaderMap, HeaderName};
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -31,6 +32,17 @@ impl Origin {
         let speaks_x = headers.keys().any(|name| name.as_str().starts_with("x-forwarded-"));
         let origin = if speaks_x { x_forwarded(headers) } else { forwarded(headers) };
         origin.unwrap_or_default()
+    }
+
+    /// Where the client is told to go for a token, which cannot be relative: as a trusted proxy says, else
+    /// to the host the client itself asked.
+    pub fn absolute(&self, headers: &HeaderMap, uri: &Uri, tls: bool) -> Option<Self> {
+        if !self.0.is_empty() {
+            return Some(self.clone());
+        }
+        let host = uri.authority().map(|authority| authority.as_str());
+        let host = host.or_else(|| headers.get(header::HOST)?.to_str().ok())?;
+        Self::new(if tls { "https" } else { "http" }, host)
     }
 
     /// The location of `path`, which starts with `/`.

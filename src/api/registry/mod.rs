@@ -5,17 +5,21 @@
 //!
 //! P1: every answer carries `Docker-Distribution-Api-Version`.
 //! P2: a handler runs only with a permit for its row's action on its path's repository.
+//! Who asks is found at every request, and a right that was taken away is gone from the next on.
 //! P3: an answer to a HEAD has headers only, a refusal's too.
 //! P4: a browser runs nothing it is answered: types and bytes are what anybody pushed, and the console
 //! may share the host.
 //! P5: what is not a 2xx was not done, and left everything stored as it was.
 //!
 //! Holds no rule: those are in `services`. Must not touch a store. Start at `route` (the table) and
-//! `path`; then a handler, such as `manifests`; errors are in `errors`, one table.
+//! `path`; then a handler, such as `manifests`; `caller` says who asks, `challenge` how he signs in; errors are
+//! in `errors`, one table.
 
 mod base;
 mod blobs;
+mod caller;
 mod catalog;
+mod challenge;
 mod conditions;
 mod errors;
 mod incoming;
@@ -24,7 +28,7 @@ mod manifests;
 mod memory;
 mod paging;
 mod path;
-mod query;
+pub(super) mod query;
 mod range;
 mod referrers;
 mod reply;
@@ -48,10 +52,12 @@ use self::path::{Path, Shape};
 use self::query::Query;
 use self::reply::Reply;
 use self::route::{BodyLimit, Row};
+use super::token;
 use crate::server::PeerFacts;
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
-use crate::services::access::{Access, Action, Actor, Caller, Permit, Resource};
+use crate::services::access::{Access, Action, Caller, Permit, Resource};
+use crate::services::identity::Identity;
 use crate::services::images::Images;
 use crate::services::names::RepositoryName;
 use crate::services::uploads::Uploads;
@@ -76,6 +82,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Registry {
     access: Access,
+    identity: Identity,
     images: Images,
     uploads: Uploads,
     settings: Settings,
@@ -100,9 +107,15 @@ struct Call<'a> {
 
 impl Registry {
     /// On these services.
-    pub fn new(access: Access, images: Images, uploads: Uploads, settings: Settings) -> Self {
+    pub fn new(
+        access: Access,
+        identity: Identity,
+        images: Images,
+        uploads: Uploads,
+        settings: Settings,
+    ) -> Self {
         let memory = Memory::new(settings.manifest_memory.max(settings.manifest_limit as u64));
-        Self { access, images, uploads, settings, memory }
+        Self { access, identity, images, uploads, settings, memory }
     }
 
     /// Answers a request whose path is `/v2` or below.
@@ -127,6 +140,7 @@ impl Registry {
         response
     }
 
+    /// Does it; who is not let in is told where to get a token.
     async fn serve(
         &self,
         row: &Row,
@@ -135,27 +149,58 @@ impl Registry {
         body: &mut Body,
         facts: &PeerFacts,
     ) -> Result<Reply, Failure> {
-        let (caller, permit) = admitted(&self.access, row, path)?;
-        let limit = self.settings.manifest_limit;
-        if row.body == BodyLimit::Manifest
-            && incoming::declared(&head.headers).is_some_and(|length| length > limit as u64)
-        {
-            return Err(Failure::about(Kind::ManifestTooLarge, limit));
-        }
+        let done = self.call(row, path, head, body, facts).await;
+        done.map_err(|failure| match challenge::error(failure.kind()) {
+            Some(error) => {
+                let realm = self.origin(head, facts).absolute(&head.headers, &head.uri, facts.tls);
+                let realm = realm.unwrap_or_default().url(token::REALM);
+                let scope = challenge::scope(row, path, &query_of(head));
+                failure.with(header::WWW_AUTHENTICATE, challenge::value(&realm, &scope, error))
+            }
+            None => failure,
+        })
+    }
+
+    async fn call(
+        &self,
+        row: &Row,
+        path: Path<'_>,
+        head: &Parts,
+        body: &mut Body,
+        facts: &PeerFacts,
+    ) -> Result<Reply, Failure> {
+        let resource = resource(path)?;
+        let caller = self.caller(&head.headers).await?;
+        let (caller, permit) = self.admitted(caller, row, path, resource)?;
+        self.refuse_large(row, head)?;
         let call = Call {
             caller,
             permit,
             name: path.name,
             tail: path.tail,
-            query: Query::parse(head.uri.query().unwrap_or_default()),
+            query: query_of(head),
             headers: &head.headers,
-            origin: facts.peer.ip().map_or_else(Origin::default, |peer| {
-                Origin::of(&head.headers, peer, |ip| (self.settings.is_trusted_proxy)(ip))
-            }),
+            origin: self.origin(head, facts),
             is_tls: facts.tls,
             request_id: &facts.request_id,
         };
         (row.handler)(self, call, body).await
+    }
+
+    fn origin(&self, head: &Parts, facts: &PeerFacts) -> Origin {
+        facts.peer.ip().map_or_else(Origin::default, |peer| {
+            Origin::of(&head.headers, peer, |ip| (self.settings.is_trusted_proxy)(ip))
+        })
+    }
+
+    /// Says no to a manifest that says itself that it is too large.
+    fn refuse_large(&self, row: &Row, head: &Parts) -> Result<(), Failure> {
+        let limit = self.settings.manifest_limit;
+        let declared = incoming::declared(&head.headers).filter(|_| row.body == BodyLimit::Manifest);
+        match declared {
+            Some(length) if length > limit as u64 => Err(Failure::about(Kind::ManifestTooLarge, limit)),
+            _ => Ok(()),
+        }
     }
 
     fn row(&self, method: &Method, shape: Shape) -> Option<&'static Row> {
@@ -172,15 +217,16 @@ impl Registry {
     }
 }
 
-/// Who asks, and the permit for what is asked.
-fn admitted(access: &Access, row: &Row, path: Path<'_>) -> Result<(Caller, Permit), Failure> {
-    let resource = match path.shape {
+fn query_of(head: &Parts) -> Query {
+    Query::parse(head.uri.query().unwrap_or_default())
+}
+
+/// What a path is about. A wrong name is refused before anybody is asked who he is.
+fn resource(path: Path<'_>) -> Result<Resource, Failure> {
+    Ok(match path.shape {
         Shape::Base | Shape::Catalog => Resource::Registry,
         _ => Resource::Repository(repository(path.name)?),
-    };
-    let caller = Caller::plain(Actor::Anonymous);
-    let permit = access.admit(&caller, row.action, resource)?;
-    Ok((caller, permit))
+    })
 }
 
 /// What every answer has in common, and an end for a body that nobody read.
@@ -206,10 +252,19 @@ fn digest(text: &str) -> Result<Digest, Failure> {
     text.parse().map_err(|error| Failure::about(Kind::DigestInvalid, error))
 }
 
+/// Method and path of every route, for the walk over all surfaces.
+#[cfg(test)]
+pub fn routes() -> Vec<(Method, String)> {
+    let of = |row: &'static Row| {
+        row.methods.iter().map(|method| (method.clone(), row.shape.template().to_owned()))
+    };
+    route::ROUTES.iter().flat_map(of).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::access::{Options, Rules};
+    use crate::services::access::{Actor, Options, Rules};
 
     const NAME: &str = "acme/web";
 
@@ -218,11 +273,16 @@ mod tests {
         Path { shape, name, tail: "" }
     }
 
+    fn admitted(access: &Access, row: &Row) -> Result<Permit, Failure> {
+        let resource = resource(path_of(row.shape))?;
+        caller::admit(access, &Caller::plain(Actor::Anonymous), row.action, resource)
+    }
+
     #[test]
     fn without_rights_no_route_lets_anybody_in() {
         let closed = Access::without_accounts(Rules::Closed(Options::default()));
         for row in route::ROUTES {
-            let refused = admitted(&closed, row, path_of(row.shape));
+            let refused = admitted(&closed, row);
             assert_eq!(refused.err().map(|f| f.kind()), Some(Kind::Unauthenticated), "{}", row.name);
         }
     }
@@ -231,9 +291,8 @@ mod tests {
     fn a_permit_is_for_the_action_of_the_row_on_the_repository_of_the_path() {
         let lab = Access::without_accounts(Rules::Lab);
         for row in route::ROUTES {
-            let path = path_of(row.shape);
-            let (_, permit) = admitted(&lab, row, path).expect("a lab is open");
-            if path.name.is_empty() {
+            let permit = admitted(&lab, row).expect("a lab is open");
+            if path_of(row.shape).name.is_empty() {
                 assert!(permit.covers_registry(row.action), "{}", row.name);
             } else {
                 let name = permit.repository(row.action).map(RepositoryName::as_str);
@@ -244,11 +303,9 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_refused_before_anybody_is_asked_who_he_is() {
-        let closed = Access::without_accounts(Rules::Closed(Options::default()));
         for row in route::ROUTES.iter().filter(|row| !path_of(row.shape).name.is_empty()) {
             for name in ["", "Acme/web", "a//b", "acme/web-", "manage/x", "a/\u{fffd}"] {
-                let path = Path { name, ..path_of(row.shape) };
-                let refused = admitted(&closed, row, path);
+                let refused = resource(Path { name, ..path_of(row.shape) });
                 assert_eq!(refused.err().map(|f| f.kind()), Some(Kind::NameInvalid), "{} {name:?}", row.name);
             }
         }

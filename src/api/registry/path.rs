@@ -25,6 +25,23 @@ pub enum Shape {
     Referrers,
 }
 
+#[cfg(test)]
+impl Shape {
+    /// The path with its parts in braces.
+    pub const fn template(self) -> &'static str {
+        match self {
+            Self::Base => "/v2/",
+            Self::Catalog => "/v2/_catalog",
+            Self::Tags => "/v2/{name}/tags/list",
+            Self::Manifest => "/v2/{name}/manifests/{reference}",
+            Self::Blob => "/v2/{name}/blobs/{digest}",
+            Self::Uploads => "/v2/{name}/blobs/uploads/",
+            Self::Upload => "/v2/{name}/blobs/uploads/{session}",
+            Self::Referrers => "/v2/{name}/referrers/{digest}",
+        }
+    }
+}
+
 /// A path taken apart; nothing in it is checked yet but the words between the parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path<'a> {

@@ -10,17 +10,20 @@ use super::action::{Action, Effect, Need};
 use super::directory::Directory;
 use super::policy::Verdict;
 use super::resource::Resource;
+use crate::services::names::{LIBRARY, OrganisationName};
 
 /// What the settings decide.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Whether developers make organisations.
     pub developers_create_organisations: bool,
+    /// Whether a push makes the organisation it goes to.
+    pub pushes_create_organisations: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { developers_create_organisations: true }
+        Self { developers_create_organisations: true, pushes_create_organisations: false }
     }
 }
 
@@ -58,6 +61,7 @@ impl Question<'_> {
                 self.is_open_to_all()
                     || self.is_shared_with(user.account)
                     || self.has_level(id, user.account, level, roles, verdict)
+                    || self.may_come_to_be(id)
             }
             Need::OrganisationLevel(level) => self.has_level(id, user.account, level, roles, verdict),
             Need::Administrator => self.is_own(user.account) && (roles.administrator || verdict.allowed),
@@ -66,6 +70,23 @@ impl Question<'_> {
                 roles.administrator || developer || verdict.allowed
             }
         }
+    }
+
+    /// Whether a push by this user would make the organisation: then he also sees that nothing is there.
+    fn may_come_to_be(&self, id: Id) -> bool {
+        let Resource::Repository(name) = self.resource else { return false };
+        let is_push = matches!(self.action, Action::Push | Action::Pull);
+        let name = name.organisation();
+        if !is_push
+            || !self.options.pushes_create_organisations
+            || self.directory.organisation(name).is_some()
+        {
+            return false;
+        }
+        let Ok(name) = name.parse::<OrganisationName>() else { return false };
+        let resource = Resource::Organisation(name);
+        let making = Question { action: Action::CreateOrganisation, resource: &resource, ..*self };
+        resource.organisation() != Some(LIBRARY) && making.allows(id)
     }
 
     /// What the user's own policies and those of his groups say.

@@ -14,6 +14,7 @@
 //! Reading order: `action` (the table), `directory` (what is known), `policy`, `decide`.
 
 mod action;
+mod author;
 mod caller;
 mod decide;
 mod directory;
@@ -28,6 +29,7 @@ pub use action::Action;
 #[cfg(test)]
 pub use action::Effect;
 use action::Need;
+pub use author::Author;
 pub use caller::{Actor, Caller, Scopes};
 pub use decide::Options;
 use directory::TABLES;
@@ -150,6 +152,11 @@ impl Access {
         let permit = self.authorise(&caller.actor, action, resource)?;
         caller.covers(&permit.resource, action)?;
         Ok(permit)
+    }
+
+    /// Asks again for what a permit is for: whether its actor still may. For work that took long since.
+    pub fn again(&self, permit: &Permit) -> Result<Permit, Refusal> {
+        self.authorise(&permit.actor, permit.action, permit.resource.clone())
     }
 
     /// Whether `actor`, who acts without a token, may do `action` to `resource`.

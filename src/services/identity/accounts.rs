@@ -7,7 +7,7 @@ use pierhead_storage_format::keys::{CounterKey, OrganisationKey};
 use pierhead_storage_format::records::{CounterRecord, OrganisationRecord};
 
 use super::users::{self, NewUser};
-use super::{Identity, account, rules, there};
+use super::{Identity, account, own, rules, there};
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 use crate::services::names::LIBRARY;
@@ -117,6 +117,15 @@ impl Identity {
         let by_id = text.parse().ok().filter(|id| directory.account(*id).is_some());
         let found = by_id.or_else(|| directory.account_named(text));
         found.ok_or_else(|| Error::Missing(Thing::Account(text.to_owned())))
+    }
+
+    /// The account of the one who asks.
+    pub fn own_account(&self, permit: &Permit) -> Result<Account, Error> {
+        let user = own(permit, Action::ShowSelf)?;
+        let directory = self.parts().access.directory();
+        let id = directory.user(user).map(|user| user.account);
+        let record = id.and_then(|id| Some((id, directory.account(id)?)));
+        record.map(|(id, record)| view(id, record)).ok_or(Error::Bug("a permit of a user who is not there"))
     }
 
     /// One account.

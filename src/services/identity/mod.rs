@@ -34,7 +34,7 @@ pub use keys::{Key, NewKey};
 pub use logins::NewLogin;
 pub use policies::{NewPolicy, PolicyView};
 pub use sign_in::{Proof, SignInError};
-pub use tokens::{RequestedScope, TokenRequest};
+pub use tokens::{RequestedScope, TokenError, TokenRequest};
 pub use users::{NewUser, UserChange, UserView};
 
 use super::access::{Access, Action, Actor, Permit, Resource};

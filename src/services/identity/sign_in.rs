@@ -143,6 +143,17 @@ impl Identity {
         self.check_password(found, password).await
     }
 
+    /// The same for programs: somebody who may only use the page is not let in.
+    pub async fn sign_in_to(
+        &self,
+        account: &str,
+        user: &str,
+        password: &Secret,
+    ) -> Result<Proof, SignInError> {
+        let proof = self.by_account_password(account, user, password).await?;
+        self.programmatic(proof)
+    }
+
     async fn by_password(&self, found: Option<Id>, password: &Secret) -> Result<Proof, SignInError> {
         if !self.parts().options.passwords {
             return Err(SignInError::Wrong);

@@ -35,29 +35,48 @@ pub struct TokenRequest {
     pub scopes: Vec<RequestedScope>,
 }
 
+/// Why no token is given.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// Who asks is not let in.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
+    /// He wants to push into an organisation that is not there, and no push makes one.
+    #[error("the organisation does not exist")]
+    OrganisationUnknown,
+}
+
 impl Identity {
     /// A token of the registry: with what of its scopes the one who asks may do now. Nobody gets one too,
     /// for public images.
-    pub async fn registry_token(&self, request: TokenRequest) -> Result<Issued, SignInError> {
+    pub async fn registry_token(&self, request: TokenRequest) -> Result<Issued, TokenError> {
         let proof = match &request.login {
             Some((name, password)) => Some(self.sign_in(name, password).await?),
             None => None,
         };
         let actor = proof.as_ref().map_or(Actor::Anonymous, |proof| Actor::User(proof.user));
-        let scopes = request.scopes.iter().take(MAX_SCOPES);
-        let granted = scopes.filter_map(|scope| self.narrowed(&actor, scope)).collect();
+        let scopes = || request.scopes.iter().take(MAX_SCOPES).filter(|scope| scope.kind == "repository");
+        if scopes().any(|scope| self.pushes_nowhere(&actor, scope)) {
+            return Err(TokenError::OrganisationUnknown);
+        }
+        let granted = scopes().filter_map(|scope| self.narrowed(&actor, scope)).collect();
         let bearer = match &proof {
             Some(proof) => self.bearer_of(proof)?,
             None => Bearer { user: None, access_key: None, password_at: 0 },
         };
-        self.parts().tokens.issue(bearer, Grant::Registry(granted)).ok_or(SignInError::Internal)
+        let issued = self.parts().tokens.issue(bearer, Grant::Registry(granted));
+        Ok(issued.ok_or(SignInError::Internal)?)
+    }
+
+    /// Whether somebody who signed in wants to push where nothing is and nothing will be made.
+    fn pushes_nowhere(&self, actor: &Actor, scope: &RequestedScope) -> bool {
+        let name = scope.name.parse::<RepositoryName>();
+        let is_push = scope.actions.iter().any(|action| action == "push");
+        is_push && name.is_ok_and(|name| self.parts().access.lacks_organisation(actor, &name))
     }
 
     /// What of a scope somebody may do; nothing if none of it.
     fn narrowed(&self, actor: &Actor, scope: &RequestedScope) -> Option<Access> {
-        if scope.kind != "repository" {
-            return None;
-        }
         let name: RepositoryName = scope.name.parse().ok()?;
         let may = |action: Action| {
             self.parts().access.authorise(actor, action, Resource::Repository(name.clone())).is_ok()

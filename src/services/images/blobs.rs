@@ -118,13 +118,12 @@ impl Images {
 
     /// Links a blob that another repository has; false if there is none to take it from.
     pub async fn mount(&self, permit: Permit, digest: Digest, sources: Sources) -> Result<bool, Error> {
-        let name = permitted(&permit, Action::Push)?.clone();
         let Some(source) = self.source(&digest, &sources)? else { return Ok(false) };
         let Some(record) = self.shelves.meta.get(&BlobKey { digest })? else { return Ok(false) };
         if !self.shelves.is_whole(&digest, record.size).await? {
             return Ok(false);
         }
-        let mounted = self.shelves.push(name, move |rows| {
+        let mounted = self.shelves.push(&permit, move |rows| {
             if !rows.is_linked_in(&source, &digest)? {
                 return Err(Error::BlobUnknown(digest)); // gone since; nothing is made for it
             }

@@ -7,9 +7,12 @@ use serde_json::value::RawValue;
 
 use super::{Images, document, permitted};
 use crate::seams::tasks;
-use crate::services::access::{Action, Permit};
+use crate::services::access::{Action, Permit, Resource};
 use crate::services::error::Error;
 use crate::services::names::{RepositoryName, Tag};
+
+/// Repositories looked at in one go.
+const BATCH: usize = 500;
 
 /// A page of a list.
 #[derive(Debug)]
@@ -47,8 +50,8 @@ impl Images {
         Ok(page(rows, limit, |(key, _)| key.tag.parse().ok()))
     }
 
-    /// Repositories after `after` in byte order.
-    pub fn repositories(
+    /// Repositories after `after` in byte order: those the one who asks may pull from.
+    pub async fn repositories(
         &self,
         permit: &Permit,
         after: Option<&str>,
@@ -57,8 +60,24 @@ impl Images {
         if !permit.covers_registry(Action::ListRepositories) {
             return Err(Error::Bug("a permit for something else"));
         }
-        let rows = self.shelves.meta.page::<RepositoryKey>(&[], after.map(str::as_bytes), limit + 1)?;
-        Ok(page(rows, limit, |(key, _)| key.name.parse().ok()))
+        let may_pull = |name: &RepositoryName| {
+            let resource = Resource::Repository(name.clone());
+            self.shelves.access.authorise(permit.actor(), Action::Pull, resource).is_ok()
+        };
+        let mut after = after.map(|name| name.as_bytes().to_vec());
+        let mut seen = Vec::new();
+        // Whoever may see few of many repositories does not keep the others waiting.
+        loop {
+            let rows = self.shelves.meta.page::<RepositoryKey>(&[], after.as_deref(), BATCH)?;
+            let last = rows.len() < BATCH;
+            after = rows.last().map(|(key, _)| key.encode());
+            let names = rows.into_iter().filter_map(|(key, _)| key.name.parse().ok());
+            seen.extend(names.filter(may_pull).take(limit + 1 - seen.len()));
+            if last || seen.len() > limit {
+                return Ok(page(seen, limit, Some));
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Manifests about a subject, present or not; none for a repository that is not there, as the

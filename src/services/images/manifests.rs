@@ -85,13 +85,13 @@ impl Images {
     /// repository; non-distributable layers, children of an index and the subject may be absent.
     /// Where the settings allow sparse images, so may the rest.
     pub async fn put_manifest(&self, permit: Permit, put: PutManifest) -> Result<Stored, Error> {
-        let name = permitted(&permit, Action::Push)?.clone();
+        let name = permitted(&permit, Action::Push)?;
         let (media_type, bytes, reference) = (put.media_type, put.bytes.clone(), put.reference.clone());
         let (document, digest) = tasks::over(put.bytes.len(), move || {
             Ok::<_, Error>((document::read(media_type.as_ref(), &bytes)?, address(&reference, &bytes)?))
         })
         .await??;
-        self.shelves.admit(&name, &document, put.bytes.len() as u64)?;
+        self.shelves.admit(name, &document, put.bytes.len() as u64)?;
         let mut tags = put.tags.clone();
         if let Reference::Tag(tag) = &put.reference {
             tags.push(tag.clone());
@@ -99,7 +99,7 @@ impl Images {
         let stored = Stored { digest, subject: document.subject, tags: put.tags };
         let shelves = std::sync::Arc::clone(&self.shelves);
         tasks::to_the_end(
-            async move { shelves.store_manifest(name, digest, document, tags, put.bytes).await },
+            async move { shelves.store_manifest(permit, digest, document, tags, put.bytes).await },
         )
         .await??;
         Ok(stored)
@@ -172,19 +172,20 @@ impl Shelves {
 
     async fn store_manifest(
         &self,
-        name: RepositoryName,
+        permit: Permit,
         digest: Digest,
         document: Document,
         tags: Vec<Tag>,
         bytes: Bytes,
     ) -> Result<(), Error> {
         let size = bytes.len() as u64;
+        self.access.again(&permit)?;
         let published = match self.blobs.publish_bytes(&digest, bytes).await {
             Ok(published) => published,
             Err(error) => return Err(self.failed(error).await),
         };
         let sparse = self.rules.sparse_manifests;
-        self.push(name, move |rows| {
+        self.push(&permit, move |rows| {
             rows.put_manifest(&digest, size, &document, sparse)?;
             tags.iter().try_for_each(|tag| rows.tag(tag, &digest))
         })

@@ -10,11 +10,12 @@
 //! I3: a blob is in a repository by upload or mount; knowing a digest never gives its bytes.
 //!
 //! `manifests` gets, puts and deletes; `blobs` reads, mounts and unlinks; `listing` pages; `rows`
-//! keeps the books; `document` reads a manifest's JSON.
+//! keeps the books, `making` what a push makes first; `document` reads a manifest's JSON.
 
 mod blobs;
 mod document;
 mod listing;
+mod making;
 mod manifests;
 mod rows;
 
@@ -23,12 +24,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use blobs::{Reading, Sources};
 pub use listing::Referrer;
+use making::Making;
 pub use manifests::{ManifestFacts, PutManifest};
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{OrganisationKey, RepositoryKey};
 use rows::Rows;
 
-use super::access::{Action, Permit};
+use super::access::{Access, Action, Permit};
 use super::error::Error;
 use super::names::RepositoryName;
 use crate::seams::{Clock, tasks};
@@ -41,6 +43,8 @@ use crate::stores::space::Reserve;
 pub struct PushRules {
     /// Whether a push makes the organisation it goes to.
     pub create_organisations: bool,
+    /// Organisations an account may own.
+    pub organisations: u64,
     /// Whether a manifest is taken though its config or layers are absent.
     pub sparse_manifests: bool,
 }
@@ -57,6 +61,8 @@ pub struct Shelves {
     pub reserve: Arc<Reserve>,
     /// What a push may do.
     pub rules: PushRules,
+    /// Who may push, asked again before what took long is kept.
+    pub access: Access,
     /// Blobs whose files are being looked into; empty at first.
     pub suspects: Mutex<BTreeSet<Digest>>,
 }
@@ -103,16 +109,19 @@ impl Shelves {
             .await
     }
 
-    /// The same for a push, which makes the repository if it is not there.
+    /// The same for a push, which makes the repository if it is not there. The permit is asked for anew.
     pub async fn push<T: Send + 'static>(
         &self,
-        name: RepositoryName,
+        permit: &Permit,
         work: impl FnOnce(&mut Rows<'_, '_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (now, create) = (self.clock.now_ms(), self.rules.create_organisations);
+        let permit = self.access.again(permit)?;
+        let name = permitted(&permit, Action::Push)?.clone();
+        let author = self.access.author(permit.actor(), &name);
+        let making = Making { rules: self.rules, author, now: self.clock.now_ms() };
         self.meta
             .commit(move |tx| {
-                let mut rows = Rows::existing_or_new(tx, name, create, now)?;
+                let mut rows = Rows::existing_or_new(tx, name, making)?;
                 let done = work(&mut rows)?;
                 rows.finish()?;
                 Ok(done)

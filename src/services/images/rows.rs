@@ -3,15 +3,16 @@
 
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{
-    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey,
-    OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TableKey, TagKey,
+    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey, ReferrerKey,
+    RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TableKey, TagKey,
 };
 use pierhead_storage_format::records::{
-    BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferenceRecord, ReferenceRole,
-    ReferrerRecord, RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
+    BlobRecord, CounterRecord, ManifestRecord, Present, ReferenceRecord, ReferenceRole, ReferrerRecord,
+    RepositoryBlobRecord, RepositoryCounters, TagRecord,
 };
 
 use super::document::Document;
+use super::making::Making;
 use crate::services::error::Error;
 use crate::services::names::{RepositoryName, Tag};
 use crate::stores::meta::Tx;
@@ -29,7 +30,7 @@ pub struct Rows<'a, 'tx> {
 }
 
 /// A number never handed out before for `what`.
-fn next_number(tx: &mut Tx<'_>, what: &str) -> Result<u64, Error> {
+pub fn next_number(tx: &mut Tx<'_>, what: &str) -> Result<u64, Error> {
     let counter = CounterKey { name: what.to_owned() };
     let number = tx.get(&counter)?.map_or(1, |record| record.next);
     tx.put(&counter, &CounterRecord { next: number + 1 })?;
@@ -45,29 +46,14 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         }
     }
 
-    /// A repository, made if it is not there; its organisation likewise, if `create_organisation`.
-    pub fn existing_or_new(
-        tx: &'a mut Tx<'tx>,
-        name: RepositoryName,
-        create_organisation: bool,
-        now: u64,
-    ) -> Result<Self, Error> {
-        let key = RepositoryKey { name: name.as_str().to_owned() };
-        if let Some(record) = tx.get(&key)? {
-            return Self::of(tx, name, record.id, now);
-        }
-        let organisation = OrganisationKey { name: name.organisation().to_owned() };
-        if tx.get(&organisation)?.is_none() {
-            if !create_organisation {
-                return Err(Error::OrganisationUnknown(name));
-            }
-            let number = next_number(tx, "organisation")?;
-            let record = OrganisationRecord { number, created_at: now, owner: None, creator: None };
-            tx.put(&organisation, &record)?;
-        }
-        let id = next_number(tx, "repository")?;
-        tx.put(&key, &RepositoryRecord { id, created_at: now })?;
-        Self::of(tx, name, id, now)
+    /// A repository, made if it is not there.
+    pub fn existing_or_new(tx: &'a mut Tx<'tx>, name: RepositoryName, making: Making) -> Result<Self, Error> {
+        let found = tx.get(&RepositoryKey { name: name.as_str().to_owned() })?;
+        let id = match found {
+            Some(record) => record.id,
+            None => making.repository(tx, &name)?,
+        };
+        Self::of(tx, name, id, making.now)
     }
 
     fn of(tx: &'a mut Tx<'tx>, name: RepositoryName, id: u64, now: u64) -> Result<Self, Error> {

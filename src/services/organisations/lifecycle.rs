@@ -54,18 +54,7 @@ impl Organisations {
                 if tx.get(&AccountKey { id: owner })?.is_none() {
                     return Err(Error::Missing(Thing::Account(owner.to_string())));
                 }
-                count(tx, owner, |owned| match owned < limit {
-                    true => Ok(owned + 1),
-                    false => Err(Error::Limit { what: "organisations", limit }),
-                })?;
-                let number = next_number(tx)?;
-                let creator = author.as_ref().map(|author| author.creator.clone());
-                tx.put(&key, &OrganisationRecord { number, created_at: now, owner: Some(owner), creator })?;
-                if let Some(author) = author {
-                    let grant = GrantRecord { organisation: number, level: Level::Manage, granted_at: now };
-                    tx.put(&GrantKey { user: author.creator.id, name: key.name }, &grant)?;
-                }
-                Ok(())
+                establish(tx, key, owner, author.map(|author| author.creator), limit, now).map(|_| ())
             })
             .await
     }
@@ -169,6 +158,30 @@ impl Organisations {
         let may = |action| self.access.authorise(actor, action, resource.clone()).is_ok();
         probes.into_iter().find(|(_, action)| may(*action)).map(|(level, _)| level)
     }
+}
+
+/// Makes the row of an organisation that is not there, with its owner; its number. Who makes it is
+/// granted to manage it.
+pub fn establish(
+    tx: &mut Tx<'_>,
+    key: OrganisationKey,
+    owner: Id,
+    creator: Option<Creator>,
+    limit: u64,
+    now: u64,
+) -> Result<u64, Error> {
+    count(tx, owner, |owned| match owned < limit {
+        true => Ok(owned + 1),
+        false => Err(Error::Limit { what: "organisations", limit }),
+    })?;
+    let number = next_number(tx)?;
+    let user = creator.as_ref().map(|creator| creator.id);
+    tx.put(&key, &OrganisationRecord { number, created_at: now, owner: Some(owner), creator })?;
+    if let Some(user) = user {
+        let grant = GrantRecord { organisation: number, level: Level::Manage, granted_at: now };
+        tx.put(&GrantKey { user, name: key.name }, &grant)?;
+    }
+    Ok(number)
 }
 
 /// Changes how many organisations an account owns.

@@ -7,6 +7,7 @@
 //! a blob without a record, which start-up removes. From step 1 on the work runs to its end though
 //! the client leaves.
 //!
+//! U0: whether the actor may push is asked when a request begins, and again before what it brought is kept.
 //! U1: a refused or failed request leaves a session where it was, or at the last byte received.
 //! U2: sessions are limited in number and end after a time without use.
 //! U3: a session outlives the process, with the same repository and actor: one stopped in order goes on
@@ -34,7 +35,7 @@ pub use self::leftovers::{clear_leftovers, replay_small_blobs};
 pub use self::list::{UploadFacts, Wanted};
 use self::session::{Session, Sessions};
 use crate::seams::tasks;
-use crate::services::access::{Action, Permit};
+use crate::services::access::{Action, Actor, Permit};
 use crate::services::error::{Error, SourceError};
 use crate::services::images::{Shelves, permitted};
 use crate::services::names::RepositoryName;
@@ -165,10 +166,13 @@ impl Uploads {
             }
             Ok(_) => {}
         }
-        let (service, name, id) = (self.clone(), session.repository().clone(), id.to_owned());
+        let (service, permit, id) = (self.clone(), self.shelves.access.again(permit), id.to_owned());
         tasks::to_the_end(async move {
             let upload = writing.upload()?;
-            let kept = service.keep(&name, upload, &digest).await;
+            let kept = match permit {
+                Ok(permit) => service.keep(&permit, upload, &digest).await,
+                Err(refusal) => Err(refusal.into()),
+            };
             // Unless it was published, or its bytes may be lost, the session goes on as it was.
             if upload.is_over() {
                 service.end(&id, writing.take()).await;
@@ -188,17 +192,19 @@ impl Uploads {
         declared: Option<u64>,
         mut body: impl Source,
     ) -> Result<u64, Error> {
-        let name = permitted(permit, Action::Push)?.clone();
-        self.welcome(&name)?;
+        self.welcome(permitted(permit, Action::Push)?)?;
         let mut upload = self.begin(digest.algorithm(), None).await?;
         let chunk = Chunk { first: None, length: declared };
         if let Err(error) = self.receive_last(&mut upload, chunk, &mut body).await {
             upload.discard().await;
             return Err(error);
         }
-        let service = self.clone();
+        let (service, permit) = (self.clone(), self.shelves.access.again(permit));
         tasks::to_the_end(async move {
-            let kept = service.keep(&name, &mut upload, &digest).await;
+            let kept = match permit {
+                Ok(permit) => service.keep(&permit, &mut upload, &digest).await,
+                Err(refusal) => Err(refusal.into()),
+            };
             upload.discard().await;
             kept
         })
@@ -223,6 +229,12 @@ impl Uploads {
             }
         }
         Ok(ended)
+    }
+
+    /// Whether a session is of this actor and repository: he may go on with it though his token ended
+    /// meanwhile, as long as he may push there.
+    pub fn is_of(&self, actor: &Actor, name: &RepositoryName, id: &str) -> bool {
+        self.sessions.get(id).is_some_and(|session| session.belongs_to(name, actor))
     }
 
     /// Sessions open now.
@@ -262,7 +274,7 @@ impl Uploads {
     }
 
     /// Steps 1 to 3 of the head.
-    async fn keep(&self, name: &RepositoryName, upload: &mut Upload, digest: &Digest) -> Result<u64, Error> {
+    async fn keep(&self, permit: &Permit, upload: &mut Upload, digest: &Digest) -> Result<u64, Error> {
         self.shelves.writable()?;
         let published = match upload.publish(digest).await {
             Ok(published) => published,
@@ -270,7 +282,7 @@ impl Uploads {
             Err(error) => return Err(self.shelves.failed(error).await),
         };
         let (digest, size) = (*digest, published.size);
-        self.shelves.push(name.clone(), move |rows| rows.link_blob(&digest, size)).await?;
+        self.shelves.push(permit, move |rows| rows.link_blob(&digest, size)).await?;
         published.settled().await;
         Ok(size)
     }

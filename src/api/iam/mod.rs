@@ -1,0 +1,182 @@
+//! What SDKs and Terraform ask the identity service before they use the registry's management: a token
+//! for a password, the project of a region, the account, a user. Under `/v3` and `/v3.0`.
+//!
+//! I1: but for the request for a token, nothing is answered without `X-Auth-Token` or a request signature
+//! (`AK`/`SK`). I2: everybody sees his own account only; users other than himself if he administers it.
+//! I3: no answer is kept by anybody between. I4: a body is read whole before a signature can be checked, and
+//! is small ([`MAX_BODY`]).
+//!
+//! Holds no rule. Start at `route`; `views` is the JSON, `errors` what is refused.
+
+mod errors;
+mod route;
+mod views;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+use pierhead_storage_format::identity::Id;
+use serde_json::Value;
+
+use self::errors::Failure;
+use self::route::Operation;
+use self::views::TokenBody;
+use super::registry::query::Query;
+use crate::server::PeerFacts;
+use crate::server::body::{self, Body};
+use crate::server::metrics::Route;
+use crate::services::access::{Access, Action, Actor, Caller, Resource};
+use crate::services::identity::{Account, Identity, UserView};
+use crate::services::signin::{Secret, signature};
+
+/// Bytes of a body at most: a user name, a password and what SDKs write around them.
+const MAX_BODY: usize = 64 << 10;
+const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+const X_SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
+
+/// The surface. Clones share everything.
+#[derive(Clone)]
+pub struct Iam {
+    access: Access,
+    identity: Identity,
+    region: String,
+}
+
+impl Iam {
+    /// On these services; `region` is what the appliance calls itself.
+    pub const fn new(access: Access, identity: Identity, region: String) -> Self {
+        Self { access, identity, region }
+    }
+
+    /// Whether a path is this surface's.
+    pub fn is_for(path: &str) -> bool {
+        route::find(path).is_some()
+    }
+
+    /// Answers a request whose path is this surface's.
+    pub async fn handle(&self, request: Request<Body>, facts: &PeerFacts) -> Response<Body> {
+        let (head, mut body) = request.into_parts();
+        let name = route::find(head.uri.path()).map_or("unknown", |(row, _)| row.name);
+        let outcome = self.serve(&head, &mut body).await;
+        let mut response = outcome.unwrap_or_else(|failure| failure.into_response(&facts.request_id));
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response.extensions_mut().insert(Route { surface: "iam", route: name });
+        response
+    }
+
+    async fn serve(&self, head: &Parts, body: &mut Body) -> Result<Response<Body>, Failure> {
+        let (row, parameter) = route::find(head.uri.path()).ok_or_else(Failure::missing)?;
+        if row.method != head.method {
+            return Err(Failure::method());
+        }
+        let body = whole(body).await?;
+        if row.operation == Operation::CreateToken {
+            return self.create_token(&body).await;
+        }
+        let caller = self.caller(head, &body)?;
+        let value = match row.operation {
+            Operation::ListDomains => views::domains(&self.own_account(&caller)?),
+            Operation::ShowUser => self.show_user(&caller, parameter)?,
+            Operation::ListProjects | Operation::CreateToken => {
+                let query = Query::parse(head.uri.query().unwrap_or_default());
+                views::projects(&self.own_account(&caller)?, &self.region, query.some("name"))
+            }
+        };
+        Ok(body::json(StatusCode::OK, &value))
+    }
+
+    async fn create_token(&self, body: &Bytes) -> Result<Response<Body>, Failure> {
+        // What serde quotes of a body could be a password.
+        let request: TokenBody = serde_json::from_slice(body)
+            .map_err(|_| Failure::invalid("the body is no request for a token"))?;
+        let methods = &request.auth.identity.methods;
+        let password = request.auth.identity.password.filter(|_| methods.iter().any(|m| m == "password"));
+        let user = password.ok_or_else(|| Failure::invalid("the method has to be password"))?.user;
+        let (given, domain) = (Secret::from(user.password), user.domain.name.unwrap_or_default());
+        let proof = self.identity.sign_in_to(&domain, &user.name, &given).await?;
+        let caller = Caller::plain(Actor::User(proof.user));
+        let (account, user) = (self.own_account(&caller)?, self.own_user(&caller)?);
+        let scope = request.auth.scope;
+        if !scope.fits(&account, &self.region) {
+            return Err(Failure::unauthorized("Unauthorized"));
+        }
+        let (issued, _) = self.identity.api_token_for(&proof)?;
+        let value = views::token(&issued, &user, &account, &self.region, &scope);
+        let mut response = body::json(StatusCode::CREATED, &value);
+        let token = HeaderValue::from_bytes(issued.token.expose());
+        let mut token = token.map_err(|_| Failure::token())?;
+        token.set_sensitive(true);
+        response.headers_mut().insert(X_SUBJECT_TOKEN, token);
+        Ok(response)
+    }
+
+    /// Who asks: by a token first, then by a signature.
+    fn caller(&self, head: &Parts, body: &Bytes) -> Result<Caller, Failure> {
+        let token = head.headers.get(X_AUTH_TOKEN).map(|value| Secret::new(value.as_bytes().to_vec()));
+        let values: Vec<&[u8]> =
+            head.headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect();
+        let mut headers: Vec<(&str, &[u8])> =
+            head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        if let Some(authority) = head.uri.authority().filter(|_| !head.headers.contains_key(header::HOST)) {
+            headers.push(("host", authority.as_str().as_bytes()));
+        }
+        let request = signature::Request {
+            method: head.method.as_str(),
+            path: head.uri.path(),
+            query: head.uri.query().unwrap_or_default(),
+            headers: &headers,
+            body,
+        };
+        match self.identity.api_caller(token.as_ref(), &values, &request) {
+            Ok((_, caller)) => Ok(caller),
+            Err(_) if token.is_some() => Err(Failure::token()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn own_account(&self, caller: &Caller) -> Result<Account, Failure> {
+        let permit = self.access.admit(caller, Action::ShowSelf, Resource::Registry)?;
+        Ok(self.identity.own_account(&permit)?)
+    }
+
+    fn own_user(&self, caller: &Caller) -> Result<UserView, Failure> {
+        let permit = self.access.admit(caller, Action::ShowSelf, Resource::Registry)?;
+        Ok(self.identity.show_self(&permit)?)
+    }
+
+    /// A user of the caller's account. Whoever is not told of others is not told who there is.
+    fn show_user(&self, caller: &Caller, id: &str) -> Result<Value, Failure> {
+        let own = self.own_user(caller)?;
+        if own.id.to_string() == id {
+            return Ok(views::user(&own));
+        }
+        let permit = self.access.admit(caller, Action::ListUsers, Resource::Account(own.account))?;
+        let id: Id = id.parse().map_err(|_| Failure::missing())?;
+        Ok(views::user(&self.identity.show_user(&permit, id)?))
+    }
+}
+
+/// The whole body, which must not be longer than any that makes sense.
+async fn whole(body: &mut Body) -> Result<Bytes, Failure> {
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers say nothing here.
+        let frame = frame.map_err(|_| Failure::invalid("the body ended before its end"))?;
+        let Ok(bytes) = frame.into_data() else { continue };
+        if all.len() + bytes.len() > MAX_BODY {
+            return Err(Failure::too_large(MAX_BODY));
+        }
+        all.extend_from_slice(&bytes);
+    }
+    Ok(all.freeze())
+}
+
+/// Method and path of every route, for the walk over all surfaces.
+#[cfg(test)]
+pub fn routes() -> Vec<(hyper::Method, String)> {
+    route::ROUTES.iter().map(|row| (row.method.clone(), row.path.to_owned())).collect()
+}
