@@ -221,6 +221,7 @@ pub(super) const RIGHTS: &[Fixture] = &[
     }),
     ("a wrong number of access keys", "R29", |store| store.put(&keys_of(ANN), &CounterRecord { next: 2 })),
     ("access keys that are not counted", "R29", |store| store.drop(&keys_of(ANN))),
+    ("temporary logins that are not counted", "R29", |store| store.drop(&logins_of(ANN))),
 ];
 
 /// What is left of something that went.
