@@ -16,9 +16,11 @@ pub enum Need {
     OrganisationLevel(Level),
     /// To be an administrator of the account, or a developer where the settings let those.
     Developer,
-    /// To be an administrator of the account.
+    /// To be an administrator of the account, or of its images.
     Administrator,
-    /// To be an administrator of the account that runs the appliance.
+    /// To be an administrator of the account as a whole, not of its images alone.
+    TenantAdministrator,
+    /// To be such an administrator of the account that runs the appliance.
     Operator,
     /// To be the host's administrator, or work of the appliance itself.
     Host,
@@ -93,7 +95,7 @@ macro_rules! actions {
 }
 
 use Level::{Edit, Manage, Read};
-use Need::{Administrator, Developer, Host, Operator, OrganisationLevel, SignedIn};
+use Need::{Administrator, Developer, Host, Operator, OrganisationLevel, SignedIn, TenantAdministrator};
 
 #[rustfmt::skip]
 actions! {
@@ -215,22 +217,22 @@ actions! {
     /// See whether the service may act for the account.
     CheckAgency = "swr:system:checkAgency", SignedIn, Read, No;
     /// Let the service act for the account.
-    CreateAgency = "swr:system:createAgency", Administrator, Write, No;
+    CreateAgency = "swr:system:createAgency", TenantAdministrator, Write, No;
 
     /// See one's own user, account and projects.
     ShowSelf = "iam:users:showSelf", SignedIn, Read, No;
     /// Change one's own password and access keys.
     ManageSelf = "iam:credentials:manageSelf", SignedIn, Write, No;
     /// See the account's users, groups, policies and keys.
-    ListUsers = "iam:users:listUsers", Administrator, Read, No;
+    ListUsers = "iam:users:listUsers", TenantAdministrator, Read, No;
     /// Make, change and remove the account's users.
-    ManageUsers = "iam:users:manageUsers", Administrator, Write, No;
+    ManageUsers = "iam:users:manageUsers", TenantAdministrator, Write, No;
     /// Make, change and remove the account's groups.
-    ManageGroups = "iam:groups:manageGroups", Administrator, Write, No;
+    ManageGroups = "iam:groups:manageGroups", TenantAdministrator, Write, No;
     /// Make, change and remove the account's policies.
-    ManagePolicies = "iam:policies:managePolicies", Administrator, Write, No;
+    ManagePolicies = "iam:policies:managePolicies", TenantAdministrator, Write, No;
     /// Make, change and remove access keys of the account's users.
-    ManageKeys = "iam:credentials:manageCredentials", Administrator, Write, No;
+    ManageKeys = "iam:credentials:manageCredentials", TenantAdministrator, Write, No;
     /// See all accounts.
     ListAccounts = "pierhead:account:listAccounts", Operator, Read, No;
     /// Make, change and remove accounts.

@@ -56,7 +56,7 @@ impl Question<'_> {
         match self.action.need() {
             Need::SignedIn => true,
             Need::Host => false,
-            Need::Operator => account.operator && roles.administrator,
+            Need::Operator => account.operator && roles.tenant,
             Need::Level(level) => {
                 self.is_open_to_all()
                     || self.is_shared_with(user.account)
@@ -64,6 +64,7 @@ impl Question<'_> {
                     || self.may_come_to_be(id)
             }
             Need::OrganisationLevel(level) => self.has_level(id, user.account, level, roles, verdict),
+            Need::TenantAdministrator => self.is_own(user.account) && (roles.tenant || verdict.allowed),
             Need::Administrator => self.is_own(user.account) && (roles.administrator || verdict.allowed),
             Need::Developer => {
                 let developer = roles.developer && self.options.developers_create_organisations;
@@ -151,7 +152,9 @@ impl Question<'_> {
 /// What a user's system roles come to, inside his own account.
 #[derive(Clone, Copy, Debug, Default)]
 struct Roles {
-    /// Everything.
+    /// Everything, users and their rights too.
+    tenant: bool,
+    /// Everything that is done to organisations and images.
     administrator: bool,
     /// What developers may, beside what they are granted.
     developer: bool,
@@ -162,9 +165,8 @@ struct Roles {
 impl Roles {
     fn with(self, role: Role) -> Self {
         match role {
-            Role::TenantAdministrator | Role::SwrAdministrator | Role::SwrFullAccess => {
-                Self { administrator: true, ..self }
-            }
+            Role::TenantAdministrator => Self { tenant: true, administrator: true, ..self },
+            Role::SwrAdministrator | Role::SwrFullAccess => Self { administrator: true, ..self },
             Role::SwrDeveloper | Role::SwrOperateAccess | Role::ServiceStageDeveloper => {
                 Self { developer: true, ..self }
             }

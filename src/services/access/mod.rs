@@ -21,6 +21,7 @@ mod directory;
 mod policy;
 mod resource;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use pierhead_storage_format::keys::Table;
@@ -110,12 +111,19 @@ struct Inner {
     rules: Rules,
     clock: Arc<dyn Clock>,
     directory: RwLock<Directory>,
+    /// Who there is could not be read again: the directory stays empty, whatever changes, until it can.
+    lost: AtomicBool,
 }
 
 impl Access {
     /// Decides by `rules` and `directory`.
     pub fn new(rules: Rules, clock: Arc<dyn Clock>, directory: Directory) -> Self {
-        Self(Arc::new(Inner { rules, clock, directory: RwLock::new(directory) }))
+        Self(Arc::new(Inner {
+            rules,
+            clock,
+            directory: RwLock::new(directory),
+            lost: AtomicBool::new(false),
+        }))
     }
 
     /// Decides by `rules` alone: there are no accounts.
@@ -194,6 +202,9 @@ impl Follow for Access {
 
     fn changed(&self, rows: &[ChangedRow<'_>]) {
         let mut directory = self.0.directory.write().unwrap_or_else(PoisonError::into_inner);
+        if self.0.lost.load(Ordering::SeqCst) {
+            return;
+        }
         for (table, key, value) in rows {
             if let Err(error) = directory.apply(*table, key, *value) {
                 tracing::error!(%error, "a change of rights could not be followed");
@@ -202,12 +213,14 @@ impl Follow for Access {
     }
 
     fn rebuilt(&self, meta: &Meta) {
-        // What cannot be read gives nobody anything.
-        let anew = Directory::load(meta).unwrap_or_else(|error| {
+        let anew = Directory::load(meta);
+        if let Err(error) = &anew {
             tracing::error!(%error, "who there is cannot be read from the rebuilt index; nobody is let in");
-            Directory::default()
-        });
-        *self.0.directory.write().unwrap_or_else(PoisonError::into_inner) = anew;
+        }
+        let mut directory = self.0.directory.write().unwrap_or_else(PoisonError::into_inner);
+        // What cannot be read gives nobody anything, and part of it may lack what denies.
+        self.0.lost.store(anew.is_err(), Ordering::SeqCst);
+        *directory = anew.unwrap_or_default();
     }
 }
 

@@ -24,7 +24,8 @@ fn needs(action: Action) -> String {
         Need::OrganisationLevel(needed) => format!("{} on the organisation", level(needed)),
         Need::Developer => "developer (a setting), or administrator".to_owned(),
         Need::Administrator => "administrator".to_owned(),
-        Need::Operator => "administrator of the operator's account".to_owned(),
+        Need::TenantAdministrator => "tenant administrator".to_owned(),
+        Need::Operator => "tenant administrator of the operator's account".to_owned(),
         Need::Host => "the host's own administrator".to_owned(),
     };
     if !action.is_open_to_others() {
@@ -116,6 +117,8 @@ fn every_spelling_of_a_resource_on_the_page_covers_what_it_says() {
             "every repository of acme" => (true, true, false, false),
             "the repository acme/web" => (true, false, false, false),
             "every repository whose name in acme starts with web" => (true, true, false, false),
+            "acme and every repository of it" => (true, true, false, true),
+            "everything" => (true, true, true, true),
             "the organisation acme" => (false, false, false, true),
             "every repository" => (true, true, true, false),
             other => unreachable!("{other:?} is not a known row"),

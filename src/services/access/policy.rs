@@ -4,7 +4,7 @@
 //! P2: a document that says something this evaluator does not know is refused when it is made,
 //!     never half understood.
 //! P3: spelling never makes a Deny void: case of names, `SWR:/*:…` for `SWR:*:…`, `…:repo:acme` for
-//!     `…:repo:acme/*`, with and without the account's field, all mean the same.
+//!     `…:repo:acme/*`, `…:namespace:acme/*` for `…:namespace:acme`, `SWR:*:*:*` for `*`, with and without the account's field, all mean the same.
 //!
 //! Must not know who has which policy; that is `directory`'s.
 
@@ -170,8 +170,12 @@ fn action_pattern(text: &str) -> Result<Pattern, PolicyError> {
 struct ResourcePattern {
     kind: Pattern,
     path: Pattern,
+    /// The path without what stands for all that is in an organisation: `acme` of `acme/*`.
+    organisation: Pattern,
     /// Without a slash the path names an organisation, and with it all that is in it.
     whole_organisation: bool,
+    /// Of any kind and any path: accounts and the registry too.
+    everything: bool,
 }
 
 impl ResourcePattern {
@@ -199,7 +203,11 @@ impl ResourcePattern {
         if path.is_empty() {
             return Err(wrong());
         }
+        let is_any = path.bytes().all(|byte| byte == b'*');
+        let organisation = path.trim_end_matches('*').strip_suffix('/').unwrap_or(path);
         Ok(Self {
+            everything: kind == "*" && is_any,
+            organisation: Pattern::new(organisation),
             kind: Pattern::new(kind),
             whole_organisation: !path.contains('/'),
             path: Pattern::new(path),
@@ -208,9 +216,9 @@ impl ResourcePattern {
 
     fn matches(&self, resource: &Resource) -> bool {
         match resource {
-            Resource::Registry | Resource::Account(_) => false,
+            Resource::Registry | Resource::Account(_) => self.everything,
             Resource::Organisation(name) => {
-                self.kind.matches("namespace") && self.path.matches(name.as_str())
+                self.kind.matches("namespace") && self.organisation.matches(name.as_str())
             }
             Resource::Repository(name) => {
                 let organisation = self.whole_organisation && self.path.matches(name.organisation());

@@ -13,6 +13,10 @@ fn organisation(name: &str) -> Resource {
     Resource::Organisation(name.parse().expect("a name"))
 }
 
+fn account() -> Resource {
+    Resource::Account(pierhead_storage_format::identity::Id::from_bytes([1; 16]))
+}
+
 fn policy(effect: &str, action: &str, resource: &str) -> Policy {
     let statement = json!({"Effect": effect, "Action": [action], "Resource": [resource]});
     Policy::parse(&json!({"Version": "1.1", "Statement": [statement]}).to_string()).expect(resource)
@@ -47,6 +51,27 @@ fn a_deny_matches_however_its_resource_is_spelled() {
 }
 
 #[test]
+fn a_deny_covers_an_organisation_and_everything_however_it_is_spelled() {
+    let cases = [
+        ("SWR:*:namespace:acme", organisation("acme")),
+        ("SWR:*:namespace:acme/*", organisation("acme")),
+        ("SWR:*:namespace:ACME$*", organisation("acme")),
+        ("SWR:*:*:acme/*", organisation("acme")),
+        ("SWR:*:*:acme/*", repo("acme/web")),
+        ("SWR:*:*:*", organisation("acme")),
+        ("SWR:*:*:*", repo("acme/web")),
+        ("SWR:*:*:*", account()),
+        ("*:*:*:**", account()),
+        ("SWR:/*:*:*:*", Resource::Registry),
+        ("*", Resource::Registry),
+    ];
+    for (pattern, resource) in cases {
+        let verdict = policy("Deny", "*", pattern).verdict(Action::DeleteOrganisation, &resource);
+        assert!(verdict.denied, "{pattern} {resource:?}");
+    }
+}
+
+#[test]
 fn a_statement_says_nothing_of_what_it_does_not_name() {
     let cases = [
         ("another organisation", "SWR:*:repo:acme/*", repo("acme2/web")),
@@ -54,11 +79,11 @@ fn a_statement_says_nothing_of_what_it_does_not_name() {
         ("below a repository", "SWR:*:repo:acme/web", repo("acme/web/more")),
         ("the organisation itself", "SWR:*:repo:acme/*", organisation("acme")),
         ("repositories", "SWR:*:namespace:acme", repo("acme/web")),
-        (
-            "an account",
-            "SWR:*:*:*",
-            Resource::Account(pierhead_storage_format::identity::Id::from_bytes([1; 16])),
-        ),
+        ("an account", "SWR:*:*:acme/*", account()),
+        ("an account by a kind", "SWR:*:namespace:*", account()),
+        ("the registry", "SWR:*:*:*/*", Resource::Registry),
+        ("another organisation with a longer name", "SWR:*:namespace:acme/*", organisation("acme2")),
+        ("an organisation by a repository in it", "SWR:*:*:acme/web", organisation("acme")),
     ];
     for (name, pattern, resource) in cases {
         let verdict = policy("Deny", "*:*:*", pattern).verdict(Action::Pull, &resource);

@@ -20,13 +20,18 @@ const ORGANISATION_COUNTER: &str = "organisation";
 const OWNED_COUNTER: &str = "organisations of ";
 /// What the counters of a user's access keys start with, before his id.
 const KEYS_COUNTER: &str = "access keys of ";
+/// The same of temporary logins.
+const LOGINS_COUNTER: &str = "logins of ";
+/// How many of something users and accounts have.
+type Counted = HashMap<Id, u64>;
 
 impl Check<'_> {
     pub(super) fn rights(&mut self) -> Result<(), Unreadable> {
         let owned = self.organisations()?;
         self.counters_of(OWNED_COUNTER, owned, &R27)?;
-        let keys = self.credentials()?;
+        let (keys, logins) = self.credentials()?;
         self.counters_of(KEYS_COUNTER, keys, &R29)?;
+        self.counters_of(LOGINS_COUNTER, logins, &R29)?;
         self.grants_and_shares()?;
         self.marks_and_settings()
     }
@@ -80,9 +85,9 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// How many access keys each user has.
-    fn credentials(&mut self) -> Result<HashMap<Id, u64>, Unreadable> {
-        let (rows, mut keys) = (self.rows, HashMap::new());
+    /// How many access keys each user has, and how many temporary logins.
+    fn credentials(&mut self) -> Result<(Counted, Counted), Unreadable> {
+        let (rows, mut keys, mut logins) = (self.rows, Counted::new(), Counted::new());
         each::<AccessKeyKey>(rows, &[], |AccessKeyKey { key }, record| {
             *keys.entry(record.user).or_default() += 1;
             let what = || format!("access key {key} is of user {}, who is not there", record.user);
@@ -93,10 +98,11 @@ impl Check<'_> {
             self.needs(&AccessKeyKey { key: key.clone() }, &R19, what).map(drop)
         })?;
         each::<LoginKey>(rows, &[], |LoginKey { key }, record| {
+            *logins.entry(record.user).or_default() += 1;
             let what = || format!("temporary login {key} is of user {}, who is not there", record.user);
             self.needs(&UserKey { id: record.user }, &R19, what).map(drop)
         })?;
-        Ok(keys)
+        Ok((keys, logins))
     }
 
     fn grants_and_shares(&mut self) -> Result<(), Unreadable> {

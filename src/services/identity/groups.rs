@@ -3,9 +3,10 @@
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::keys::{GroupKey, GroupMemberKey, PolicyKey};
 use pierhead_storage_format::identity::records::{GroupRecord, Role};
+use pierhead_storage_format::keys::CounterKey;
 use pierhead_storage_format::records::Present;
 
-use super::{Identity, account, rules, there, users};
+use super::{Identity, account, rules, take_name, there, users};
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 use crate::stores::meta::Tx;
@@ -59,12 +60,11 @@ impl Identity {
         rules::description(&description)?;
         rules::attached("roles", &roles)?;
         let (id, created_at) = (self.new_id()?, self.parts().clock.now_ms());
-        let directory = self.parts().access.clone();
         self.parts()
             .meta
             .commit(move |tx| {
                 there(tx, account)?;
-                if name_is_taken(tx, account, &name, &directory.directory().group_ids_of(account))? {
+                if !take_name(tx, &name_row(account, &name))? {
                     return Err(Error::Exists(Thing::Group(name)));
                 }
                 let policies = Vec::new();
@@ -136,7 +136,13 @@ impl Identity {
     /// First the group, so that nobody is put into it any more, then who was in it (N3).
     pub(super) async fn forget_group(&self, id: Id) -> Result<(), Error> {
         let meta = &self.parts().meta;
-        meta.commit(move |tx| Ok::<_, Error>(tx.delete(&GroupKey { id })?)).await?;
+        meta.commit(move |tx| {
+            if let Some(GroupRecord { account, name, .. }) = tx.get(&GroupKey { id })? {
+                tx.delete(&name_row(account, &name))?;
+            }
+            Ok::<_, Error>(tx.delete(&GroupKey { id })?)
+        })
+        .await?;
         let members = self.parts().access.directory().members_of(id);
         meta.commit(move |tx| {
             for user in members {
@@ -181,13 +187,7 @@ fn of_account(tx: &mut Tx<'_>, account: Id, id: Id) -> Result<GroupRecord, Error
     record.ok_or_else(|| Error::Missing(Thing::Group(id.to_string())))
 }
 
-/// Whether one of `known`, which the directory knows, or one made a moment ago has the name.
-fn name_is_taken(tx: &mut Tx<'_>, account: Id, name: &str, known: &[Id]) -> Result<bool, Error> {
-    for id in known {
-        let taken = tx.get(&GroupKey { id: *id })?;
-        if taken.is_some_and(|group| group.account == account && group.name == name) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// The row that keeps a group's name from being given twice.
+fn name_row(account: Id, name: &str) -> CounterKey {
+    CounterKey { name: format!("group {account} {name}") }
 }

@@ -73,7 +73,7 @@ impl Identity {
                 if tx.get(&row)?.is_some() || tx.get(&LoginKey { key: name.clone() })?.is_some() {
                     return Err(Error::Bug("an access key was made twice"));
                 }
-                count(tx, user, |keys| match keys < limit {
+                count(tx, counter(user), |keys| match keys < limit {
                     true => Ok(keys + 1),
                     false => Err(Error::Limit { what: "access keys of one user", limit }),
                 })?;
@@ -134,7 +134,7 @@ impl Identity {
                 }
                 tx.delete(&row)?;
                 tx.delete(&AccessKeyUseKey { key })?;
-                count(tx, user, |keys| Ok(keys.saturating_sub(1)))
+                count(tx, counter(user), |keys| Ok(keys.saturating_sub(1)))
             })
             .await
     }
@@ -247,10 +247,18 @@ impl Identity {
     }
 }
 
-/// Changes how many access keys a user has.
-fn count(tx: &mut Tx<'_>, user: Id, change: impl FnOnce(u64) -> Result<u64, Error>) -> Result<(), Error> {
-    let key = CounterKey { name: format!("access keys of {user}") };
-    let keys = tx.get(&key)?.map_or(0, |record| record.next);
-    let next = change(keys)?;
-    Ok(tx.put(&key, &CounterRecord { next })?)
+/// The counter of a user's access keys.
+pub(super) fn counter(user: Id) -> String {
+    format!("access keys of {user}")
+}
+
+/// Changes what a counter says. No row is 0, so 0 is none: nothing is left of a user who went.
+pub(super) fn count(
+    tx: &mut Tx<'_>,
+    name: String,
+    change: impl FnOnce(u64) -> Result<u64, Error>,
+) -> Result<(), Error> {
+    let key = CounterKey { name };
+    let next = change(tx.get(&key)?.map_or(0, |record| record.next))?;
+    Ok(if next == 0 { tx.delete(&key)? } else { tx.put(&key, &CounterRecord { next })? })
 }

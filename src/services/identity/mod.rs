@@ -27,6 +27,8 @@ use std::time::Duration;
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::keys::AccountKey;
 use pierhead_storage_format::identity::records::AccountRecord;
+use pierhead_storage_format::keys::CounterKey;
+use pierhead_storage_format::records::CounterRecord;
 
 pub use accounts::{Account, First, NewAccount};
 pub use groups::{Group, GroupChange, NewGroup};
@@ -93,12 +95,14 @@ struct Inner {
     parts: Parts,
     /// Access keys used since this was last written, and when.
     used: Mutex<HashMap<String, u64>>,
+    /// Held while secrets are sealed anew: one rotation at a time.
+    rotating: tokio::sync::Mutex<()>,
 }
 
 impl Identity {
     /// On these parts.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, used: Mutex::default() }))
+        Self(Arc::new(Inner { parts, used: Mutex::default(), rotating: tokio::sync::Mutex::default() }))
     }
 
     fn parts(&self) -> &Parts {
@@ -118,11 +122,22 @@ impl Identity {
             return Err(Error::Bug("a permit for something else"));
         }
         let parts = self.parts();
+        let _alone = self.0.rotating.lock().await;
         parts.secrets.begin_rotation().map_err(Error::Secrets)?;
+        let number = parts.secrets.current();
         parts.tokens.rekey(&parts.secrets.derive(PURPOSE));
-        // A change that sealed a secret under the old key a moment ago is in the store after this one.
+        // What was sealed under the old key before is committed before this, so the passes see it.
         parts.meta.commit(|_| Ok::<_, Error>(())).await?;
-        let resealed = self.reseal().await?;
+        let mut resealed = 0;
+        loop {
+            match self.reseal().await? {
+                0 => break,
+                more => resealed += more,
+            }
+        }
+        if parts.secrets.current() != number {
+            return Err(Error::Bug("another rotation began meanwhile"));
+        }
         parts.secrets.finish_rotation().map_err(Error::Secrets)?;
         parts.tokens.rekey(&parts.secrets.derive(PURPOSE));
         Ok(resealed)
@@ -148,6 +163,16 @@ fn own(permit: &Permit, action: Action) -> Result<Id, Error> {
         (Actor::User(id), true) => Ok(*id),
         _ => Err(Error::Bug("a permit for something else")),
     }
+}
+
+/// Takes a name that is unique; `false` if it is taken. Changes of one group see each other's rows, but
+/// not in the directory, so a name needs a row of its own.
+fn take_name(tx: &mut Tx<'_>, row: &CounterKey) -> Result<bool, Error> {
+    let free = tx.get(row)?.is_none();
+    if free {
+        tx.put(row, &CounterRecord { next: 1 })?;
+    }
+    Ok(free)
 }
 
 /// The row of an account that has to be there.

@@ -1,10 +1,11 @@
 //! Custom policies of an account.
 
 use pierhead_storage_format::identity::Id;
-use pierhead_storage_format::identity::keys::{PolicyKey, TextKey, TextOwner};
+use pierhead_storage_format::identity::keys::{GroupKey, PolicyKey, TextKey, TextOwner, UserKey};
 use pierhead_storage_format::identity::records::PolicyRecord;
+use pierhead_storage_format::keys::CounterKey;
 
-use super::{Identity, account, rules, there};
+use super::{Identity, account, rules, take_name, there};
 use crate::services::access::{Action, Permit, Policy};
 use crate::services::error::{Error, Thing};
 use crate::services::organisations::{put_text, text};
@@ -49,16 +50,12 @@ impl Identity {
         rules::description(&description)?;
         check(&document)?;
         let (id, now) = (self.new_id()?, self.parts().clock.now_ms());
-        let access = self.parts().access.clone();
         self.parts()
             .meta
             .commit(move |tx| {
                 there(tx, account)?;
-                let known = access.directory().policy_ids_of(account);
-                for id in known {
-                    if tx.get(&PolicyKey { id })?.is_some_and(|policy| policy.name == name) {
-                        return Err(Error::Exists(Thing::Policy(name)));
-                    }
+                if !take_name(tx, &name_row(account, &name))? {
+                    return Err(Error::Exists(Thing::Policy(name)));
                 }
                 let record = PolicyRecord { account, name, description, created_at: now, updated_at: now };
                 tx.put(&PolicyKey { id }, &record)?;
@@ -95,17 +92,28 @@ impl Identity {
     /// Removes a policy that is attached to nobody.
     pub async fn delete_policy(&self, permit: &Permit, id: Id) -> Result<(), Error> {
         let account = account(permit, Action::ManagePolicies)?;
-        {
+        let name = {
             let directory = self.parts().access.directory();
-            if directory.is_attached(account, id) {
-                let name = directory.policy_name(id).map_or_else(|| id.to_string(), str::to_owned);
-                return Err(Error::InUse(Thing::Policy(name), "users or groups have it"));
-            }
+            directory.policy_name(id).map_or_else(|| id.to_string(), str::to_owned)
+        };
+        let in_use = move || Error::InUse(Thing::Policy(name.clone()), "users or groups have it");
+        if self.parts().access.directory().is_attached(account, id) {
+            return Err(in_use());
         }
+        let access = self.parts().access.clone();
         self.parts()
             .meta
             .commit(move |tx| {
                 of_account(tx, account, id)?;
+                // Who is made in the same group of changes has no policies yet, so all are known.
+                let (users, groups) = {
+                    let directory = access.directory();
+                    let users: Vec<Id> = directory.users_of(account).map(|(user, _)| user).collect();
+                    (users, directory.group_ids_of(account))
+                };
+                if is_attached(tx, id, &users, &groups)? {
+                    return Err(in_use());
+                }
                 remove(tx, id)
             })
             .await
@@ -145,8 +153,30 @@ fn of_account(tx: &mut Tx<'_>, account: Id, id: Id) -> Result<PolicyRecord, Erro
     record.ok_or_else(|| Error::Missing(Thing::Policy(id.to_string())))
 }
 
+fn is_attached(tx: &mut Tx<'_>, policy: Id, users: &[Id], groups: &[Id]) -> Result<bool, Error> {
+    for id in users {
+        if tx.get(&UserKey { id: *id })?.is_some_and(|user| user.policies.contains(&policy)) {
+            return Ok(true);
+        }
+    }
+    for id in groups {
+        if tx.get(&GroupKey { id: *id })?.is_some_and(|group| group.policies.contains(&policy)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The row that keeps a policy's name from being given twice.
+fn name_row(account: Id, name: &str) -> CounterKey {
+    CounterKey { name: format!("policy {account} {name}") }
+}
+
 /// Takes a policy and its document out.
 pub(super) fn remove(tx: &mut Tx<'_>, id: Id) -> Result<(), Error> {
+    if let Some(PolicyRecord { account, name, .. }) = tx.get(&PolicyKey { id })? {
+        tx.delete(&name_row(account, &name))?;
+    }
     for (key, _) in tx.page::<TextKey>(&TextKey::prefix(TextOwner::Policy(id)), None, MAX_PARTS)? {
         tx.delete(&key)?;
     }

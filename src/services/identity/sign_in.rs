@@ -1,10 +1,13 @@
 //! From credentials to a caller. What takes time or tells something by the time it takes is done
 //! alike for who is known and who is not.
+//!
+//! A user name without an account is one of the only account, or of the operator's; never another
+//! tenant's, who could otherwise take the sign-ins of a name by making a user of it.
 
 use std::sync::Arc;
 
 use pierhead_storage_format::identity::Id;
-use pierhead_storage_format::identity::records::UserRecord;
+use pierhead_storage_format::identity::records::{LoginRecord, UserRecord};
 
 use super::Identity;
 use crate::services::access::{Action, Actor, Caller, Scopes};
@@ -23,6 +26,9 @@ pub struct Proof {
     pub user: Id,
     /// The AK or temporary login it was done with.
     pub access_key: Option<String>,
+    /// When the password was set that the user had when this was checked. What is got with a proof is
+    /// void with that password, though it be changed before it is given.
+    pub password_at: u64,
 }
 
 /// Why somebody is not let in. Which of name and secret was wrong is never told.
@@ -83,12 +89,12 @@ impl Identity {
             None => match Authorization::parse(headers)? {
                 Some(Authorization::Signature(signature)) => {
                     let key = signature.access().to_owned();
-                    let secret = self.secret_of(&key);
-                    let secret = secret.as_ref().map(|(_, secret)| secret);
+                    let known = self.secret_of(&key);
+                    let secret = known.as_ref().map(|(_, secret)| secret);
                     let now = self.parts().clock.now_ms();
                     signature.verify(secret, request, now, self.parts().options.skew)?;
-                    let user = self.secret_of(&key).ok_or(SignInError::Wrong)?.0;
-                    Proof { user, access_key: Some(key) }
+                    let Some(((user, password_at), _)) = known else { return Err(SignInError::Wrong) };
+                    Proof { user, access_key: Some(key), password_at }
                 }
                 Some(Authorization::Bearer(token)) => self.api_token(&token)?,
                 _ => return Err(SignInError::Wrong),
@@ -112,7 +118,7 @@ impl Identity {
             Login::AccessKey { id, .. } => self.by_key(id, password)?,
             Login::Token => self.by_login_token(password)?,
             Login::User(user) => {
-                let found = self.parts().access.directory().only_user_named(&user);
+                let found = self.parts().access.directory().plain_user_named(&user);
                 self.by_password(found, password).await?
             }
             Login::UserOfAccount { account, user } => {
@@ -165,8 +171,9 @@ impl Identity {
         let user = found.and_then(|id| self.live(id));
         let stored = user.as_ref().and_then(|user| user.password.as_deref());
         let stored = found.zip(stored);
-        match (self.parts().passwords.verify(stored, password).await?, found) {
-            (true, Some(user)) => Ok(Proof { user, access_key: None }),
+        let right = self.parts().passwords.verify(stored, password).await?;
+        match (right, found, user.as_ref().map(|record| record.password_at)) {
+            (true, Some(user), Some(password_at)) => Ok(Proof { user, access_key: None, password_at }),
             _ => Err(SignInError::Wrong),
         }
     }
@@ -176,18 +183,17 @@ impl Identity {
         let long = self.secret_of(&id);
         let is_long = is_login_key(given, &id, long.as_ref().map(|(_, secret)| secret));
         let temporary = self.parts().access.directory().login(&id).cloned();
-        let now = self.parts().clock.now_ms();
-        let temporary = temporary.filter(|login| now < login.expires_at && self.live(login.user).is_some());
+        let temporary = temporary.filter(|login| self.login_holds(login));
         let is_temporary =
             verifies_temporary(given, temporary.as_ref().map_or(&[0; 32], |login| &login.verifier));
-        let user = match (is_long, is_temporary) {
-            (true, _) => long.map(|(user, _)| user),
-            (_, true) => temporary.map(|login| login.user),
+        let found = match (is_long, is_temporary) {
+            (true, _) => long.map(|(found, _)| found),
+            (_, true) => temporary.map(|login| (login.user, login.password_at)),
             _ => None,
         };
-        let user = user.ok_or(SignInError::Wrong)?;
+        let (user, password_at) = found.ok_or(SignInError::Wrong)?;
         self.was_used(&id);
-        Ok(Proof { user, access_key: Some(id) })
+        Ok(Proof { user, access_key: Some(id), password_at })
     }
 
     fn by_login_token(&self, token: &Secret) -> Result<Proof, SignInError> {
@@ -227,23 +233,35 @@ impl Identity {
         if access_key.as_deref().is_some_and(|key| !self.is_good(key, user)) {
             return Err(SignInError::Wrong);
         }
-        Ok(Some(Proof { user, access_key }))
+        Ok(Some(Proof { user, access_key, password_at: bearer.password_at }))
     }
 
     fn is_good(&self, key: &str, user: Id) -> bool {
-        let directory = self.parts().access.directory();
-        let now = self.parts().clock.now_ms();
-        let long = directory.access_key(key).is_some_and(|record| record.enabled && record.user == user);
-        long || directory.login(key).is_some_and(|login| now < login.expires_at && login.user == user)
+        let login = self.parts().access.directory().login(key).cloned();
+        let temporary = login.is_some_and(|login| login.user == user && self.login_holds(&login));
+        temporary || self.is_good_key(key, user)
     }
 
-    /// The user and SK of an access key that may be used.
-    fn secret_of(&self, key: &str) -> Option<(Id, Secret)> {
+    fn is_good_key(&self, key: &str, user: Id) -> bool {
+        let directory = self.parts().access.directory();
+        directory.access_key(key).is_some_and(|record| record.enabled && record.user == user)
+    }
+
+    /// Whether a temporary login has not ended, by its time or with what it was got with.
+    fn login_holds(&self, login: &LoginRecord) -> bool {
+        let in_time = self.parts().clock.now_ms() < login.expires_at;
+        let same_password = self.live(login.user).is_some_and(|user| user.password_at == login.password_at);
+        let key = login.access_key.as_deref();
+        in_time && same_password && key.is_none_or(|key| self.is_good_key(key, login.user))
+    }
+
+    /// The user of an access key that may be used, when his password was set, and its SK.
+    fn secret_of(&self, key: &str) -> Option<((Id, u64), Secret)> {
         let record = self.parts().access.directory().access_key(key).cloned();
         let record = record.filter(|record| record.enabled)?;
-        self.live(record.user)?;
+        let password_at = self.live(record.user)?.password_at;
         match self.parts().secrets.unseal(&record.sealed, key.as_bytes()) {
-            Ok(secret) => Some((record.user, secret)),
+            Ok(secret) => Some(((record.user, password_at), secret)),
             Err(error) => {
                 tracing::error!(access_key = key, %error, "the secret of an access key cannot be read");
                 None

@@ -61,7 +61,7 @@ impl Identity {
         }
         let granted = scopes().filter_map(|scope| self.narrowed(&actor, scope)).collect();
         let bearer = match &proof {
-            Some(proof) => self.bearer_of(proof)?,
+            Some(proof) => bearer_of(proof),
             None => Bearer { user: None, access_key: None, password_at: 0 },
         };
         let issued = self.parts().tokens.issue(bearer, Grant::Registry(granted));
@@ -92,16 +92,6 @@ impl Identity {
         (!granted.is_empty()).then(|| Access { kind, name: name.as_str().to_owned(), actions: granted })
     }
 
-    fn bearer_of(&self, proof: &Proof) -> Result<Bearer, SignInError> {
-        let directory = self.parts().access.directory();
-        let user = directory.user(proof.user).ok_or(SignInError::Wrong)?;
-        Ok(Bearer {
-            user: Some(proof.user),
-            access_key: proof.access_key.clone(),
-            password_at: user.password_at,
-        })
-    }
-
     /// A token for the management API, in the project of the user's account.
     pub fn api_token_for(&self, proof: &Proof) -> Result<(Issued, Id), SignInError> {
         let project = {
@@ -109,15 +99,23 @@ impl Identity {
             let user = directory.user(proof.user).ok_or(SignInError::Wrong)?;
             directory.account(user.account).ok_or(SignInError::Wrong)?.project
         };
-        let issued = self.parts().tokens.issue(self.bearer_of(proof)?, Grant::Api { project });
+        let issued = self.parts().tokens.issue(bearer_of(proof), Grant::Api { project });
         Ok((issued.ok_or(SignInError::Internal)?, project))
     }
 
-    /// A token to sign in to the registry with, for the one who asks.
-    pub fn login_token(&self, permit: &Permit) -> Result<Issued, Error> {
-        let user = own(permit, Action::CreateLoginToken)?;
-        let bearer = self.bearer_of(&Proof { user, access_key: None });
-        let bearer = bearer.map_err(|_| Error::Bug("a permit of a user who is not there"))?;
-        self.parts().tokens.issue(bearer, Grant::Login).ok_or(Error::Bug("a token could not be made"))
+    /// A token to sign in to the registry with, for the one who asks and as long as what he asks with
+    /// holds: `proof` is what the permit was got with.
+    pub fn login_token(&self, permit: &Permit, proof: &Proof) -> Result<Issued, Error> {
+        if own(permit, Action::CreateLoginToken)? != proof.user {
+            return Err(Error::Bug("a permit of somebody else"));
+        }
+        let issued = self.parts().tokens.issue(bearer_of(proof), Grant::Login);
+        issued.ok_or(Error::Bug("a token could not be made"))
     }
+}
+
+/// Whose a token is, which is void with what the proof was got with.
+fn bearer_of(proof: &Proof) -> Bearer {
+    let Proof { user, access_key, password_at } = proof.clone();
+    Bearer { user: Some(user), access_key, password_at }
 }

@@ -8,15 +8,15 @@ use pierhead_storage_format::identity::keys::{
 use pierhead_storage_format::identity::records::{NamedRecord, Role, UserRecord};
 use pierhead_storage_format::keys::CounterKey;
 
-use super::{Identity, account, own, rules, there};
+use super::{Identity, account, keys, logins, own, rules, there};
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 use crate::services::signin::Secret;
 use crate::services::signin::password::check_new;
 use crate::stores::meta::Tx;
 
-/// Favourites removed at a time.
-const BATCH: usize = 1000;
+/// Rows of one who went removed at a time.
+const BATCH: usize = 500;
 
 /// A user to be made.
 pub struct NewUser {
@@ -133,7 +133,7 @@ impl Identity {
     /// Changes a user of the permit's account.
     pub async fn update_user(&self, permit: &Permit, id: Id, change: UserChange) -> Result<(), Error> {
         let account = account(permit, Action::ManageUsers)?;
-        self.change_user(account, id, change).await
+        self.change_user(account, id, change, None).await
     }
 
     /// Changes the password of the one who asks, who knows the present one.
@@ -143,13 +143,21 @@ impl Identity {
         let record = record.ok_or(Error::Bug("a permit of a user who is not there"))?;
         let stored = record.password.as_deref().map(|hash| (id, hash));
         if !self.parts().passwords.verify(stored, old).await.map_err(Error::Passwords)? {
-            return Err(Error::Invalid { field: "old_password", why: "is not the password".to_owned() });
+            return Err(not_the_password());
         }
         let change = UserChange { password: Some(new), ..UserChange::default() };
-        self.change_user(record.account, id, change).await
+        self.change_user(record.account, id, change, record.password.clone()).await
     }
 
-    async fn change_user(&self, account: Id, id: Id, change: UserChange) -> Result<(), Error> {
+    /// With `verified`, only if that is still the hash of his password: an administrator who set
+    /// another meanwhile wins.
+    async fn change_user(
+        &self,
+        account: Id,
+        id: Id,
+        change: UserChange,
+        verified: Option<String>,
+    ) -> Result<(), Error> {
         change.description.as_deref().map_or(Ok(()), rules::description)?;
         change.roles.as_deref().map_or(Ok(()), |roles| rules::attached("roles", roles))?;
         change.policies.as_deref().map_or(Ok(()), |policies| rules::attached("policies", policies))?;
@@ -164,6 +172,9 @@ impl Identity {
             .meta
             .commit(move |tx| {
                 let mut record = of_account(tx, account, id)?;
+                if verified.is_some() && verified != record.password {
+                    return Err(not_the_password());
+                }
                 for policy in change.policies.iter().flatten() {
                     let known =
                         tx.get(&PolicyKey { id: *policy })?.is_some_and(|known| known.account == account);
@@ -214,35 +225,33 @@ impl Identity {
             })
             .await?;
         self.parts().passwords.forget(id);
-        let (keys, logins, grants, groups) = {
-            let directory = self.parts().access.directory();
-            let keys: Vec<String> = directory.access_keys_of(id).map(str::to_owned).collect();
-            let grants: Vec<String> = directory.all_grants_of(id).map(str::to_owned).collect();
-            let groups: Vec<Id> = directory.groups_of(id).map(|(group, _)| group).collect();
-            (keys, directory.logins_of(id), grants, groups)
-        };
+        let left = self.left_of(id);
         let meta = &self.parts().meta;
-        meta.commit(move |tx| {
-            for key in keys {
-                tx.delete(&AccessKeyUseKey { key: key.clone() })?;
-                tx.delete(&AccessKeyKey { key })?;
-            }
-            tx.delete(&CounterKey { name: format!("access keys of {id}") })?;
-            for key in logins {
-                tx.delete(&LoginKey { key })?;
-            }
-            for name in grants {
-                tx.delete(&GrantKey { user: id, name })?;
-            }
-            for group in groups {
-                tx.delete(&GroupMemberKey { group, user: id })?;
-            }
-            for (key, _) in tx.page::<FavouriteKey>(&FavouriteKey::prefix(id), None, BATCH)? {
-                tx.delete(&key)?;
-            }
-            Ok::<_, Error>(())
-        })
-        .await
+        for batch in left.chunks(BATCH) {
+            let batch = batch.to_vec();
+            meta.commit(move |tx| batch.into_iter().try_for_each(|row| row.remove(tx, id))).await?;
+        }
+        while meta
+            .commit(move |tx| {
+                tx.delete(&CounterKey { name: keys::counter(id) })?;
+                tx.delete(&CounterKey { name: logins::counter(id) })?;
+                let marks = tx.page::<FavouriteKey>(&FavouriteKey::prefix(id), None, BATCH)?;
+                marks.iter().try_for_each(|(key, _)| tx.delete(key))?;
+                Ok::<_, Error>(marks.len() == BATCH)
+            })
+            .await?
+        {}
+        Ok(())
+    }
+
+    /// What the directory knows of one who went, but his marks, which it does not.
+    fn left_of(&self, id: Id) -> Vec<Left> {
+        let directory = self.parts().access.directory();
+        let keys = directory.access_keys_of(id).map(|key| Left::Key(key.to_owned()));
+        let logins = directory.logins_of(id).into_iter().map(Left::Login);
+        let grants = directory.all_grants_of(id).map(|name| Left::Grant(name.to_owned()));
+        let groups = directory.groups_of(id).map(|(group, _)| Left::Group(group));
+        keys.chain(logins).chain(grants).chain(groups).collect()
     }
 
     /// The users of the permit's account, by name.
@@ -292,6 +301,34 @@ impl Identity {
             groups: directory.groups_of(id).map(|(group, _)| group).collect(),
             created_at: user.created_at,
         })
+    }
+}
+
+fn not_the_password() -> Error {
+    Error::Invalid { field: "old_password", why: "is not the password".to_owned() }
+}
+
+/// A row that is left of a user who went.
+#[derive(Clone)]
+enum Left {
+    Key(String),
+    Login(String),
+    Grant(String),
+    Group(Id),
+}
+
+impl Left {
+    fn remove(self, tx: &mut Tx<'_>, user: Id) -> Result<(), Error> {
+        match self {
+            Self::Key(key) => {
+                tx.delete(&AccessKeyUseKey { key: key.clone() })?;
+                tx.delete(&AccessKeyKey { key })?;
+            }
+            Self::Login(key) => tx.delete(&LoginKey { key })?,
+            Self::Grant(name) => tx.delete(&GrantKey { user, name })?,
+            Self::Group(group) => tx.delete(&GroupMemberKey { group, user })?,
+        }
+        Ok(())
     }
 }
 

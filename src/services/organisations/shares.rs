@@ -7,6 +7,7 @@ use pierhead_storage_format::identity::records::ShareRecord;
 use pierhead_storage_format::keys::RepositoryKey;
 
 use super::{Organisations, repository, there};
+use crate::seams::tasks;
 use crate::services::access::{Action, Actor, Permit};
 use crate::services::error::{Error, Thing};
 use crate::stores::meta::Tx;
@@ -47,8 +48,20 @@ impl Organisations {
         let name = repository(permit, Action::CreateShare)?.as_str().to_owned();
         let creator = self.author(permit)?.map_or(Id::from_bytes([0; 16]), |author| author.creator.id);
         self.check_terms(&terms)?;
+        let this = self.clone();
+        // To the end, also without the one who asked: the next one counts only what was answered.
+        tasks::to_the_end(async move { this.share_alone(name, account, creator, terms).await }).await?
+    }
+
+    /// One at a time: the directory counts the one before once that is answered.
+    async fn share_alone(
+        &self,
+        name: String,
+        account: Id,
+        creator: Id,
+        terms: ShareTerms,
+    ) -> Result<(), Error> {
         let (now, limit) = (self.clock.now_ms(), self.limits.shares);
-        // One at a time: the directory counts the one before once that is answered.
         let _alone = self.sharing.lock().await;
         let shared = self.access.directory().shares_of(&name).count();
         if shared >= limit {

@@ -163,6 +163,11 @@ impl KeyStore {
         split_sealed(sealed).map(|parts| parts.number) != Some(self.ring.load().current())
     }
 
+    /// The number of the current key: what is sealed now is under that one.
+    pub fn current(&self) -> u32 {
+        self.ring.load().current()
+    }
+
     /// Whether previous keys are still there: a rotation has begun and not finished.
     pub fn is_rotating(&self) -> bool {
         self.ring.load().keys().len() > 1

@@ -166,6 +166,10 @@ pub struct LoginRecord {
     pub created_at: u64,
     /// It does not work from then on.
     pub expires_at: u64,
+    /// The access key it was got with, if with one; it ends with that.
+    pub access_key: Option<String>,
+    /// [`UserRecord::password_at`] when it was made; it ends with that password.
+    pub password_at: u64,
 }
 record!(LoginRecord, 1);
 

@@ -117,12 +117,19 @@ fn credentials() -> Vec<Sample> {
         description: "of the build machine".into(),
         created_at: TIME,
     };
-    let login =
-        LoginRecord { user: id(0x30), verifier: [0xab; 32], created_at: TIME, expires_at: TIME + 21_600_000 };
+    let login = |access_key| LoginRecord {
+        user: id(0x30),
+        verifier: [0xab; 32],
+        created_at: TIME,
+        expires_at: TIME + 21_600_000,
+        access_key,
+        password_at: TIME - 1,
+    };
     vec![
         sample(None, &AccessKeyKey { key: AK.into() }, &key),
         sample(None, &AccessKeyUseKey { key: AK.into() }, &AccessKeyUseRecord { used_at: TIME }),
-        sample(None, &LoginKey { key: "TMP3GAYCWRFSFWZVYSTS".into() }, &login),
+        sample(None, &LoginKey { key: "TMP3GAYCWRFSFWZVYSTS".into() }, &login(Some(AK.into()))),
+        sample(Some("by-password"), &LoginKey { key: "TMP4GAYCWRFSFWZVYSTS".into() }, &login(None)),
     ]
 }
 

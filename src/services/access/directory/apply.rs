@@ -66,9 +66,15 @@ impl Directory {
                 }
                 set(&mut self.keys, key, r.map(Arc::new));
             }),
-            Table::Login => {
-                row(key, value).map(|(LoginKey { key }, r)| set(&mut self.logins, key, r.map(Arc::new)))
-            }
+            Table::Login => row(key, value).map(|(LoginKey { key }, r)| {
+                if let Some(old) = self.logins.get(&key) {
+                    unlink(&mut self.logins_of, old.user, &key);
+                }
+                if let Some(new) = &r {
+                    link(&mut self.logins_of, new.user, key.clone());
+                }
+                set(&mut self.logins, key, r.map(Arc::new));
+            }),
             Table::Grant => row(key, value).map(|(k, r)| self.grant_is(k, r)),
             Table::Share => row(key, value).map(|(k, r)| self.share_is(k, r)),
             Table::RepositorySettings => row(key, value).map(|(RepositorySettingsKey { name }, r)| {
@@ -94,10 +100,17 @@ impl Directory {
     }
 
     fn account_is(&mut self, AccountKey { id }: AccountKey, record: Option<AccountRecord>) {
-        if let Some(old) = self.accounts.get(&id) {
+        // A name may be another's by now: the rows of a group of changes come in the order of their keys.
+        if let Some(old) = self.accounts.get(&id)
+            && self.account_names.get(&old.name) == Some(&id)
+        {
             self.account_names.remove(&old.name);
         }
+        self.operators.remove(&id);
         if let Some(new) = &record {
+            if new.operator {
+                self.operators.insert(id);
+            }
             self.account_names.insert(new.name.clone(), id);
         }
         set(&mut self.accounts, id, record.map(Arc::new));
@@ -105,11 +118,12 @@ impl Directory {
 
     fn user_is(&mut self, UserKey { id }: UserKey, record: Option<UserRecord>) {
         if let Some(old) = self.users.get(&id) {
-            unlink(&mut self.users_named, old.name.clone(), &id);
-            remove_inner(&mut self.user_names, old.account, &old.name);
+            let named = self.user_names.get(&old.account).and_then(|names| names.get(&old.name));
+            if named == Some(&id) {
+                remove_inner(&mut self.user_names, old.account, &old.name);
+            }
         }
         if let Some(new) = &record {
-            link(&mut self.users_named, new.name.clone(), id);
             self.user_names.entry(new.account).or_default().insert(new.name.clone(), id);
         }
         set(&mut self.users, id, record.map(Arc::new));

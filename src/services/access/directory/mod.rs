@@ -40,8 +40,8 @@ pub struct Directory {
     account_names: HashMap<String, Id>,
     users: HashMap<Id, Arc<UserRecord>>,
     user_names: HashMap<Id, BTreeMap<String, Id>>,
-    /// Users of all accounts by name, for a sign-in that names no account.
-    users_named: HashMap<String, BTreeSet<Id>>,
+    /// Accounts that run the appliance: one, once there is any.
+    operators: BTreeSet<Id>,
     groups: HashMap<Id, Arc<GroupRecord>>,
     members: HashMap<Id, BTreeSet<Id>>,
     groups_of: HashMap<Id, BTreeSet<Id>>,
@@ -52,6 +52,7 @@ pub struct Directory {
     keys: HashMap<String, Arc<AccessKeyRecord>>,
     keys_of: HashMap<Id, BTreeSet<String>>,
     logins: HashMap<String, Arc<LoginRecord>>,
+    logins_of: HashMap<Id, BTreeSet<String>>,
     grants: HashMap<Id, BTreeMap<String, Grant>>,
     granted_on: HashMap<String, BTreeMap<Id, Grant>>,
     shares: HashMap<String, BTreeMap<Id, ShareRecord>>,
@@ -92,10 +93,10 @@ impl Directory {
         self.user_names.get(&account)?.get(name).copied()
     }
 
-    /// The user of that name, if just one account has one.
-    pub fn only_user_named(&self, name: &str) -> Option<Id> {
-        let named = self.users_named.get(name)?;
-        if named.len() == 1 { named.first().copied() } else { None }
+    /// Who signs in with a name alone: the user of the only account, or of the operator's.
+    pub fn plain_user_named(&self, name: &str) -> Option<Id> {
+        let only = self.accounts.keys().next().filter(|_| self.accounts.len() == 1);
+        self.user_named(*only.or_else(|| self.operators.first())?, name)
     }
 
     /// The users of an account, by name.
@@ -166,8 +167,7 @@ impl Directory {
 
     /// The temporary logins of a user.
     pub fn logins_of(&self, user: Id) -> Vec<String> {
-        let of = self.logins.iter().filter(|(_, login)| login.user == user);
-        of.map(|(key, _)| key.clone()).collect()
+        self.logins_of.get(&user).into_iter().flatten().cloned().collect()
     }
 
     /// Everything a user was granted, whether it still says anything or not: by name.

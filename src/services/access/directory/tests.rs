@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pierhead_storage_format::identity::keys::{
-    AccessKeyKey, AccountKey, GrantKey, GroupKey, GroupMemberKey, PolicyKey, RepositorySettingsKey, ShareKey,
-    TextKey, UserKey,
+    AccessKeyKey, AccountKey, GrantKey, GroupKey, GroupMemberKey, LoginKey, PolicyKey, RepositorySettingsKey,
+    ShareKey, TextKey, UserKey,
 };
 use pierhead_storage_format::identity::records::{
-    AccessKeyRecord, AccountRecord, GrantRecord, GroupRecord, PolicyRecord, RepositorySettingsRecord,
-    ShareRecord, TextRecord, UserRecord,
+    AccessKeyRecord, AccountRecord, GrantRecord, GroupRecord, LoginRecord, PolicyRecord,
+    RepositorySettingsRecord, ShareRecord, TextRecord, UserRecord,
 };
 use pierhead_storage_format::keys::{OrganisationKey, TableKey};
 use pierhead_storage_format::records::Present;
@@ -29,6 +29,8 @@ fn store(root: &std::path::Path) -> Meta {
         clock: Arc::new(SystemClock),
         cache_bytes: 8 << 20,
         snapshot_after: 64 << 20,
+        boot: None,
+        check_at_once: u64::MAX,
         on_full: Arc::new(|| false),
     };
     Meta::open(options).expect("opened").0
@@ -81,13 +83,36 @@ fn run(tx: &mut Tx<'_>, Step { table, a, b, gone }: Step) -> Result<(), MetaErro
             set(tx, gone, &OrganisationKey { name: text("org", a) }, &record)
         }
         1 => {
-            // Names are unique; an account may get another one.
-            let name = format!("account{a}-{b}");
+            // Names are unique: who had this one goes, in the same group of changes.
+            let name = text("account", b);
+            for other in (0..3).filter(|other| *other != a).map(id) {
+                if tx.get(&AccountKey { id: other })?.is_some_and(|other| other.name == name) {
+                    tx.delete(&AccountKey { id: other })?;
+                }
+            }
             let record =
-                AccountRecord { name, project: id(a), created_at: 0, operator: false, enabled: true };
+                AccountRecord { name, project: id(a), created_at: 0, operator: a == 0, enabled: true };
             set(tx, gone, &AccountKey { id: id(a) }, &record)
         }
-        2 => set(tx, gone, &UserKey { id: id(a) }, &user(b, a)),
+        2 => {
+            for other in (0..3).filter(|other| *other != a).map(id) {
+                if tx.get(&UserKey { id: other })?.is_some_and(|other| other.account == id(b)) {
+                    tx.delete(&UserKey { id: other })?;
+                }
+            }
+            set(tx, gone, &UserKey { id: id(a) }, &user(b, 0))
+        }
+        3 if gone && a == b => {
+            let record = LoginRecord {
+                user: id(b),
+                verifier: [a; 32],
+                created_at: 0,
+                expires_at: 1,
+                access_key: None,
+                password_at: 0,
+            };
+            set(tx, false, &LoginKey { key: text("TMP", 0) }, &record)
+        }
         3 => {
             let (name, description) = (text("group", b), String::new());
             let record = GroupRecord {
@@ -154,7 +179,9 @@ fn spelled(directory: &Directory) -> String {
             sorted(d.account_names.iter()),
             sorted(d.users.iter()),
             sorted(d.user_names.iter()),
-            sorted(d.users_named.iter()),
+            sorted(d.operators.iter()),
+            sorted(d.logins.iter()),
+            sorted(d.logins_of.iter()),
             sorted(d.groups.iter()),
             sorted(d.members.iter()),
             sorted(d.groups_of.iter()),

@@ -47,6 +47,10 @@ fn keys_of(user: Id) -> CounterKey {
     CounterKey { name: format!("access keys of {user}") }
 }
 
+fn logins_of(user: Id) -> CounterKey {
+    CounterKey { name: format!("logins of {user}") }
+}
+
 fn organisation(number: u64) -> OrganisationRecord {
     OrganisationRecord { number, created_at: 1, owner: Some(OWN), creator: None }
 }
@@ -140,7 +144,10 @@ fn credentials(store: &mut Store) {
     store.put(&AccessKeyKey { key: "AK".into() }, &access_key(ANN));
     store.put(&keys_of(ANN), &CounterRecord { next: 1 });
     store.put(&AccessKeyUseKey { key: "AK".into() }, &AccessKeyUseRecord { used_at: 1 });
-    let login = LoginRecord { user: ANN, verifier: [1; 32], created_at: 1, expires_at: 2 };
+    let (access_key, password_at) = (Some("AK".into()), 0);
+    let login =
+        LoginRecord { user: ANN, verifier: [1; 32], created_at: 1, expires_at: 2, access_key, password_at };
+    store.put(&logins_of(ANN), &CounterRecord { next: 1 });
     store.put(&LoginKey { key: "TMP".into() }, &login);
 }
 
@@ -214,6 +221,7 @@ pub(super) const RIGHTS: &[Fixture] = &[
     }),
     ("a wrong number of access keys", "R29", |store| store.put(&keys_of(ANN), &CounterRecord { next: 2 })),
     ("access keys that are not counted", "R29", |store| store.drop(&keys_of(ANN))),
+    ("temporary logins that are not counted", "R29", |store| store.drop(&logins_of(ANN))),
 ];
 
 /// What is left of something that went.
@@ -227,6 +235,8 @@ pub(super) const LEFTOVERS: &[Fixture] = &[
     }),
     ("a login of nobody", "R19", |store| {
         store.change(&LoginKey { key: "TMP".into() }, |login| login.user = GONE);
+        store.drop(&logins_of(ANN));
+        store.put(&logins_of(GONE), &CounterRecord { next: 1 });
     }),
     ("a grant to nobody, though of another organisation too", "R19", |store| {
         store.put(&on(GONE, "acme"), &grant(9));

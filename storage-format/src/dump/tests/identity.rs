@@ -137,7 +137,9 @@ fn rights(table: Table, parts: Parts) -> Row {
         Table::AccessKeyUse => row(&AccessKeyUseKey { key: name }, &AccessKeyUseRecord { used_at: a }),
         Table::Login => {
             let verifier = [bytes.first().copied().unwrap_or(7); 32];
-            let record = LoginRecord { user: id, verifier, created_at: a, expires_at: b };
+            let access_key = yes.then_some(other);
+            let record =
+                LoginRecord { user: id, verifier, created_at: a, expires_at: b, access_key, password_at: b };
             row(&LoginKey { key: name }, &record)
         }
         Table::Grant => {
