@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod health;
 pub mod iam;
+mod kinds;
 pub mod metrics;
 pub mod registry;
 pub mod token;
