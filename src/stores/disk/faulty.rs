@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::{Disk, DiskFile, DiskReader, Entry, Filesystem, RealDisk, Space};
+use super::{Disk, DiskFile, DiskReader, Entry, FileId, Filesystem, RealDisk, Space};
 
 /// What fails, and how.
 #[derive(Debug)]
@@ -190,6 +190,10 @@ impl DiskReader for FaultyReader {
 
     fn len(&self) -> io::Result<u64> {
         self.real.len()
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.real.id()
     }
 
     fn to_map(&self) -> io::Result<&File> {

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-pub use read::{DiskReader, FileReader};
+pub use read::{DiskReader, FileId, FileReader};
 pub use real::RealDisk;
 
 /// Bytes on the filesystem that holds the data directory.

@@ -102,6 +102,7 @@ impl Committer {
         // A number is used once: a failed one may be there, with or without its name.
         let number = self.next;
         self.next += 1;
+        self.ground.newest.store(number, Ordering::SeqCst);
         self.log = Some(Log::create(&self.ground, number)?);
         self.ground.segments.fetch_add(1, Ordering::SeqCst);
         Ok(true)

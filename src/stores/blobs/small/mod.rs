@@ -9,7 +9,10 @@
 //! L2: after a write or sync that failed a segment takes nothing more; the blobs of that group go the
 //!     ordinary way (`publish`), which has syncs of its own. The same when there is no room for a log, or
 //!     too many segments wait to go.
-//! L3: what was not recorded in the metadata when its segment goes gets an intent below `uploads/`.
+//! L3: the kernel tells a failed write-back once, to whoever syncs next. So whoever is told doubts every
+//!     segment there is, the open one included ([`Ground::raise_doubt`]); a doubted segment goes only after
+//!     its files were compared with its records, past the page cache.
+//! L4: what was not recorded in the metadata when its segment goes gets an intent below `uploads/`.
 //!
 //! Three threads: `committer` writes the log, `placer` makes the files, `retirer` lets segments go.
 //! `segment` is one file of the log and who still needs it.
@@ -24,7 +27,7 @@ mod tests;
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -58,6 +61,10 @@ struct Ground {
     places: Arc<Places>,
     /// Segments there, the open one included.
     segments: AtomicUsize,
+    /// The highest number a segment got; set before it is made.
+    newest: AtomicU64,
+    /// Files of segments up to this number may not be what their records say (L3).
+    doubt: AtomicU64,
     /// A segment that went and can be used again waits under [`spare`].
     spare: AtomicBool,
     /// The store closes: nobody is waited for.
@@ -65,6 +72,23 @@ struct Ground {
     /// The store is dropped without being closed: segments stay for the next start.
     abandoned: AtomicBool,
     segment_bytes: u64,
+}
+
+impl Ground {
+    /// Files of the segments there are now may be lost, or gone. To be called after the call that told
+    /// so: a segment made meanwhile is doubted with the others.
+    fn raise_doubt(&self) {
+        self.doubt.fetch_max(self.newest.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    fn is_doubted(&self, number: u64) -> bool {
+        number <= self.doubt.load(Ordering::SeqCst)
+    }
+
+    /// Makes the whole filesystem durable.
+    fn sync(&self) -> io::Result<()> {
+        self.filesystem.sync().inspect_err(|_| self.raise_doubt())
+    }
 }
 
 /// A blob to be published, and whom to tell: nothing is to be done the ordinary way.
@@ -93,19 +117,21 @@ impl Small {
         let opening = failed("opening the log of small blobs");
         disk.create_dir(Path::new(paths::SMALL)).map_err(&opening)?;
         let numbers = segments(disk.as_ref()).map_err(&opening)?;
+        let newest = numbers.last().copied().unwrap_or(0);
         let ground = Arc::new(Ground {
             disk: Arc::clone(disk),
             filesystem: disk.filesystem().map_err(&opening)?,
             random: Arc::clone(random),
             places: Arc::clone(places),
             segments: AtomicUsize::new(numbers.len()),
+            newest: AtomicU64::new(newest),
+            doubt: AtomicU64::new(0),
             spare: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             segment_bytes: segment_bytes.unwrap_or(SEGMENT_BYTES),
         });
-        let next = numbers.last().map_or(1, |last| last + 1);
-        let (jobs, threads) = start(&ground, next).map_err(&opening)?;
+        let (jobs, threads) = start(&ground, newest + 1).map_err(&opening)?;
         Ok(Self { ground, jobs: Mutex::new(Some(jobs)), threads: Mutex::new(threads) })
     }
 
@@ -119,6 +145,11 @@ impl Small {
             return Ok(None);
         }
         answer.await.unwrap_or(Ok(None)) // a thread panicked, and said so
+    }
+
+    /// A blob that the log may still have has lost its file: it gets it back when its segment goes.
+    pub(super) fn doubt(&self) {
+        self.ground.raise_doubt();
     }
 
     /// Finishes what was begun; lets the log go if all it names can be made durable, and the next

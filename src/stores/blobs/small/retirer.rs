@@ -2,9 +2,14 @@
 //! in the background. The files of a short one are synced one by one: the filesystem may have much to
 //! write for others, and whoever stops or starts a store waits.
 //!
-//! A sync that failed may have lost any of them, though they are read back from memory: each is then
-//! compared past the page cache and written anew where it differs, and the next sync decides. If that
-//! fails too, the segment stays until the next start.
+//! A sync that failed may have lost any file of any segment there is, though they are read back from memory:
+//! each segment is then *doubted*. Its files are compared past the page cache and written anew where they
+//! differ or are missing, and the next sync decides. If that fails again and again, the segment stays until
+//! the next start. The files of a short segment are always compared: a descriptor opened now is not told
+//! of a write-back that failed and was told to somebody before.
+//!
+//! A blob that was removed while its segment was there may so get its file back: it has no record, and
+//! does no harm.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,11 +21,13 @@ use std::sync::mpsc::Receiver;
 use pierhead_storage_format::{Digest, paths};
 
 use super::Ground;
-use super::replay::{self, Missing};
+use super::replay;
 use super::segment::{Segment, spare};
 
 /// Up to so many files are synced one by one.
 pub(super) const FEW: usize = 128;
+/// How often a sync that fails is done again, after what it may have lost was compared.
+pub(super) const ROUNDS: usize = 3;
 
 /// Serves until the committer ends.
 pub(super) fn run(ground: &Ground, sealed: &Receiver<(Arc<Segment>, usize)>) {
@@ -45,28 +52,44 @@ fn retire(ground: &Ground, number: u64, records: usize, unrecorded: &[Digest]) -
     if !unrecorded.is_empty() {
         leave_intents(ground, unrecorded)?;
     }
-    if let Err(error) = sync(ground, number, records) {
-        tracing::error!(segment = number, %error, "writes of small blobs were lost; they are written anew");
-        let segment = replay::Logged::read(ground.disk.as_ref(), number)?;
-        segment.heal(ground, Missing::Leave, &mut |_| Ok::<_, io::Error>(true))?;
-        ground.filesystem.sync()?;
+    let mut failed = io::Error::other("small blobs are doubted again and again");
+    for _ in 0..ROUNDS {
+        let compared = records <= FEW || ground.is_doubted(number);
+        let synced = if compared { compare_and_sync(ground, number) } else { ground.sync() };
+        match synced {
+            Ok(()) if compared || !ground.is_doubted(number) => return remove(ground, number),
+            Ok(()) => {} // doubted meanwhile
+            Err(error) => {
+                tracing::error!(segment = number, %error, "writes of small blobs may be lost; they are compared");
+                failed = error;
+            }
+        }
     }
-    remove(ground, number)
+    Err(failed)
 }
 
-fn sync(ground: &Ground, number: u64, records: usize) -> io::Result<()> {
-    if records > FEW {
-        return ground.filesystem.sync();
-    }
+fn compare_and_sync(ground: &Ground, number: u64) -> io::Result<()> {
     let segment = replay::Logged::read(ground.disk.as_ref(), number)?;
+    let healed = segment.heal(ground, &mut |_| Ok::<_, io::Error>(true))?;
+    if healed.rewritten > 0 {
+        tracing::warn!(
+            segment = number,
+            blobs = healed.rewritten,
+            "small blobs were lost and are written anew"
+        );
+    }
     sync_files(ground, &segment.digests().collect())
 }
 
 /// Makes the files of blobs durable, where there are any, or that there are none.
 pub(super) fn sync_files(ground: &Ground, digests: &BTreeSet<&Digest>) -> io::Result<()> {
     if digests.len() > FEW {
-        return ground.filesystem.sync();
+        return ground.sync();
     }
+    sync_each(ground, digests).inspect_err(|_| ground.raise_doubt())
+}
+
+fn sync_each(ground: &Ground, digests: &BTreeSet<&Digest>) -> io::Result<()> {
     let mut folders = BTreeSet::new();
     for digest in digests {
         match ground.disk.open(&paths::blob(digest)) {

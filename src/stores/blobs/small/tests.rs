@@ -262,20 +262,81 @@ async fn a_blob_is_whole_or_absent_after_a_fault_at_every_step_and_the_next_push
 }
 
 #[tokio::test]
-async fn a_sync_of_the_filesystem_that_fails_once_has_the_files_written_anew_and_then_the_log_goes() {
+async fn a_sync_that_fails_once_has_the_files_written_anew_and_then_the_log_goes() {
     let bench = Bench::new(SEGMENT_BYTES);
-    for bytes in [&b"lost"[..], b"sound", b"removed"] {
+    for bytes in [&b"lost"[..], b"sound", b"set aside"] {
         bench.push(bytes).await;
     }
     std::fs::write(bench.path(b"lost"), b"lOst").expect("as a failed write may");
-    std::fs::remove_file(bench.path(b"removed")).expect("removed");
+    std::fs::remove_file(bench.path(b"set aside")).expect("removed");
     let step = bench.faults.steps();
     bench.faults.fail(step, step + 1, EIO); // closing begins with the sync
     bench.small.close();
     assert_eq!(bench.read(b"lost").as_deref(), Some(&b"lost"[..]));
     assert_eq!(bench.read(b"sound").as_deref(), Some(&b"sound"[..]));
-    assert_eq!(bench.read(b"removed"), None);
+    assert_eq!(bench.read(b"set aside").as_deref(), Some(&b"set aside"[..]));
     assert_eq!(bench.left(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_files_of_a_short_segment_are_compared_though_every_sync_succeeds() {
+    let bench = Bench::new(SEGMENT_BYTES);
+    bench.push(b"lost").await;
+    std::fs::write(bench.path(b"lost"), b"lOst").expect("as a failed write that nobody is told of");
+    bench.small.close();
+    assert_eq!(bench.read(b"lost").as_deref(), Some(&b"lost"[..]));
+    assert_eq!(bench.left(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_has_every_segment_there_compared_the_open_one_too() {
+    let few = retirer::FEW as u64;
+    let bench = Bench::new((few + 32) * 64);
+    let held = bench.publish(b"held").await.expect("publishes").expect("by the log");
+    let mut number = 0u64;
+    while !bench.segment(2).exists() {
+        bench.push(&number.to_le_bytes()).await;
+        number += 1;
+    }
+    let lost = (number - 1).to_le_bytes();
+    for number in number..number + few + 1 {
+        bench.push(&number.to_le_bytes()).await;
+    }
+    assert!(!bench.segment(3).exists());
+    std::fs::write(bench.path(&lost), b"lost").expect("as a failed write may");
+    let step = bench.faults.steps();
+    bench.faults.fail(step, step + 1, EIO); // the first segment goes with a sync, which is the one told
+    held.recorded();
+    bench.until_gone(1);
+    assert_eq!(bench.read(&lost).as_deref(), Some(&b"lost"[..]), "it is of the second");
+    bench.small.close();
+    assert_eq!(bench.read(&lost).as_deref(), Some(&lost[..]));
+    assert_eq!(bench.left(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_at_start_up_has_all_segments_gone_through_again() {
+    let bench = Bench::new(1);
+    let mut held = Vec::new();
+    for bytes in [&b"one"[..], b"two"] {
+        held.push(bench.publish(bytes).await.expect("publishes").expect("by the log"));
+    }
+    let after = bench.killed();
+    let mut asked = 0;
+    let mut recorded = |found: &Digest| {
+        asked += 1;
+        if asked == 2 {
+            assert_eq!(*found, digest(b"two"));
+            std::fs::write(after.path(b"one"), b"ONE").expect("as a failed write may, after it was compared");
+            let step = after.faults.steps();
+            after.faults.fail(step, step + 1, EIO);
+        }
+        Ok(true)
+    };
+    let replayed = after.small.replay(&mut recorded, |error: BlobError| error).expect("goes through the log");
+    assert_eq!(replayed, Replayed { blobs: 2, rewritten: 1, removed: 0, kept: 0 });
+    assert_eq!(after.read(b"one").as_deref(), Some(&b"one"[..]));
+    assert_eq!(after.left(), Vec::<String>::new());
 }
 
 #[tokio::test]
