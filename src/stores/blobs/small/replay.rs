@@ -187,6 +187,11 @@ impl Logged {
         Ok(Self { bytes, records })
     }
 
+    /// Forgets records that end beyond `end`.
+    pub(super) fn keep_up_to(&mut self, end: u64) {
+        self.records.retain(|(_, range)| range.end as u64 <= end);
+    }
+
     /// The blobs it names.
     pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
         self.records.iter().map(|(digest, _)| digest)

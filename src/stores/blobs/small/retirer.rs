@@ -30,13 +30,13 @@ pub(super) const FEW: usize = 128;
 pub(super) const ROUNDS: usize = 3;
 
 /// Serves until the committer ends.
-pub(super) fn run(ground: &Ground, sealed: &Receiver<(Arc<Segment>, usize)>) {
-    while let Ok((segment, records)) = sealed.recv() {
+pub(super) fn run(ground: &Ground, sealed: &Receiver<(Arc<Segment>, usize, u64)>) {
+    while let Ok((segment, records, end)) = sealed.recv() {
         let Some(unrecorded) = segment.settled(ground) else { continue }; // start-up sees to it
         if ground.abandoned.load(Ordering::SeqCst) {
             continue;
         }
-        match retire(ground, segment.number, records, &unrecorded) {
+        match retire(ground, segment.number, (records, end), &unrecorded) {
             Ok(()) => {
                 ground.segments.fetch_sub(1, Ordering::SeqCst);
             }
@@ -48,14 +48,19 @@ pub(super) fn run(ground: &Ground, sealed: &Receiver<(Arc<Segment>, usize)>) {
     }
 }
 
-fn retire(ground: &Ground, number: u64, records: usize, unrecorded: &[Digest]) -> io::Result<()> {
+fn retire(
+    ground: &Ground,
+    number: u64,
+    (records, end): (usize, u64),
+    unrecorded: &[Digest],
+) -> io::Result<()> {
     if !unrecorded.is_empty() {
         leave_intents(ground, unrecorded)?;
     }
     let mut failed = io::Error::other("small blobs are doubted again and again");
     for _ in 0..ROUNDS {
         let compared = records <= FEW || ground.is_doubted(number);
-        let synced = if compared { compare_and_sync(ground, number) } else { ground.sync() };
+        let synced = if compared { compare_and_sync(ground, number, end) } else { ground.sync() };
         match synced {
             Ok(()) if compared || !ground.is_doubted(number) => return remove(ground, number),
             Ok(()) => {} // doubted meanwhile
@@ -68,8 +73,11 @@ fn retire(ground: &Ground, number: u64, records: usize, unrecorded: &[Digest]) -
     Err(failed)
 }
 
-fn compare_and_sync(ground: &Ground, number: u64) -> io::Result<()> {
-    let segment = replay::Logged::read(ground.disk.as_ref(), number)?;
+/// Records beyond `end` are of a group that failed: its blobs go the ordinary way, which must not find
+/// files here that are not durable yet.
+fn compare_and_sync(ground: &Ground, number: u64, end: u64) -> io::Result<()> {
+    let mut segment = replay::Logged::read(ground.disk.as_ref(), number)?;
+    segment.keep_up_to(end);
     let healed = segment.heal(ground, &mut |_| Ok::<_, io::Error>(true))?;
     if healed.rewritten > 0 {
         tracing::warn!(
