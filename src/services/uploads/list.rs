@@ -98,8 +98,7 @@ impl Uploads {
         Ok(facts)
     }
 
-    /// Ends every session that is `wanted`, one after the other; which. One that cannot be ended now, because
-    /// it is still being proved or could not be, stays, and is logged.
+    /// Ends every session that is `wanted`, one after the other; which.
     pub async fn abort_all(&self, permit: &Permit, wanted: &Wanted) -> Result<Vec<UploadFacts>, Error> {
         covers(permit, Action::AbortUpload)?;
         let mut ended = Vec::new();
@@ -112,9 +111,6 @@ impl Uploads {
             match self.abort(permit, &facts.id).await {
                 Ok(facts) => ended.push(facts),
                 Err(Error::UploadUnknown) => {}
-                Err(error @ (Error::Busy | Error::Unavailable(_))) => {
-                    tracing::warn!(upload = facts.id, %error, "an upload cannot be aborted now; it stays");
-                }
                 Err(error) => return Err(error),
             }
         }

@@ -275,7 +275,7 @@ impl Store {
         if read::is_sound(self, digest, suspect.as_ref())? {
             return Ok(false);
         }
-        self.small.doubt(); // before its file goes: the log may have the right bytes, and must not go first
+        let held = self.small.hold(); // the log may have the right bytes, and must not go now
         let _place = self.places.lock(digest);
         let looking = io("looking at a blob");
         let Some(there) = self.open_if_there(digest)? else { return Ok(false) };
@@ -284,6 +284,7 @@ impl Store {
         }
         let to = paths::quarantined(digest, &id);
         self.disk.rename(&paths::blob(digest), &to).map_err(io("moving a blob to quarantine"))?;
+        drop(held);
         outboard::set_aside(self.disk.as_ref(), digest, &id);
         self.disk.sync_dir(Path::new(paths::QUARANTINE)).map_err(io("syncing the quarantine"))?;
         self.sync_folder_of(digest)?;

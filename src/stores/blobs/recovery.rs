@@ -5,7 +5,7 @@
 //! in which little of it would be found: 10 GiB take as long as the disk needs to read them. So `open`
 //! only looks at names and headers, and whoever has the uploads has each proved when it suits
 //! ([`Resumable::prove`]). Nothing is written before the proof is done: it may be stopped at any time.
-//! Nothing that fails here keeps the store from opening: what does not hold is a leftover, and what the
+//! Nothing that fails for one upload keeps the store from opening: what does not hold is a leftover, and what the
 //! disk (or a limit of the process) keeps from being looked at is left to the next start.
 
 use std::fs::File;
@@ -74,9 +74,15 @@ pub struct Found {
 pub(super) fn find(store: &Arc<Store>) -> Result<Found, BlobError> {
     let listing = io("listing uploads of an earlier run");
     let mut found = Found::default();
-    let folders = store.disk.list(Path::new(paths::UPLOADS)).map_err(&listing)?;
+    let folders = store.disk.list(Path::new(paths::UPLOADS)).map_err(listing)?;
     for Entry { name: id, .. } in folders.into_iter().filter(|entry| entry.is_dir) {
-        let files = store.disk.list(&paths::upload_dir(&id)).map_err(&listing)?;
+        let files = match store.disk.list(&paths::upload_dir(&id)) {
+            Ok(files) => files,
+            Err(error) => {
+                left_alone(&id, &error);
+                continue;
+            }
+        };
         let intents: Vec<_> = files.iter().filter_map(|file| paths::parse_intent(&file.name)).collect();
         let journal = paths::upload_journal(&id);
         if files.iter().any(|file| Path::new(&file.name) == journal.file_name().unwrap_or_default()) {

@@ -85,7 +85,7 @@ impl Small {
     ) -> Result<Round, E> {
         let mut round = Round::default();
         for &number in numbers {
-            let segment = Logged::read(self.ground.disk.as_ref(), number);
+            let segment = Logged::read(self.ground.disk.as_ref(), number, u64::MAX);
             match segment.map(|segment| (segment.heal(&self.ground, recorded), segment.named())) {
                 Ok((Ok(healed), named)) => {
                     round.done.add(&healed);
@@ -165,31 +165,30 @@ impl From<Healing<Self>> for io::Error {
 pub(super) struct Logged {
     bytes: Vec<u8>,
     records: Vec<(Digest, Range<usize>)>,
+    /// How many records that is, with those of a blob that came more than once.
+    pub(super) found: usize,
 }
 
 impl Logged {
-    /// Reads a segment. One whose header is of another number was about to be used again: it has no
-    /// records any more.
-    pub(super) fn read(disk: &dyn Disk, number: u64) -> io::Result<Self> {
+    /// Reads a segment up to `end`. One whose header is of another number was about to be used again: it
+    /// has no records any more.
+    pub(super) fn read(disk: &dyn Disk, number: u64, end: u64) -> io::Result<Self> {
         let mut bytes = Vec::new();
         disk.open_read(&paths::small_segment(number))?.take(MAX_SEGMENT as u64).read_to_end(&mut bytes)?;
         let (header, found) = small::read(&bytes).map_err(io::Error::other)?;
         let mut records = Vec::new();
         for record in found {
             let blob = &bytes[record.bytes.clone()];
-            if header.number == number && hash::of(record.digest.algorithm(), blob) == record.digest {
+            let asked = header.number == number && record.bytes.end as u64 <= end;
+            if asked && hash::of(record.digest.algorithm(), blob) == record.digest {
                 records.push((record.digest, record.bytes));
             }
         }
+        let found = records.len();
         // Pushed twice, or more often, it is one blob.
         records.sort_by_key(|(digest, _)| *digest);
         records.dedup_by_key(|(digest, _)| *digest);
-        Ok(Self { bytes, records })
-    }
-
-    /// Forgets records that end beyond `end`.
-    pub(super) fn keep_up_to(&mut self, end: u64) {
-        self.records.retain(|(_, range)| range.end as u64 <= end);
+        Ok(Self { bytes, records, found })
     }
 
     /// The blobs it names.

@@ -6,7 +6,8 @@
 //! each segment is then *doubted*. Its files are compared past the page cache and written anew where they
 //! differ or are missing, and the next sync decides. If that fails again and again, the segment stays until
 //! the next start. The files of a short segment are always compared: a descriptor opened now is not told
-//! of a write-back that failed and was told to somebody before.
+//! of a write-back that failed and was told to somebody before. A blob that goes to quarantine while its
+//! segment is compared or synced has that done once more ([`Small::hold`](super::Small::hold)).
 //!
 //! A blob that was removed while its segment was there may so get its file back: it has no record, and
 //! does no harm.
@@ -23,6 +24,7 @@ use pierhead_storage_format::{Digest, paths};
 use super::Ground;
 use super::replay;
 use super::segment::{Segment, spare};
+use crate::stores::blobs::lock;
 
 /// Up to so many files are synced one by one.
 pub(super) const FEW: usize = 128;
@@ -36,7 +38,8 @@ pub(super) fn run(ground: &Ground, sealed: &Receiver<(Arc<Segment>, usize, u64)>
         if ground.abandoned.load(Ordering::SeqCst) {
             continue;
         }
-        match retire(ground, segment.number, (records, end), &unrecorded) {
+        let sealed = Sealed { number: segment.number, records, end };
+        match retire(ground, &sealed, &unrecorded) {
             Ok(()) => {
                 ground.segments.fetch_sub(1, Ordering::SeqCst);
             }
@@ -48,50 +51,60 @@ pub(super) fn run(ground: &Ground, sealed: &Receiver<(Arc<Segment>, usize, u64)>
     }
 }
 
-fn retire(
-    ground: &Ground,
+/// A segment that takes nothing more.
+struct Sealed {
     number: u64,
-    (records, end): (usize, u64),
-    unrecorded: &[Digest],
-) -> io::Result<()> {
+    /// How many are durable; records beyond `end` are of a group that failed: its blobs go the ordinary
+    /// way, which must not find files here that are not durable yet.
+    records: usize,
+    end: u64,
+}
+
+fn retire(ground: &Ground, sealed: &Sealed, unrecorded: &[Digest]) -> io::Result<()> {
+    let number = sealed.number;
     if !unrecorded.is_empty() {
         leave_intents(ground, unrecorded)?;
     }
-    let mut failed = io::Error::other("small blobs are doubted again and again");
-    for _ in 0..ROUNDS {
-        let compared = records <= FEW || ground.is_doubted(number);
-        let synced = if compared { compare_and_sync(ground, number, end) } else { ground.sync() };
-        match synced {
-            Ok(()) if compared || !ground.is_doubted(number) => return remove(ground, number),
-            Ok(()) => {} // doubted meanwhile
-            Err(error) => {
-                tracing::error!(segment = number, %error, "writes of small blobs may be lost; they are compared");
-                failed = error;
+    let mut failures = 0;
+    loop {
+        let before = *lock(&ground.held);
+        let compares = sealed.records <= ground.few || ground.is_doubted(number);
+        if let Err(error) = if compares { compare_and_sync(ground, sealed) } else { ground.sync() } {
+            tracing::error!(segment = number, %error, "writes of small blobs may be lost; they are compared");
+            failures += 1;
+            if failures == ROUNDS {
+                return Err(error);
             }
+            continue;
+        }
+        let held = lock(&ground.held);
+        if *held == before {
+            return remove(ground, number);
         }
     }
-    Err(failed)
 }
 
-/// Records beyond `end` are of a group that failed: its blobs go the ordinary way, which must not find
-/// files here that are not durable yet.
-fn compare_and_sync(ground: &Ground, number: u64, end: u64) -> io::Result<()> {
-    let mut segment = replay::Logged::read(ground.disk.as_ref(), number)?;
-    segment.keep_up_to(end);
+fn compare_and_sync(ground: &Ground, sealed: &Sealed) -> io::Result<()> {
+    let segment = replay::Logged::read(ground.disk.as_ref(), sealed.number, sealed.end)?;
     let healed = segment.heal(ground, &mut |_| Ok::<_, io::Error>(true))?;
     if healed.rewritten > 0 {
         tracing::warn!(
-            segment = number,
+            segment = sealed.number,
             blobs = healed.rewritten,
             "small blobs were lost and are written anew"
         );
+    }
+    if segment.found < sealed.records {
+        let (there, written) = (segment.found, sealed.records);
+        tracing::error!(segment = sealed.number, there, written, "a log of small blobs is damaged");
+        ground.sync()?; // of what is missing nobody knows which file it was
     }
     sync_files(ground, &segment.digests().collect())
 }
 
 /// Makes the files of blobs durable, where there are any, or that there are none.
 pub(super) fn sync_files(ground: &Ground, digests: &BTreeSet<&Digest>) -> io::Result<()> {
-    if digests.len() > FEW {
+    if digests.len() > ground.few {
         return ground.sync();
     }
     sync_each(ground, digests).inspect_err(|_| ground.raise_doubt())

@@ -28,6 +28,11 @@ impl Bench {
     }
 
     fn at(folder: Arc<tempfile::TempDir>, segment_bytes: u64) -> Self {
+        Self::on(folder, segment_bytes, false)
+    }
+
+    /// `silent`: as on a kernel whose syncs of the filesystem tell nothing.
+    fn on(folder: Arc<tempfile::TempDir>, segment_bytes: u64, silent: bool) -> Self {
         for algorithm in Algorithm::ALL {
             for first in 0..=u8::MAX {
                 let path = folder.path().join(paths::blob_dir(algorithm, first));
@@ -35,6 +40,9 @@ impl Bench {
             }
         }
         let (disk, faults) = FaultyDisk::new(folder.path());
+        if silent {
+            faults.silence();
+        }
         let disk: Arc<dyn Disk> = Arc::new(disk);
         let random: Arc<dyn Random> = Arc::new(TestRandom::default());
         let places = Arc::new(Places(std::array::from_fn(|_| Mutex::default())));
@@ -82,11 +90,15 @@ impl Bench {
     }
 
     fn until_gone(&self, number: u64) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.segment(number).exists() {
-            assert!(Instant::now() < deadline, "segment {number} stays");
-            std::thread::yield_now();
-        }
+        until(&format!("segment {number} goes"), || !self.segment(number).exists());
+    }
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited for: {what}");
+        std::thread::yield_now();
     }
 }
 
@@ -285,6 +297,59 @@ async fn the_files_of_a_short_segment_are_compared_though_every_sync_succeeds() 
     std::fs::write(bench.path(b"lost"), b"lOst").expect("as a failed write that nobody is told of");
     bench.small.close();
     assert_eq!(bench.read(b"lost").as_deref(), Some(&b"lost"[..]));
+    assert_eq!(bench.left(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn where_a_sync_of_the_filesystem_tells_nothing_every_file_of_any_segment_is_compared_and_synced() {
+    let blobs = retirer::FEW as u64 + 40;
+    for silent in [true, false] {
+        let bench = Bench::on(scratch(), SEGMENT_BYTES, silent);
+        for number in 0..blobs {
+            bench.push(&number.to_le_bytes()).await;
+        }
+        let lost = 7u64.to_le_bytes();
+        std::fs::write(bench.path(&lost), b"lost").expect("as a failed write that nobody is told of");
+        let before = bench.faults.steps();
+        bench.small.close();
+        assert_eq!(bench.read(&lost).is_some_and(|there| there == lost), silent, "{silent}");
+        assert_eq!(bench.faults.steps() - before > blobs, silent, "{silent}");
+        assert_eq!(bench.left(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_short_log_that_is_damaged_goes_only_after_a_sync_of_the_whole_filesystem() {
+    let bench = Bench::new(SEGMENT_BYTES);
+    for bytes in [b"one", b"two"] {
+        bench.push(bytes).await;
+    }
+    let mut log = std::fs::read(bench.segment(1)).expect("the log");
+    log[HEADER + 4 + 4 + 33 + 16] ^= 1; // the first blob
+    std::fs::write(bench.segment(1), log).expect("damaged");
+    let before = bench.faults.steps();
+    bench.small.close();
+    assert_eq!(bench.left(), Vec::<String>::new());
+    assert_eq!(bench.faults.steps() - before, 4, "that sync, one of the second and its folder, and the end");
+}
+
+#[tokio::test]
+async fn a_blob_set_aside_after_it_was_compared_gets_its_file_back_before_the_log_goes() {
+    let bench = Bench::new(SEGMENT_BYTES);
+    let (first, second) = (b"one", b"two");
+    bench.push(first).await;
+    bench.push(second).await;
+    std::fs::write(bench.path(first), b"0ne").expect("written anew when it is compared");
+    let place = bench.small.ground.places.lock(&digest(second));
+    std::thread::scope(|scope| {
+        scope.spawn(|| bench.small.close());
+        until("the first was compared", || bench.read(first).is_some_and(|there| there == first));
+        let held = bench.small.hold();
+        std::fs::remove_file(bench.path(first)).expect("set aside");
+        drop(held);
+        drop(place); // the second can be compared, too
+    });
+    assert_eq!(bench.read(first).as_deref(), Some(&first[..]));
     assert_eq!(bench.left(), Vec::<String>::new());
 }
 
