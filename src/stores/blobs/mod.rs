@@ -54,7 +54,7 @@ use self::pool::Pool;
 use self::recent::Recent;
 use self::small::Small;
 use self::unmade::Unmade;
-use super::disk::Disk;
+use super::disk::{Disk, DiskReader};
 use crate::seams::Random;
 
 pub use error::BlobError;
@@ -270,18 +270,32 @@ impl Store {
 
     fn quarantine(&self, digest: &Digest) -> Result<bool, BlobError> {
         let id = self.random.id().map_err(io("making a quarantine name"))?;
+        let Some(suspect) = self.open_if_there(digest)? else { return Ok(false) };
+        // All of it is read, which may take long: not while others wait for the place.
+        if read::is_sound(self, digest, suspect.as_ref())? {
+            return Ok(false);
+        }
+        let held = self.small.hold(); // the log may have the right bytes, and must not go now
         let _place = self.places.lock(digest);
-        match read::is_sound(self, digest) {
-            Ok(false) => {}
-            Ok(true) | Err(BlobError::NotFound) => return Ok(false),
-            Err(error) => return Err(error),
+        let looking = io("looking at a blob");
+        let Some(there) = self.open_if_there(digest)? else { return Ok(false) };
+        if there.id().map_err(&looking)? != suspect.id().map_err(&looking)? {
+            return Ok(false); // replaced meanwhile
         }
         let to = paths::quarantined(digest, &id);
         self.disk.rename(&paths::blob(digest), &to).map_err(io("moving a blob to quarantine"))?;
+        drop(held);
         outboard::set_aside(self.disk.as_ref(), digest, &id);
         self.disk.sync_dir(Path::new(paths::QUARANTINE)).map_err(io("syncing the quarantine"))?;
         self.sync_folder_of(digest)?;
         Ok(true)
+    }
+
+    fn open_if_there(&self, digest: &Digest) -> Result<Option<Box<dyn DiskReader>>, BlobError> {
+        match read::open_file(self, digest) {
+            Err(BlobError::NotFound) => Ok(None),
+            opened => opened.map(Some),
+        }
     }
 }
 

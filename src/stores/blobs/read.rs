@@ -102,10 +102,9 @@ pub(super) fn whole(store: &Store, digest: &Digest, size: u64) -> Result<Bytes, 
     Ok(bytes.into())
 }
 
-/// Whether the file is what its name says; one that cannot be read to its end is not. Reads all of
+/// Whether `file` is what this name says; one that cannot be read to its end is not. Reads all of
 /// it, past the cache: it may be large, and is looked at once. Blocks.
-pub(super) fn is_sound(store: &Store, digest: &Digest) -> Result<bool, BlobError> {
-    let file = open_file(store, digest)?;
+pub(super) fn is_sound(store: &Store, digest: &Digest, file: &dyn DiskReader) -> Result<bool, BlobError> {
     let len = file.len().map_err(io("looking at a blob"))?;
     if len > SMALL {
         file.past_cache();
@@ -114,7 +113,7 @@ pub(super) fn is_sound(store: &Store, digest: &Digest) -> Result<bool, BlobError
     let mut block = store.pool.block();
     let mut at = 0;
     while at < len {
-        let read = match fill(file.as_ref(), block.space(BLOCK), at, BLOCK) {
+        let read = match fill(file, block.space(BLOCK), at, BLOCK) {
             Ok(0) => break,
             Ok(read) => read,
             Err(BlobError::Io { source, .. }) => {
@@ -135,7 +134,7 @@ fn open_whole(store: &Store, digest: &Digest, size: u64) -> Result<Box<dyn DiskR
     if len == size { Ok(file) } else { Err(BlobError::Damaged { digest: *digest }) }
 }
 
-fn open_file(store: &Store, digest: &Digest) -> Result<Box<dyn DiskReader>, BlobError> {
+pub(super) fn open_file(store: &Store, digest: &Digest) -> Result<Box<dyn DiskReader>, BlobError> {
     store.disk.open_reader(&paths::blob(digest)).map_err(|error| match error.kind() {
         ErrorKind::NotFound => BlobError::NotFound,
         _ => io("opening a blob")(error),

@@ -5,7 +5,8 @@
 //! in which little of it would be found: 10 GiB take as long as the disk needs to read them. So `open`
 //! only looks at names and headers, and whoever has the uploads has each proved when it suits
 //! ([`Resumable::prove`]). Nothing is written before the proof is done: it may be stopped at any time.
-//! Nothing that fails here keeps the store from opening: what cannot be proved is a leftover.
+//! Nothing that fails for one upload keeps the store from opening: what does not hold is a leftover, and what the
+//! disk (or a limit of the process) keeps from being looked at is left to the next start.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pierhead_storage_format::upload::{self, CHUNK, Checkpoint, Header, MAX_HEADER, State};
-use pierhead_storage_format::{Algorithm, Digest, paths};
+use pierhead_storage_format::{Algorithm, Digest, FormatError, paths};
 
 use super::error::{BlobError, io};
 use super::hash::Hasher;
@@ -55,7 +56,8 @@ pub enum Proved {
     },
     /// Its bytes do not hold; to be cleared.
     Leftover(Leftover),
-    /// It was stopped; nothing was changed.
+    /// It was stopped, or the disk failed, which was logged: it is left to the next start, and no byte that
+    /// may hold is gone.
     Stopped,
 }
 
@@ -72,9 +74,15 @@ pub struct Found {
 pub(super) fn find(store: &Arc<Store>) -> Result<Found, BlobError> {
     let listing = io("listing uploads of an earlier run");
     let mut found = Found::default();
-    let folders = store.disk.list(Path::new(paths::UPLOADS)).map_err(&listing)?;
+    let folders = store.disk.list(Path::new(paths::UPLOADS)).map_err(listing)?;
     for Entry { name: id, .. } in folders.into_iter().filter(|entry| entry.is_dir) {
-        let files = store.disk.list(&paths::upload_dir(&id)).map_err(&listing)?;
+        let files = match store.disk.list(&paths::upload_dir(&id)) {
+            Ok(files) => files,
+            Err(error) => {
+                left_alone(&id, &error);
+                continue;
+            }
+        };
         let intents: Vec<_> = files.iter().filter_map(|file| paths::parse_intent(&file.name)).collect();
         let journal = paths::upload_journal(&id);
         if files.iter().any(|file| Path::new(&file.name) == journal.file_name().unwrap_or_default()) {
@@ -83,7 +91,11 @@ pub(super) fn find(store: &Arc<Store>) -> Result<Found, BlobError> {
                     found.resumables.push(resumable);
                     continue;
                 }
-                Err(why) => tracing::warn!(upload = id, why = %why.0, "an upload cannot be gone on with"),
+                Err(Why::Disk(error)) => {
+                    left_alone(&id, &error);
+                    continue;
+                }
+                Err(Why::Bad(why)) => tracing::warn!(upload = id, why, "an upload cannot be gone on with"),
             }
         }
         found.leftovers.push(Leftover { id, published: intents });
@@ -92,12 +104,34 @@ pub(super) fn find(store: &Arc<Store>) -> Result<Found, BlobError> {
 }
 
 /// Why an upload with a journal does not go on.
-struct Why(String);
+enum Why {
+    /// What is there does not hold, or is not all there: it never will.
+    Bad(String),
+    /// Nobody could look: it may hold.
+    Disk(io::Error),
+}
 
-impl<E: std::fmt::Display> From<E> for Why {
-    fn from(error: E) -> Self {
-        Self(error.to_string())
+impl From<io::Error> for Why {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => Self::Bad(error.to_string()),
+            _ => Self::Disk(error),
+        }
     }
+}
+
+impl From<FormatError> for Why {
+    fn from(error: FormatError) -> Self {
+        Self::Bad(error.to_string())
+    }
+}
+
+fn bad(why: &str) -> Why {
+    Why::Bad(why.to_owned())
+}
+
+fn left_alone(upload: &str, error: &io::Error) {
+    tracing::error!(upload, %error, "an upload cannot be looked at; it is left to the next start");
 }
 
 impl Resumable {
@@ -107,10 +141,10 @@ impl Resumable {
         file.take(MAX_HEADER as u64).read_to_end(&mut start)?;
         let (header, _) = Header::decode(&start)?;
         if format!("{:032x}", header.id) != id {
-            return Err(Why("its journal is another upload's".to_owned()));
+            return Err(bad("its journal is another upload's"));
         }
         let len = store.disk.file_len(&paths::upload_data(id))?;
-        let len = len.ok_or_else(|| Why("its bytes are gone, or a blob".to_owned()))?;
+        let len = len.ok_or_else(|| bad("its bytes are gone, or a blob"))?;
         let owner = owner(&header);
         Ok(Self { owner, id: id.to_owned(), len, intents: intents.to_vec(), store: Arc::clone(store) })
     }
@@ -121,8 +155,12 @@ impl Resumable {
             Ok(Some((upload, read))) => Proved::GoesOn { upload, read },
             _ if stop.load(Ordering::Relaxed) => Proved::Stopped,
             Ok(None) => Proved::Stopped,
-            Err(why) => {
-                tracing::warn!(upload = self.id, why = %why.0, "an upload cannot be gone on with");
+            Err(Why::Disk(error)) => {
+                left_alone(&self.id, &error);
+                Proved::Stopped
+            }
+            Err(Why::Bad(why)) => {
+                tracing::warn!(upload = self.id, why, "an upload cannot be gone on with");
                 Proved::Leftover(self.give_up())
             }
         }
@@ -146,17 +184,17 @@ impl Resumable {
             checkpoints.into_iter().take_while(|(claim, _)| claim.offset <= self.len).collect();
         let chunks = chunks(&claims);
         let direct = direct.read_at(store.pool.block().space(BLOCK), 0).map_or(&data, |_| &direct);
-        let holding = holding(direct, &chunks, &store.pool, stop);
+        let holding = holding(direct, &chunks, &store.pool, stop)?;
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let read = (holding as u64 + 1).min(chunks.len() as u64) * CHUNK;
         let (place, end) = last_proved(&data, claims, holding as u64)?
-            .ok_or_else(|| Why("its bytes are not those of its journal".to_owned()))?;
+            .ok_or_else(|| bad("its bytes are not those of its journal"))?;
         let Some(digest) = running_digest(&data, header.algorithm, &place, stop)? else { return Ok(None) };
         let start = beyond(&data, place.offset)?;
         let mut proved = chunks;
-        proved.truncate(usize::try_from(place.offset / CHUNK)?);
+        proved.truncate(usize::try_from(place.offset / CHUNK).map_err(io::Error::other)?);
         let hashing = Hashing::after(digest, proved, &start);
         Ok(Some((self.cut_and_go_on(header, (place.offset, end), hashing)?, read)))
     }
@@ -222,31 +260,41 @@ fn beyond(data: &File, offset: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// How many chunks from the start are what they should be.
-fn holding(data: &File, chunks: &[[u8; 32]], pool: &Arc<Pool>, stop: &AtomicBool) -> usize {
+/// How many chunks from the start are what they should be. A chunk that is not all there is not; one
+/// that cannot be read may be.
+fn holding(data: &File, chunks: &[[u8; 32]], pool: &Arc<Pool>, stop: &AtomicBool) -> io::Result<usize> {
     let (next, bad) = (AtomicUsize::new(0), AtomicUsize::new(chunks.len()));
-    let compare = || {
+    let compare = || -> io::Result<()> {
         let mut block = pool.block();
         let buffer = block.space(BLOCK);
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= bad.load(Ordering::Relaxed) || stop.load(Ordering::Relaxed) {
-                return;
+                return Ok(());
             }
-            let read = data.read_exact_at(buffer, number as u64 * CHUNK);
-            if read.is_err() || blake3::hash(buffer).as_bytes() != &chunks[number] {
+            let whole = match data.read_exact_at(buffer, number as u64 * CHUNK) {
+                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                    bad.store(0, Ordering::Relaxed); // the others need not go on
+                    return Err(error);
+                }
+                read => read.is_ok(),
+            };
+            if !whole || blake3::hash(buffer).as_bytes() != &chunks[number] {
                 bad.fetch_min(number, Ordering::Relaxed);
             }
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        for _ in 1..cores.min(READERS).min(chunks.len()) {
-            scope.spawn(compare);
+        let others: Vec<_> =
+            (1..cores.min(READERS).min(chunks.len())).map(|_| scope.spawn(compare)).collect();
+        let mut done = compare();
+        for other in others {
+            done = done.and(other.join().unwrap_or_else(|_| Err(io::Error::other("a reader panicked"))));
         }
-        compare();
-    });
-    bad.into_inner()
+        done
+    })?;
+    Ok(bad.into_inner())
 }
 
 /// As it was saved; from the bytes if another version of this program saved it. `None` if stopped.

@@ -6,9 +6,10 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::read::FileId;
 use super::{Disk, DiskFile, DiskReader, Entry, Filesystem, RealDisk, Space};
 
 /// What fails, and how.
@@ -20,13 +21,14 @@ pub struct Faults {
     errno: AtomicU64,
     reads: AtomicU64,
     unreadable: Mutex<Range<u64>>,
+    silent: AtomicBool,
 }
 
 impl Default for Faults {
     fn default() -> Self {
         let never = || u64::MAX.into();
-        let (reads, unreadable) = (0.into(), Mutex::default());
-        Self { steps: 0.into(), from: never(), to: never(), errno: 5.into(), reads, unreadable }
+        let (reads, unreadable, silent) = (0.into(), Mutex::default(), false.into());
+        Self { steps: 0.into(), from: never(), to: never(), errno: 5.into(), reads, unreadable, silent }
     }
 }
 
@@ -56,6 +58,11 @@ impl Faults {
     /// From now on what touches these bytes of any blob cannot be read (EIO); an empty range heals.
     pub fn spoil(&self, bytes: Range<u64>) {
         *self.unreadable.lock().expect("no test panics with it") = bytes;
+    }
+
+    /// From now on syncs of the whole filesystem are those of an old kernel, which tell nothing.
+    pub fn silence(&self) {
+        self.silent.store(true, Ordering::SeqCst);
     }
 
     fn read(&self, offset: u64, len: usize) -> io::Result<()> {
@@ -168,8 +175,14 @@ struct FaultyFilesystem {
 
 impl Filesystem for FaultyFilesystem {
     fn sync(&self) -> io::Result<()> {
-        self.faults.step()?;
+        if self.tells_errors() {
+            self.faults.step()?;
+        }
         self.real.sync()
+    }
+
+    fn tells_errors(&self) -> bool {
+        !self.faults.silent.load(Ordering::SeqCst)
     }
 }
 
@@ -190,6 +203,10 @@ impl DiskReader for FaultyReader {
 
     fn len(&self) -> io::Result<u64> {
         self.real.len()
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.real.id()
     }
 
     fn to_map(&self) -> io::Result<&File> {

@@ -89,6 +89,9 @@ pub trait Filesystem: Send + Sync {
     /// last call that failed, whoever made it: what was written before may be lost, though it is read
     /// back from memory.
     fn sync(&self) -> io::Result<()>;
+    /// Whether `sync` tells of writes that failed, as far as that can be known. Where it does not, only
+    /// `sync_data` and `sync_dir` say what is durable.
+    fn tells_errors(&self) -> bool;
 }
 
 /// A file open for reading and writing.

@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
+
+/// A file's device and inode.
+pub type FileId = (u64, u64);
 
 /// A file open for reading; threads share it.
 pub trait DiskReader: Send + Sync {
@@ -18,6 +21,8 @@ pub trait DiskReader: Send + Sync {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Bytes in the file.
     fn len(&self) -> io::Result<u64>;
+    /// Which file it is, whatever name it has: no other has this as long as it is open.
+    fn id(&self) -> io::Result<FileId>;
     /// The file, for a map of it; an error where reads are to fail.
     fn to_map(&self) -> io::Result<&File>;
 }
@@ -61,6 +66,11 @@ impl DiskReader for FileReader {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        let meta = self.file.metadata()?;
+        Ok((meta.dev(), meta.ino()))
     }
 
     fn to_map(&self) -> io::Result<&File> {

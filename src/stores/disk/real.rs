@@ -120,6 +120,24 @@ impl Filesystem for RealFilesystem {
     fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&self.0)?)
     }
+
+    fn tells_errors(&self) -> bool {
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease");
+        let kind = rustix::fs::fstatfs(&self.0).map(|stat| stat.f_type as u64);
+        kernel.is_ok_and(|release| is_at_least(&release, TELLS_SINCE))
+            && kind.is_ok_and(|kind| !SILENT.contains(&(kind & 0xffff_ffff)))
+    }
+}
+
+/// Before this Linux `syncfs` said nothing of writes that had failed.
+const TELLS_SINCE: (u32, u32) = (5, 8);
+/// overlayfs, whose writes fail in another filesystem that is not asked; FUSE, whose server is not.
+const SILENT: [u64; 2] = [0x794c_7630, 0x6573_5546];
+
+/// Whether a release as `uname -r` gives it, "6.1.0-13-amd64", is this one or later.
+fn is_at_least(release: &str, least: (u32, u32)) -> bool {
+    let mut numbers = release.trim().split(|letter: char| !letter.is_ascii_digit()).map(str::parse);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= least)
 }
 
 /// One descriptor serves both ways of writing: the flag is turned when the way changes, which an
@@ -210,6 +228,23 @@ impl DiskFile for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_is_told_by_its_release() {
+        for (release, expected) in [
+            ("6.1.0-13-amd64\n", true),
+            ("5.8.0", true),
+            ("5.10.0+", true),
+            ("10.0", true),
+            ("5.7.19-generic", false),
+            ("4.18.0-553.el8.x86_64", false),
+            ("6", false),
+            ("", false),
+            ("linux 6.1", false),
+        ] {
+            assert_eq!(is_at_least(release, TELLS_SINCE), expected, "{release:?}");
+        }
+    }
 
     #[repr(align(4096))]
     struct Page([u8; 8192]);

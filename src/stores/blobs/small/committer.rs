@@ -20,7 +20,7 @@ pub(super) struct Committer {
     ground: Arc<Ground>,
     jobs: Receiver<Job>,
     placer: Sender<Vec<Logged>>,
-    retirer: Sender<(Arc<Segment>, usize)>,
+    retirer: Sender<(Arc<Segment>, usize, u64)>,
     log: Option<Log>,
     /// The number of the next segment.
     next: u64,
@@ -32,7 +32,7 @@ impl Committer {
         ground: Arc<Ground>,
         jobs: Receiver<Job>,
         placer: Sender<Vec<Logged>>,
-        retirer: Sender<(Arc<Segment>, usize)>,
+        retirer: Sender<(Arc<Segment>, usize, u64)>,
         next: u64,
     ) -> Self {
         Self { ground, jobs, placer, retirer, log: None, next, buffer: Vec::new() }
@@ -102,6 +102,7 @@ impl Committer {
         // A number is used once: a failed one may be there, with or without its name.
         let number = self.next;
         self.next += 1;
+        self.ground.newest.store(number, Ordering::SeqCst);
         self.log = Some(Log::create(&self.ground, number)?);
         self.ground.segments.fetch_add(1, Ordering::SeqCst);
         Ok(true)
@@ -110,7 +111,7 @@ impl Committer {
     /// The open segment takes nothing more.
     fn seal(&mut self) {
         if let Some(log) = self.log.take() {
-            let _ = self.retirer.send((log.segment, log.records)); // it ends after this thread
+            let _ = self.retirer.send((log.segment, log.records, log.end)); // it ends after this thread
         }
     }
 }

@@ -9,7 +9,11 @@
 //! L2: after a write or sync that failed a segment takes nothing more; the blobs of that group go the
 //!     ordinary way (`publish`), which has syncs of its own. The same when there is no room for a log, or
 //!     too many segments wait to go.
-//! L3: what was not recorded in the metadata when its segment goes gets an intent below `uploads/`.
+//! L3: the kernel tells a failed write-back once, to whoever syncs next. So whoever is told doubts every
+//!     segment there is, the open one included ([`Ground::raise_doubt`]); a doubted segment goes only after
+//!     its files were compared with its records, past the page cache. Where a sync of the filesystem tells
+//!     nothing (Linux before 5.8, overlayfs), every file is compared and synced by itself.
+//! L4: what was not recorded in the metadata when its segment goes gets an intent below `uploads/`.
 //!
 //! Three threads: `committer` writes the log, `placer` makes the files, `retirer` lets segments go.
 //! `segment` is one file of the log and who still needs it.
@@ -24,9 +28,9 @@ mod tests;
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -58,6 +62,14 @@ struct Ground {
     places: Arc<Places>,
     /// Segments there, the open one included.
     segments: AtomicUsize,
+    /// The highest number a segment got; set before it is made.
+    newest: AtomicU64,
+    /// Files of segments up to this number may not be what their records say (L3).
+    doubt: AtomicU64,
+    /// How many files went that the log may still have ([`Small::hold`]); locked while a segment goes.
+    held: Mutex<u64>,
+    /// Up to so many files are synced one by one; any number if that alone tells what is durable.
+    few: usize,
     /// A segment that went and can be used again waits under [`spare`].
     spare: AtomicBool,
     /// The store closes: nobody is waited for.
@@ -65,6 +77,23 @@ struct Ground {
     /// The store is dropped without being closed: segments stay for the next start.
     abandoned: AtomicBool,
     segment_bytes: u64,
+}
+
+impl Ground {
+    /// Files of the segments there are now may be lost, or gone. To be called after the call that told
+    /// so: a segment made meanwhile is doubted with the others.
+    fn raise_doubt(&self) {
+        self.doubt.fetch_max(self.newest.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    fn is_doubted(&self, number: u64) -> bool {
+        number <= self.doubt.load(Ordering::SeqCst)
+    }
+
+    /// Makes the whole filesystem durable.
+    fn sync(&self) -> io::Result<()> {
+        self.filesystem.sync().inspect_err(|_| self.raise_doubt())
+    }
 }
 
 /// A blob to be published, and whom to tell: nothing is to be done the ordinary way.
@@ -93,19 +122,25 @@ impl Small {
         let opening = failed("opening the log of small blobs");
         disk.create_dir(Path::new(paths::SMALL)).map_err(&opening)?;
         let numbers = segments(disk.as_ref()).map_err(&opening)?;
+        let newest = numbers.last().copied().unwrap_or(0);
+        let filesystem = disk.filesystem().map_err(&opening)?;
+        let few = few(filesystem.as_ref());
         let ground = Arc::new(Ground {
             disk: Arc::clone(disk),
-            filesystem: disk.filesystem().map_err(&opening)?,
+            filesystem,
             random: Arc::clone(random),
             places: Arc::clone(places),
             segments: AtomicUsize::new(numbers.len()),
+            newest: AtomicU64::new(newest),
+            doubt: AtomicU64::new(0),
+            held: Mutex::default(),
+            few,
             spare: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             segment_bytes: segment_bytes.unwrap_or(SEGMENT_BYTES),
         });
-        let next = numbers.last().map_or(1, |last| last + 1);
-        let (jobs, threads) = start(&ground, next).map_err(&opening)?;
+        let (jobs, threads) = start(&ground, newest + 1).map_err(&opening)?;
         Ok(Self { ground, jobs: Mutex::new(Some(jobs)), threads: Mutex::new(threads) })
     }
 
@@ -119,6 +154,16 @@ impl Small {
             return Ok(None);
         }
         answer.await.unwrap_or(Ok(None)) // a thread panicked, and said so
+    }
+
+    /// To be held while the file of a blob goes that the log may still have: no segment goes meanwhile,
+    /// and whichever is there is compared afterwards, which gives the blob its file back. Taken before
+    /// the blob's place.
+    pub(super) fn hold(&self) -> MutexGuard<'_, u64> {
+        let mut held = lock(&self.ground.held);
+        *held += 1;
+        self.ground.raise_doubt();
+        held
     }
 
     /// Finishes what was begun; lets the log go if all it names can be made durable, and the next
@@ -140,6 +185,16 @@ impl Drop for Small {
         self.ground.abandoned.store(true, Ordering::SeqCst);
         self.close();
     }
+}
+
+fn few(filesystem: &dyn Filesystem) -> usize {
+    if filesystem.tells_errors() {
+        return retirer::FEW;
+    }
+    tracing::warn!(
+        "this kernel, or the filesystem of the data directory, does not tell of writes that fail when all of it is synced: small blobs are compared and synced one by one, which takes longer"
+    );
+    usize::MAX
 }
 
 type Started = (Sender<Job>, Vec<JoinHandle<()>>);

@@ -1,7 +1,8 @@
 //! What start-up does with the log of an earlier run. For every record whose bytes its digest proves:
 //! without a metadata record the blob's file goes; with one it is compared with the bytes, past the page
 //! cache (what is read back from memory may be lost), and written anew where it differs. Then
-//! everything is made durable, and the segments go.
+//! everything is made durable, and the segments go. A sync that fails may tell of any of them, and tells
+//! once: all are then gone through again, a few times.
 //!
 //! What cannot be mended (a full disk) keeps its segment until the next start, and the store opens:
 //! everything else is served.
@@ -42,15 +43,6 @@ pub struct Replayed {
     pub kept: u64,
 }
 
-/// What to do about a blob that is recorded and has no file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// Write it.
-    Write,
-    /// Nothing: it has been removed since.
-    Leave,
-}
-
 impl Small {
     /// Goes through what an earlier run left. `recorded` tells whether the metadata has a blob; its
     /// error ends everything, and nothing is lost. Blocks.
@@ -62,40 +54,73 @@ impl Small {
         let ground = &self.ground;
         let left = remove_parts(ground).and_then(|()| segments(ground.disk.as_ref()));
         let numbers = left.map_err(failed("listing the log of small blobs")).map_err(error)?;
-        let mut done = Replayed::default();
-        let (mut through, mut digests) = (Vec::new(), BTreeSet::new());
-        for number in numbers {
-            let segment = Logged::read(ground.disk.as_ref(), number);
-            match segment.map(|segment| (segment.heal(ground, Missing::Write, recorded), segment.named())) {
-                Ok((Ok(healed), named)) => {
-                    done.add(&healed);
-                    through.push(number);
-                    digests.extend(named);
+        let mut rewritten = 0;
+        for left in (0..retirer::ROUNDS).rev() {
+            // Nothing else uses the log yet: what is doubted from here on is what this round is told of.
+            ground.doubt.store(0, Ordering::SeqCst);
+            let round = self.go_through(&numbers, recorded)?;
+            rewritten += round.done.rewritten;
+            let gone = self.let_go(&round);
+            if gone.is_err() && ground.is_doubted(1) && left > 0 {
+                tracing::warn!("a sync failed; the log of small blobs is gone through again");
+                continue;
+            }
+            round.kept.iter().for_each(|(number, error)| keep(*number, error));
+            match gone {
+                Ok(()) => {
+                    ground.segments.fetch_sub(round.through.len(), Ordering::SeqCst);
                 }
-                Ok((Err(Healing::Recorded(error)), _)) => return Err(error),
-                Ok((Err(Healing::Disk(error)), _)) | Err(error) => keep(number, &error),
+                Err(error) => round.through.iter().for_each(|number| keep(*number, &error)),
             }
+            let kept = ground.segments.load(Ordering::SeqCst) as u64;
+            return Ok(Replayed { rewritten, kept, ..round.done });
         }
-        match self.let_go(&through, &digests) {
-            Ok(()) => {
-                ground.segments.fetch_sub(through.len(), Ordering::SeqCst);
-            }
-            Err(error) => through.iter().for_each(|number| keep(*number, &error)),
-        }
-        done.kept = ground.segments.load(Ordering::SeqCst) as u64;
-        Ok(done)
+        Ok(Replayed::default()) // there is a last round
     }
 
-    fn let_go(&self, through: &[u64], digests: &BTreeSet<Digest>) -> io::Result<()> {
-        if through.is_empty() {
+    fn go_through<E>(
+        &self,
+        numbers: &[u64],
+        recorded: &mut dyn FnMut(&Digest) -> Result<bool, E>,
+    ) -> Result<Round, E> {
+        let mut round = Round::default();
+        for &number in numbers {
+            let segment = Logged::read(self.ground.disk.as_ref(), number, u64::MAX);
+            match segment.map(|segment| (segment.heal(&self.ground, recorded), segment.named())) {
+                Ok((Ok(healed), named)) => {
+                    round.done.add(&healed);
+                    round.through.push(number);
+                    round.digests.extend(named);
+                }
+                Ok((Err(Healing::Recorded(error)), _)) => return Err(error),
+                Ok((Err(Healing::Disk(error)), _)) | Err(error) => round.kept.push((number, error)),
+            }
+        }
+        Ok(round)
+    }
+
+    fn let_go(&self, round: &Round) -> io::Result<()> {
+        if round.through.is_empty() {
             return Ok(());
         }
-        retirer::sync_files(&self.ground, &digests.iter().collect())?;
-        for number in through {
+        retirer::sync_files(&self.ground, &round.digests.iter().collect())?;
+        if self.ground.is_doubted(1) {
+            return Err(io::Error::other("a sync failed after some of the files were compared"));
+        }
+        for number in &round.through {
             self.ground.disk.remove_file(&paths::small_segment(*number))?;
         }
         self.ground.disk.sync_dir(Path::new(paths::SMALL))
     }
+}
+
+/// Once through all segments.
+#[derive(Default)]
+struct Round {
+    done: Replayed,
+    through: Vec<u64>,
+    digests: BTreeSet<Digest>,
+    kept: Vec<(u64, io::Error)>,
 }
 
 fn keep(number: u64, error: &io::Error) {
@@ -140,26 +165,30 @@ impl From<Healing<Self>> for io::Error {
 pub(super) struct Logged {
     bytes: Vec<u8>,
     records: Vec<(Digest, Range<usize>)>,
+    /// How many records that is, with those of a blob that came more than once.
+    pub(super) found: usize,
 }
 
 impl Logged {
-    /// Reads a segment. One whose header is of another number was about to be used again: it has no
-    /// records any more.
-    pub(super) fn read(disk: &dyn Disk, number: u64) -> io::Result<Self> {
+    /// Reads a segment up to `end`. One whose header is of another number was about to be used again: it
+    /// has no records any more.
+    pub(super) fn read(disk: &dyn Disk, number: u64, end: u64) -> io::Result<Self> {
         let mut bytes = Vec::new();
         disk.open_read(&paths::small_segment(number))?.take(MAX_SEGMENT as u64).read_to_end(&mut bytes)?;
         let (header, found) = small::read(&bytes).map_err(io::Error::other)?;
         let mut records = Vec::new();
         for record in found {
             let blob = &bytes[record.bytes.clone()];
-            if header.number == number && hash::of(record.digest.algorithm(), blob) == record.digest {
+            let asked = header.number == number && record.bytes.end as u64 <= end;
+            if asked && hash::of(record.digest.algorithm(), blob) == record.digest {
                 records.push((record.digest, record.bytes));
             }
         }
+        let found = records.len();
         // Pushed twice, or more often, it is one blob.
         records.sort_by_key(|(digest, _)| *digest);
         records.dedup_by_key(|(digest, _)| *digest);
-        Ok(Self { bytes, records })
+        Ok(Self { bytes, records, found })
     }
 
     /// The blobs it names.
@@ -175,12 +204,12 @@ impl Logged {
     pub(super) fn heal<E>(
         &self,
         ground: &Ground,
-        missing: Missing,
         recorded: &mut dyn FnMut(&Digest) -> Result<bool, E>,
     ) -> Result<Replayed, Healing<E>> {
         if self.records.len() > retirer::FEW {
-            // At once, instead of a file at a time; what fails shows when they are compared.
-            let _ = ground.filesystem.sync();
+            // At once, instead of a file at a time. What fails here shows when these are compared; other
+            // segments are doubted.
+            let _ = ground.sync();
         }
         let (mut there, mut removed) = (Vec::new(), 0);
         for (digest, range) in &self.records {
@@ -191,16 +220,16 @@ impl Logged {
                 removed += 1;
             }
         }
-        let rewritten = heal_all(ground, missing, &there).map_err(Healing::Disk)?;
+        let rewritten = heal_all(ground, &there).map_err(Healing::Disk)?;
         Ok(Replayed { blobs: there.len() as u64, rewritten, removed, kept: 0 })
     }
 }
 
-fn heal_all(ground: &Ground, missing: Missing, blobs: &[(&Digest, &[u8])]) -> io::Result<u64> {
+fn heal_all(ground: &Ground, blobs: &[(&Digest, &[u8])]) -> io::Result<u64> {
     let (next, rewritten, pool) = (AtomicUsize::new(0), AtomicU64::new(0), Pool::new());
     let work = || -> io::Result<()> {
         while let Some((digest, bytes)) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if heal_one(ground, missing, digest, bytes, &pool)? {
+            if heal_one(ground, digest, bytes, &pool)? {
                 rewritten.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -218,17 +247,11 @@ fn heal_all(ground: &Ground, missing: Missing, blobs: &[(&Digest, &[u8])]) -> io
 }
 
 /// Whether the file had to be written anew.
-fn heal_one(
-    ground: &Ground,
-    missing: Missing,
-    digest: &Digest,
-    bytes: &[u8],
-    pool: &Arc<Pool>,
-) -> io::Result<bool> {
+fn heal_one(ground: &Ground, digest: &Digest, bytes: &[u8], pool: &Arc<Pool>) -> io::Result<bool> {
     let _place = ground.places.lock(digest);
     let sound = match ground.disk.open_read_direct(&paths::blob(digest)) {
         Ok(file) => is_on_disk(&file, bytes, pool),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => missing == Missing::Leave,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(error),
     };
     if !sound {

@@ -2,9 +2,15 @@
 //! in the background. The files of a short one are synced one by one: the filesystem may have much to
 //! write for others, and whoever stops or starts a store waits.
 //!
-//! A sync that failed may have lost any of them, though they are read back from memory: each is then
-//! compared past the page cache and written anew where it differs, and the next sync decides. If that
-//! fails too, the segment stays until the next start.
+//! A sync that failed may have lost any file of any segment there is, though they are read back from memory:
+//! each segment is then *doubted*. Its files are compared past the page cache and written anew where they
+//! differ or are missing, and the next sync decides. If that fails again and again, the segment stays until
+//! the next start. The files of a short segment are always compared: a descriptor opened now is not told
+//! of a write-back that failed and was told to somebody before. A blob that goes to quarantine while its
+//! segment is compared or synced has that done once more ([`Small::hold`](super::Small::hold)).
+//!
+//! A blob that was removed while its segment was there may so get its file back: it has no record, and
+//! does no harm.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,20 +22,24 @@ use std::sync::mpsc::Receiver;
 use pierhead_storage_format::{Digest, paths};
 
 use super::Ground;
-use super::replay::{self, Missing};
+use super::replay;
 use super::segment::{Segment, spare};
+use crate::stores::blobs::lock;
 
 /// Up to so many files are synced one by one.
 pub(super) const FEW: usize = 128;
+/// How often a sync that fails is done again, after what it may have lost was compared.
+pub(super) const ROUNDS: usize = 3;
 
 /// Serves until the committer ends.
-pub(super) fn run(ground: &Ground, sealed: &Receiver<(Arc<Segment>, usize)>) {
-    while let Ok((segment, records)) = sealed.recv() {
+pub(super) fn run(ground: &Ground, sealed: &Receiver<(Arc<Segment>, usize, u64)>) {
+    while let Ok((segment, records, end)) = sealed.recv() {
         let Some(unrecorded) = segment.settled(ground) else { continue }; // start-up sees to it
         if ground.abandoned.load(Ordering::SeqCst) {
             continue;
         }
-        match retire(ground, segment.number, records, &unrecorded) {
+        let sealed = Sealed { number: segment.number, records, end };
+        match retire(ground, &sealed, &unrecorded) {
             Ok(()) => {
                 ground.segments.fetch_sub(1, Ordering::SeqCst);
             }
@@ -41,32 +51,66 @@ pub(super) fn run(ground: &Ground, sealed: &Receiver<(Arc<Segment>, usize)>) {
     }
 }
 
-fn retire(ground: &Ground, number: u64, records: usize, unrecorded: &[Digest]) -> io::Result<()> {
+/// A segment that takes nothing more.
+struct Sealed {
+    number: u64,
+    /// How many are durable; records beyond `end` are of a group that failed: its blobs go the ordinary
+    /// way, which must not find files here that are not durable yet.
+    records: usize,
+    end: u64,
+}
+
+fn retire(ground: &Ground, sealed: &Sealed, unrecorded: &[Digest]) -> io::Result<()> {
+    let number = sealed.number;
     if !unrecorded.is_empty() {
         leave_intents(ground, unrecorded)?;
     }
-    if let Err(error) = sync(ground, number, records) {
-        tracing::error!(segment = number, %error, "writes of small blobs were lost; they are written anew");
-        let segment = replay::Logged::read(ground.disk.as_ref(), number)?;
-        segment.heal(ground, Missing::Leave, &mut |_| Ok::<_, io::Error>(true))?;
-        ground.filesystem.sync()?;
+    let mut failures = 0;
+    loop {
+        let before = *lock(&ground.held);
+        let compares = sealed.records <= ground.few || ground.is_doubted(number);
+        if let Err(error) = if compares { compare_and_sync(ground, sealed) } else { ground.sync() } {
+            tracing::error!(segment = number, %error, "writes of small blobs may be lost; they are compared");
+            failures += 1;
+            if failures == ROUNDS {
+                return Err(error);
+            }
+            continue;
+        }
+        let held = lock(&ground.held);
+        if *held == before {
+            return remove(ground, number);
+        }
     }
-    remove(ground, number)
 }
 
-fn sync(ground: &Ground, number: u64, records: usize) -> io::Result<()> {
-    if records > FEW {
-        return ground.filesystem.sync();
+fn compare_and_sync(ground: &Ground, sealed: &Sealed) -> io::Result<()> {
+    let segment = replay::Logged::read(ground.disk.as_ref(), sealed.number, sealed.end)?;
+    let healed = segment.heal(ground, &mut |_| Ok::<_, io::Error>(true))?;
+    if healed.rewritten > 0 {
+        tracing::warn!(
+            segment = sealed.number,
+            blobs = healed.rewritten,
+            "small blobs were lost and are written anew"
+        );
     }
-    let segment = replay::Logged::read(ground.disk.as_ref(), number)?;
+    if segment.found < sealed.records {
+        let (there, written) = (segment.found, sealed.records);
+        tracing::error!(segment = sealed.number, there, written, "a log of small blobs is damaged");
+        ground.sync()?; // of what is missing nobody knows which file it was
+    }
     sync_files(ground, &segment.digests().collect())
 }
 
 /// Makes the files of blobs durable, where there are any, or that there are none.
 pub(super) fn sync_files(ground: &Ground, digests: &BTreeSet<&Digest>) -> io::Result<()> {
-    if digests.len() > FEW {
-        return ground.filesystem.sync();
+    if digests.len() > ground.few {
+        return ground.sync();
     }
+    sync_each(ground, digests).inspect_err(|_| ground.raise_doubt())
+}
+
+fn sync_each(ground: &Ground, digests: &BTreeSet<&Digest>) -> io::Result<()> {
     let mut folders = BTreeSet::new();
     for digest in digests {
         match ground.disk.open(&paths::blob(digest)) {

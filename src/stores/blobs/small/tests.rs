@@ -28,6 +28,11 @@ impl Bench {
     }
 
     fn at(folder: Arc<tempfile::TempDir>, segment_bytes: u64) -> Self {
+        Self::on(folder, segment_bytes, false)
+    }
+
+    /// `silent`: as on a kernel whose syncs of the filesystem tell nothing.
+    fn on(folder: Arc<tempfile::TempDir>, segment_bytes: u64, silent: bool) -> Self {
         for algorithm in Algorithm::ALL {
             for first in 0..=u8::MAX {
                 let path = folder.path().join(paths::blob_dir(algorithm, first));
@@ -35,6 +40,9 @@ impl Bench {
             }
         }
         let (disk, faults) = FaultyDisk::new(folder.path());
+        if silent {
+            faults.silence();
+        }
         let disk: Arc<dyn Disk> = Arc::new(disk);
         let random: Arc<dyn Random> = Arc::new(TestRandom::default());
         let places = Arc::new(Places(std::array::from_fn(|_| Mutex::default())));
@@ -82,11 +90,15 @@ impl Bench {
     }
 
     fn until_gone(&self, number: u64) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.segment(number).exists() {
-            assert!(Instant::now() < deadline, "segment {number} stays");
-            std::thread::yield_now();
-        }
+        until(&format!("segment {number} goes"), || !self.segment(number).exists());
+    }
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited for: {what}");
+        std::thread::yield_now();
     }
 }
 
@@ -262,20 +274,134 @@ async fn a_blob_is_whole_or_absent_after_a_fault_at_every_step_and_the_next_push
 }
 
 #[tokio::test]
-async fn a_sync_of_the_filesystem_that_fails_once_has_the_files_written_anew_and_then_the_log_goes() {
+async fn a_sync_that_fails_once_has_the_files_written_anew_and_then_the_log_goes() {
     let bench = Bench::new(SEGMENT_BYTES);
-    for bytes in [&b"lost"[..], b"sound", b"removed"] {
+    for bytes in [&b"lost"[..], b"sound", b"set aside"] {
         bench.push(bytes).await;
     }
     std::fs::write(bench.path(b"lost"), b"lOst").expect("as a failed write may");
-    std::fs::remove_file(bench.path(b"removed")).expect("removed");
+    std::fs::remove_file(bench.path(b"set aside")).expect("removed");
     let step = bench.faults.steps();
     bench.faults.fail(step, step + 1, EIO); // closing begins with the sync
     bench.small.close();
     assert_eq!(bench.read(b"lost").as_deref(), Some(&b"lost"[..]));
     assert_eq!(bench.read(b"sound").as_deref(), Some(&b"sound"[..]));
-    assert_eq!(bench.read(b"removed"), None);
+    assert_eq!(bench.read(b"set aside").as_deref(), Some(&b"set aside"[..]));
     assert_eq!(bench.left(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_files_of_a_short_segment_are_compared_though_every_sync_succeeds() {
+    let bench = Bench::new(SEGMENT_BYTES);
+    bench.push(b"lost").await;
+    std::fs::write(bench.path(b"lost"), b"lOst").expect("as a failed write that nobody is told of");
+    bench.small.close();
+    assert_eq!(bench.read(b"lost").as_deref(), Some(&b"lost"[..]));
+    assert_eq!(bench.left(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn where_a_sync_of_the_filesystem_tells_nothing_every_file_of_any_segment_is_compared_and_synced() {
+    let blobs = retirer::FEW as u64 + 40;
+    for silent in [true, false] {
+        let bench = Bench::on(scratch(), SEGMENT_BYTES, silent);
+        for number in 0..blobs {
+            bench.push(&number.to_le_bytes()).await;
+        }
+        let lost = 7u64.to_le_bytes();
+        std::fs::write(bench.path(&lost), b"lost").expect("as a failed write that nobody is told of");
+        let before = bench.faults.steps();
+        bench.small.close();
+        assert_eq!(bench.read(&lost).is_some_and(|there| there == lost), silent, "{silent}");
+        assert_eq!(bench.faults.steps() - before > blobs, silent, "{silent}");
+        assert_eq!(bench.left(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_short_log_that_is_damaged_goes_only_after_a_sync_of_the_whole_filesystem() {
+    let bench = Bench::new(SEGMENT_BYTES);
+    for bytes in [b"one", b"two"] {
+        bench.push(bytes).await;
+    }
+    let mut log = std::fs::read(bench.segment(1)).expect("the log");
+    log[HEADER + 4 + 4 + 33 + 16] ^= 1; // the first blob
+    std::fs::write(bench.segment(1), log).expect("damaged");
+    let before = bench.faults.steps();
+    bench.small.close();
+    assert_eq!(bench.left(), Vec::<String>::new());
+    assert_eq!(bench.faults.steps() - before, 4, "that sync, one of the second and its folder, and the end");
+}
+
+#[tokio::test]
+async fn a_blob_set_aside_after_it_was_compared_gets_its_file_back_before_the_log_goes() {
+    let bench = Bench::new(SEGMENT_BYTES);
+    let (first, second) = (b"one", b"two");
+    bench.push(first).await;
+    bench.push(second).await;
+    std::fs::write(bench.path(first), b"0ne").expect("written anew when it is compared");
+    let place = bench.small.ground.places.lock(&digest(second));
+    std::thread::scope(|scope| {
+        scope.spawn(|| bench.small.close());
+        until("the first was compared", || bench.read(first).is_some_and(|there| there == first));
+        let held = bench.small.hold();
+        std::fs::remove_file(bench.path(first)).expect("set aside");
+        drop(held);
+        drop(place); // the second can be compared, too
+    });
+    assert_eq!(bench.read(first).as_deref(), Some(&first[..]));
+    assert_eq!(bench.left(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_has_every_segment_there_compared_the_open_one_too() {
+    let few = retirer::FEW as u64;
+    let bench = Bench::new((few + 32) * 64);
+    let held = bench.publish(b"held").await.expect("publishes").expect("by the log");
+    let mut number = 0u64;
+    while !bench.segment(2).exists() {
+        bench.push(&number.to_le_bytes()).await;
+        number += 1;
+    }
+    let lost = (number - 1).to_le_bytes();
+    for number in number..number + few + 1 {
+        bench.push(&number.to_le_bytes()).await;
+    }
+    assert!(!bench.segment(3).exists());
+    std::fs::write(bench.path(&lost), b"lost").expect("as a failed write may");
+    let step = bench.faults.steps();
+    bench.faults.fail(step, step + 1, EIO); // the first segment goes with a sync, which is the one told
+    held.recorded();
+    bench.until_gone(1);
+    assert_eq!(bench.read(&lost).as_deref(), Some(&b"lost"[..]), "it is of the second");
+    bench.small.close();
+    assert_eq!(bench.read(&lost).as_deref(), Some(&lost[..]));
+    assert!(!bench.segment(2).exists());
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_at_start_up_has_all_segments_gone_through_again() {
+    let bench = Bench::new(1);
+    let mut held = Vec::new();
+    for bytes in [&b"one"[..], b"two"] {
+        held.push(bench.publish(bytes).await.expect("publishes").expect("by the log"));
+    }
+    let after = bench.killed();
+    let mut asked = 0;
+    let mut recorded = |found: &Digest| {
+        asked += 1;
+        if asked == 2 {
+            assert_eq!(*found, digest(b"two"));
+            std::fs::write(after.path(b"one"), b"ONE").expect("as a failed write may, after it was compared");
+            let step = after.faults.steps();
+            after.faults.fail(step, step + 1, EIO);
+        }
+        Ok(true)
+    };
+    let replayed = after.small.replay(&mut recorded, |error: BlobError| error).expect("goes through the log");
+    assert_eq!(replayed, Replayed { blobs: 2, rewritten: 1, removed: 0, kept: 0 });
+    assert_eq!(after.read(b"one").as_deref(), Some(&b"one"[..]));
+    assert_eq!(after.left(), Vec::<String>::new());
 }
 
 #[tokio::test]

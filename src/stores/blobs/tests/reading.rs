@@ -143,6 +143,27 @@ async fn a_damaged_blob_is_kept_aside_and_one_healed_meanwhile_stays() {
 }
 
 #[tokio::test]
+async fn a_small_blob_set_aside_gets_its_file_back_from_the_log() {
+    // So many that their files are not looked at when the log goes, unless somebody doubts them.
+    for blobs in [1, 150] {
+        let store = Scratch::new();
+        for number in 0..blobs {
+            let bytes = noise(number + 7, 100);
+            let published = store.blobs.publish_bytes(&sha256(&bytes), bytes).await;
+            published.expect("publishes").settled().await;
+        }
+        let bytes = noise(7, 100);
+        let digest = sha256(&bytes);
+        std::fs::write(store.path(&digest), vec![0; 100]).expect("damages it");
+        assert!(store.blobs.quarantine(&digest).await.expect("moves"));
+        assert!(!store.path(&digest).exists());
+        let blobs = store.blobs.clone();
+        tokio::task::spawn_blocking(move || blobs.close()).await.expect("closes");
+        assert_eq!(store.blobs.read_whole(&digest, 100).await.expect("is back"), bytes);
+    }
+}
+
+#[tokio::test]
 async fn a_reader_keeps_the_bytes_it_opened_though_the_blob_is_removed() {
     let store = Scratch::new();
     let bytes = noise(5, 20 << 20);
