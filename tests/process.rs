@@ -103,15 +103,6 @@ fn a_stop_lets_an_upload_under_way_finish() {
 }
 
 #[test]
-fn serve_without_lab_refuses_to_start_and_says_why() {
-    let folder = tempfile::tempdir().expect("a scratch folder");
-    let output = binary().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path()).output();
-    let output = output.expect("the binary starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("--lab") && said.contains("sign-in"), "{said}");
-}
-
-#[test]
 fn the_lab_refuses_addresses_that_others_can_reach() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let output =

@@ -14,6 +14,7 @@
 mod support;
 
 mod containerd;
+mod credentials;
 mod docker;
 mod podman;
 mod skopeo;

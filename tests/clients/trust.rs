@@ -7,16 +7,17 @@ use crate::support::clients::{
 };
 use crate::support::{Server, Settings};
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// Runs `"$@"` with `$0/etc/…` bound over the same folders of the machine.
 const BIND: &str = "for d in docker containerd containers; do \
     if [ -d \"$0/etc/$d\" ]; then mkdir -p /etc/$d && mount --bind \"$0/etc/$d\" /etc/$d || exit 9; fi; done; exec \"$@\"";
 
-const POLICY: &str = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
+/// For podman and skopeo: no signatures are asked for.
+pub const POLICY: &str = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
 
 /// A client whose `/etc` is what is below `root` in scratch.
-fn inside(scratch: &Scratch, root: &str, program: &str) -> Client {
+pub fn inside(scratch: &Scratch, root: &str, program: &str) -> Client {
     let root = scratch.text(root);
     let always = ["-m", "--propagation", "private", "sh", "-c", BIND, &root, program];
     Client::new("unshare").always(&always).environment("HOME", &scratch.text("home"))
@@ -27,30 +28,67 @@ fn server() -> Option<Server> {
     Server::own(Settings::default().set("TLS_MODE", "auto"))
 }
 
-/// As [`server`], and where it can be asked at an address that docker does not hold for loopback, if
-/// this host has one.
-fn server_outside() -> Option<(Server, SocketAddr)> {
+/// An address of this host that docker does not hold for loopback, from which it takes any certificate;
+/// none, loudly, if there is no such address.
+pub fn outside_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
     // Nothing is sent: this only asks which address would be used.
     let asked = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
-    let Some(ip) = asked.ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback()) else {
+    let found = asked.ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback());
+    if found.is_none() {
         crate::support::skipped("this host has no address but loopback");
-        return None;
-    };
-    let settings = Settings::default().set("TLS_MODE", "auto").argument("--lab-open-to-network");
-    let server = Server::own(settings.argument("--listen").argument(&format!("{ip}:0")))?;
+    }
+    found
+}
+
+/// Where a server that was told to listen at `ip`, too, can be asked there.
+pub fn outside_of(server: &Server, ip: IpAddr) -> SocketAddr {
     let log = server.log();
-    let urls = log.lines().filter_map(|line| line.split_once("listening on https://"));
-    let mut addresses = urls.filter_map(|(_, url)| url.trim().parse::<SocketAddr>().ok());
-    let outside = addresses.find(|address| address.ip() == ip).expect("the banner names it");
-    Some((server, outside))
+    let urls = log.split("listening on https://").skip(1);
+    let ends = |c: char| c.is_whitespace() || c == '"';
+    let mut addresses = urls.filter_map(|url| url.split(ends).next()?.parse::<SocketAddr>().ok());
+    addresses.find(|address| address.ip() == ip).unwrap_or_else(|| panic!("it names the address: {log}"))
 }
 
 /// Lets the clients below `root` in scratch trust the server, as the command does it.
-fn trust(server: &Server, scratch: &Scratch, root: &str, host: &str, clients: &str) {
+pub fn trust(server: &Server, scratch: &Scratch, root: &str, host: &str, clients: &str) {
     let root = scratch.text(root);
     let output = server.command(&["trust", "--host", host, "--write", clients, "--root", &root]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// containerd with all it keeps in scratch, and a ctr that talks to it.
+pub fn containerd(scratch: &Scratch) -> (Daemon, Client) {
+    let config = format!(
+        "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = {:?}\n",
+        scratch.text("root"),
+        scratch.text("state"),
+        scratch.text("c.sock")
+    );
+    scratch.write("config.toml", config);
+    let ctr = Client::new("ctr").always(&["-a", &scratch.text("c.sock")]);
+    let arguments = ["-c", &scratch.text("config.toml")];
+    let daemon = Daemon::start("containerd", &arguments, scratch.path("containerd.log"));
+    let daemon = daemon.ready(|| ctr.attempt(&["version"]).0);
+    (daemon, ctr)
+}
+
+/// A docker daemon whose `/etc/docker` is the one below `with` in scratch, and a client that talks to it.
+pub fn dockerd(scratch: &Scratch) -> (Daemon, Client) {
+    fs::create_dir_all(scratch.path("with/etc/docker")).expect("a folder in scratch");
+    let socket = format!("unix://{}", scratch.text("d.sock"));
+    let (root, data) = (scratch.text("with"), scratch.text("data"));
+    let (exec, pid) = (scratch.text("exec"), scratch.text("d.pid"));
+    let arguments = [
+        &["-m", "--propagation", "private", "sh", "-c", BIND, &root, "dockerd"][..],
+        &["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs"],
+        &["--exec-opt", "native.cgroupdriver=cgroupfs", "-H", &socket],
+        &["--data-root", &data, "--exec-root", &exec, "--pidfile", &pid],
+    ];
+    let daemon = Daemon::start("unshare", &arguments.concat(), scratch.path("dockerd.log"));
+    let docker = Client::new("docker").always(&["-H", &socket]).environment("HOME", &scratch.text("home"));
+    let daemon = daemon.ready(|| docker.attempt(&["version"]).0);
+    (daemon, docker)
 }
 
 #[test]
@@ -115,17 +153,7 @@ fn containerd_pulls_by_the_hosts_file_that_trust_wrote() {
     let image = Runnable::new(&scratch, "image", "containerd").image("amd64", false);
     write_layout(&scratch, "layout", &[("amd64", &image)]);
     trust(&server, &scratch, "with", &host, "containerd");
-    let config = format!(
-        "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = {:?}\n",
-        scratch.text("root"),
-        scratch.text("state"),
-        scratch.text("c.sock")
-    );
-    scratch.write("config.toml", config);
-    let ctr = Client::new("ctr").always(&["-a", &scratch.text("c.sock")]);
-    let arguments = ["-c", &scratch.text("config.toml")];
-    let daemon = Daemon::start("containerd", &arguments, scratch.path("containerd.log"));
-    let _daemon = daemon.ready(|| ctr.attempt(&["version"]).0);
+    let (_daemon, ctr) = containerd(&scratch);
     let name = format!("{host}/own/image:v1");
     let archive = pack_layout(&scratch, "layout");
     ctr.run(&["image", "import", "--snapshotter", "native", "--index-name", &name, &archive]);
@@ -142,22 +170,12 @@ fn docker_pulls_by_the_ca_that_trust_put_there_and_not_without() {
     if !require_as_root(&["dockerd", "docker", "busybox", "unshare"]) {
         return;
     }
-    // Docker takes any certificate from a loopback address.
-    let Some((server, outside)) = server_outside() else { return };
-    let scratch = Scratch::new();
-    fs::create_dir_all(scratch.path("with/etc/docker")).expect("a folder in scratch");
-    let socket = format!("unix://{}", scratch.text("d.sock"));
-    let (root, data) = (scratch.text("with"), scratch.text("data"));
-    let (exec, pid) = (scratch.text("exec"), scratch.text("d.pid"));
-    let arguments = [
-        &["-m", "--propagation", "private", "sh", "-c", BIND, &root, "dockerd"][..],
-        &["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs"],
-        &["--exec-opt", "native.cgroupdriver=cgroupfs", "-H", &socket],
-        &["--data-root", &data, "--exec-root", &exec, "--pidfile", &pid],
-    ];
-    let daemon = Daemon::start("unshare", &arguments.concat(), scratch.path("dockerd.log"));
-    let docker = Client::new("docker").always(&["-H", &socket]).environment("HOME", &scratch.text("home"));
-    let _daemon = daemon.ready(|| docker.attempt(&["version"]).0);
+    let Some(ip) = outside_address() else { return };
+    let settings = Settings::default().set("TLS_MODE", "auto").argument("--lab-open-to-network");
+    let settings = settings.argument("--listen").argument(&format!("{ip}:0"));
+    let Some(server) = Server::own(settings) else { return };
+    let (outside, scratch) = (outside_of(&server, ip), Scratch::new());
+    let (_daemon, docker) = dockerd(&scratch);
     let name = format!("{outside}/own/image:v1");
     let runnable = Runnable::new(&scratch, "image", "docker");
     let tar = scratch.write("image.tar", &runnable.tar);

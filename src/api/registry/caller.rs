@@ -34,7 +34,8 @@ impl Registry {
         if caller.expired && path.shape == Shape::Upload {
             caller.expired = !self.goes_on(&caller.actor, &resource, path.tail);
         }
-        let permit = admit(&self.access, &caller, row.action, resource)?;
+        let permit = admit(&self.access, &caller, row.action, resource);
+        let permit = permit.map_err(|failure| if row.is_probe() { hidden(failure) } else { failure })?;
         Ok((caller, permit))
     }
 
@@ -42,6 +43,15 @@ impl Registry {
     /// upload can take longer than any token lasts.
     fn goes_on(&self, actor: &Actor, resource: &Resource, session: &str) -> bool {
         matches!(resource, Resource::Repository(name) if self.uploads.is_of(actor, name, session))
+    }
+}
+
+/// A blob whose repository one may not know of is not there. An answer to a HEAD has no words, and clients
+/// that ask before they push end there; so they go on, to the answer that has them.
+fn hidden(failure: Failure) -> Failure {
+    match failure.kind() {
+        Kind::Denied | Kind::OrganisationUnknown => Failure::new(Kind::BlobUnknown),
+        _ => failure,
     }
 }
 

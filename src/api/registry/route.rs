@@ -67,6 +67,13 @@ const fn row(
     Row { name, methods, shape, action, body, handler }
 }
 
+impl Row {
+    /// Whether it only asks if a blob is there, as clients do before they push it.
+    pub fn is_probe(&self) -> bool {
+        self.shape == Shape::Blob && self.methods == HEAD
+    }
+}
+
 /// Every route of `/v2/`. OCI distribution-spec "Endpoints" numbers them end-1 to end-14; `_catalog`
 /// is the Docker API's.
 #[rustfmt::skip]
