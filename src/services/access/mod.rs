@@ -10,6 +10,8 @@
 //! A3: what is not allowed by a rule here is refused.
 //! A4: every question is answered from what is so now (`directory`), whatever a token says: a token
 //!     narrows what its bearer may do and never widens it.
+//! A5: only a system role lets anybody manage users, groups, policies and keys, or the appliance: no
+//!     policy's Allow does. A Deny takes it away as anything else.
 //!
 //! Reading order: `action` (the table), `directory` (what is known), `policy`, `decide`.
 
