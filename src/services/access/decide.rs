@@ -65,7 +65,9 @@ impl Question<'_> {
                     || self.has_level(id, user.account, level, roles, verdict)
                     || self.may_come_to_be(id)
             }
-            Need::OrganisationLevel(level) => self.has_level(id, user.account, level, roles, verdict),
+            Need::OrganisationLevel(level) => {
+                self.has_level(id, user.account, level, roles, verdict) || self.may_come_to_be(id)
+            }
             // Never by a policy: who could write himself an Allow would have everything.
             Need::TenantAdministrator => self.is_own(user.account) && roles.tenant,
             Need::Administrator => self.is_own(user.account) && (roles.administrator || verdict.allowed),
@@ -79,7 +81,7 @@ impl Question<'_> {
     /// Whether a push by this user would make the organisation: then he also sees that nothing is there.
     fn may_come_to_be(&self, id: Id) -> bool {
         let Resource::Repository(name) = self.resource else { return false };
-        let is_push = matches!(self.action, Action::Push | Action::Pull);
+        let is_push = matches!(self.action, Action::Push | Action::Pull | Action::CreateRepository);
         let name = name.organisation();
         if !is_push
             || !self.options.pushes_create_organisations

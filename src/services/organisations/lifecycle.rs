@@ -7,9 +7,9 @@ use pierhead_storage_format::keys::{CounterKey, OrganisationKey, RepositoryKey};
 use pierhead_storage_format::records::{CounterRecord, OrganisationRecord};
 
 use super::{Organisations, organisation};
-use crate::services::access::{Action, Actor, Permit, Resource};
+use crate::services::access::{Access, Action, Actor, Permit, Resource};
 use crate::services::error::{Error, Thing};
-use crate::services::names::{LIBRARY, OrganisationName};
+use crate::services::names::{LIBRARY, OrganisationName, RepositoryName};
 use crate::stores::meta::Tx;
 
 /// Rights removed in one change.
@@ -45,18 +45,14 @@ impl Organisations {
             return Err(Error::Exists(Thing::Organisation(LIBRARY.to_owned())));
         }
         let (now, limit) = (self.clock.now_ms(), self.limits.organisations);
-        self.meta
-            .commit(move |tx| {
-                let key = OrganisationKey { name: name.as_str().to_owned() };
-                if tx.get(&key)?.is_some() {
-                    return Err(Error::Exists(Thing::Organisation(key.name)));
-                }
-                if tx.get(&AccountKey { id: owner })?.is_none() {
-                    return Err(Error::Missing(Thing::Account(owner.to_string())));
-                }
-                establish(tx, key, owner, author.map(|author| author.creator), limit, now).map(|_| ())
-            })
-            .await
+        self.commit(permit, move |tx| {
+            let key = OrganisationKey { name: name.as_str().to_owned() };
+            if tx.get(&key)?.is_some() {
+                return Err(Error::Exists(Thing::Organisation(key.name)));
+            }
+            establish(tx, key, owner, author.map(|author| author.creator), limit, now).map(|_| ())
+        })
+        .await
     }
 
     /// Removes an organisation without repositories, and the rights in it.
@@ -67,8 +63,7 @@ impl Organisations {
         }
         let key = OrganisationKey { name: name.as_str().to_owned() };
         let number = self
-            .meta
-            .commit(move |tx| {
+            .commit(permit, move |tx| {
                 let record = super::there(tx, &key.name)?;
                 let within = format!("{}/", key.name);
                 if !tx.page::<RepositoryKey>(within.as_bytes(), None, 1)?.is_empty() {
@@ -170,6 +165,9 @@ pub fn establish(
     limit: u64,
     now: u64,
 ) -> Result<u64, Error> {
+    if tx.get(&AccountKey { id: owner })?.is_none() {
+        return Err(Error::Missing(Thing::Account(owner.to_string())));
+    }
     count(tx, owner, |owned| match owned < limit {
         true => Ok(owned + 1),
         false => Err(Error::Limit { what: "organisations", limit }),
@@ -190,6 +188,15 @@ fn count(tx: &mut Tx<'_>, owner: Id, change: impl FnOnce(u64) -> Result<u64, Err
     let owned = tx.get(&key)?.map_or(0, |record| record.next);
     let next = change(owned)?;
     Ok(tx.put(&key, &CounterRecord { next })?)
+}
+
+/// Takes out what was granted on a repository of this name that is not there any more, and its shares.
+/// All of it is in the directory: nothing is granted on a repository that is not there.
+pub fn clear_rights(tx: &mut Tx<'_>, access: &Access, name: &RepositoryName) -> Result<(), Error> {
+    let (users, accounts) = access.directory().rights_on(name.as_str());
+    let name = || name.as_str().to_owned();
+    users.into_iter().try_for_each(|user| tx.delete(&GrantKey { user, name: name() }))?;
+    Ok(accounts.into_iter().try_for_each(|account| tx.delete(&ShareKey { account, name: name() }))?)
 }
 
 fn forget_grants(tx: &mut Tx<'_>, grants: Vec<(Id, String)>, number: u64) -> Result<(), Error> {
