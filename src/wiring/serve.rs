@@ -82,8 +82,9 @@ pub async fn serve(
         tracing::info!(numbered, "gave organisations of an older version their numbers");
     }
     let absent = people.identity.finish_removals().await?;
-    if absent > 0 {
-        tracing::info!(absent, "finished removals that were cut short");
+    let outdated = people.organisations.forget_old_rights().await?;
+    if absent + outdated > 0 {
+        tracing::info!(absent, outdated, "finished removals that were cut short");
     }
     let access = people.access.clone();
     let shelves = shelves(&settings, &store, &access);

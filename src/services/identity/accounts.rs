@@ -6,6 +6,7 @@ use pierhead_storage_format::identity::records::{AccountRecord, NamedRecord, Rol
 use pierhead_storage_format::keys::{CounterKey, OrganisationKey};
 use pierhead_storage_format::records::{CounterRecord, OrganisationRecord};
 
+use super::removal::mention;
 use super::users::{self, NewUser};
 use super::{Identity, account, own, rules, there};
 use crate::seams::tasks;
@@ -177,6 +178,7 @@ fn remove(tx: &mut Tx<'_>, id: Id) -> Result<(), Error> {
         return Err(Error::InUse(Thing::Account(record.name), "it owns organisations"));
     }
     tx.delete(&counter)?;
+    tx.put(&mention(id), &CounterRecord { next: 1 })?;
     tx.delete(&AccountNameKey { name: record.name })?;
     Ok(tx.delete(&AccountKey { id })?)
 }

@@ -7,6 +7,7 @@ use pierhead_storage_format::keys::{CounterKey, OrganisationKey, RepositoryKey};
 use pierhead_storage_format::records::{CounterRecord, OrganisationRecord};
 
 use super::{Organisations, organisation};
+use crate::seams::tasks;
 use crate::services::access::{Access, Action, Actor, Permit, Resource};
 use crate::services::error::{Error, Thing};
 use crate::services::names::{LIBRARY, OrganisationName, RepositoryName};
@@ -76,11 +77,29 @@ impl Organisations {
                 Ok(record.number)
             })
             .await?;
-        // The organisation is gone, whatever becomes of this.
-        if let Err(error) = self.forget(name.as_str(), number).await {
-            tracing::warn!(%error, organisation = name.as_str(), "rights in a removed organisation are left; they say nothing");
-        }
+        // The organisation is gone, whatever becomes of this, and whether the one who asked is there.
+        let this = self.clone();
+        tasks::to_the_end(async move {
+            if let Err(error) = this.forget(name.as_str(), number).await {
+                tracing::warn!(%error, organisation = name.as_str(), "rights in a removed organisation are left until the next start; they say nothing");
+            }
+        })
+        .await?;
         Ok(())
+    }
+
+    /// Removes the rights in organisations that went, if that was cut short; how many there were. At the
+    /// start, once all organisations have numbers.
+    pub async fn forget_old_rights(&self) -> Result<usize, Error> {
+        let (grants, shares) = self.access.directory().outdated();
+        let all = grants.len() + shares.len();
+        for batch in grants.chunks(BATCH).map(<[_]>::to_vec) {
+            self.meta.commit(move |tx| forget_old_grants(tx, batch)).await?;
+        }
+        for batch in shares.chunks(BATCH).map(<[_]>::to_vec) {
+            self.meta.commit(move |tx| forget_old_shares(tx, batch)).await?;
+        }
+        Ok(all)
     }
 
     /// Removes the rights that were given in the organisation of this number on `name`, which is it or
@@ -217,6 +236,34 @@ fn forget_shares(tx: &mut Tx<'_>, shares: Vec<(Id, String)>, number: u64) -> Res
         }
     }
     Ok(())
+}
+
+fn forget_old_grants(tx: &mut Tx<'_>, grants: Vec<(Id, String)>) -> Result<(), Error> {
+    for (user, name) in grants {
+        let now = number_of(tx, &name)?;
+        let key = GrantKey { user, name };
+        if tx.get(&key)?.is_some_and(|grant| Some(grant.organisation) != now) {
+            tx.delete(&key)?;
+        }
+    }
+    Ok(())
+}
+
+fn forget_old_shares(tx: &mut Tx<'_>, shares: Vec<(Id, String)>) -> Result<(), Error> {
+    for (account, name) in shares {
+        let now = number_of(tx, &name)?;
+        let key = ShareKey { account, name };
+        if tx.get(&key)?.is_some_and(|share| Some(share.organisation) != now) {
+            tx.delete(&key)?;
+        }
+    }
+    Ok(())
+}
+
+/// The number of the organisation that something is or is in, if it is there.
+fn number_of(tx: &mut Tx<'_>, name: &str) -> Result<Option<u64>, Error> {
+    let name = name.split('/').next().unwrap_or_default().to_owned();
+    Ok(tx.get(&OrganisationKey { name })?.map(|record| record.number))
 }
 
 /// A number no organisation ever had.

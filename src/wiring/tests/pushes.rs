@@ -118,8 +118,11 @@ async fn who_may_not_make_repositories_pushes_into_those_that_are_there_only() {
 async fn a_right_to_a_repository_alone_does_not_make_it_anew() {
     let house = House::open().await;
     let (id, dora) = developer(&house, "dora").await;
-    let grant = GrantRecord { organisation: 1, level: Level::Manage, granted_at: 0 };
+    let organisation = number(&house, "acme");
+    let grant = GrantRecord { organisation, level: Level::Manage, granted_at: 0 };
     put(&house, GrantKey { user: id, name: "acme/web".to_owned() }, grant).await;
+    let directory = || house.people.access.directory();
+    assert_eq!(directory().grant(id, "acme/web"), Some(Level::Manage));
     assert_eq!(house.push_blob("acme/web", &dora, b"layer").await.refusal(), denied(), "it is not there");
     house.push_blob("acme/web", &basic("acme/anna", PASSWORD), b"layer").await;
     assert_eq!(
@@ -127,6 +130,12 @@ async fn a_right_to_a_repository_alone_does_not_make_it_anew() {
         denied(),
         "and his right is gone"
     );
+}
+
+/// The number of an organisation; that of the first one to come if it is not there.
+fn number(house: &House, name: &str) -> u64 {
+    let key = OrganisationKey { name: name.to_owned() };
+    house.meta().get(&key).expect("read").map_or(1, |record| record.number)
 }
 
 async fn put<K>(house: &House, key: K, record: K::Record)
@@ -143,8 +152,7 @@ async fn a_pushed_repository_takes_nothing_from_an_earlier_one_of_its_name() {
     for lab in [false, true] {
         let house = House::with(lab, |_| {}).await;
         let name = || "acme/web".to_owned();
-        let organisation = OrganisationKey { name: "acme".to_owned() };
-        let number = house.meta().get(&organisation).expect("read").map_or(1, |record| record.number);
+        let number = number(&house, "acme");
         let settings = RepositorySettingsRecord { public: true, ..RepositorySettingsRecord::default() };
         put(&house, RepositorySettingsKey { name: name() }, settings).await;
         let user = Id::from_bytes([5; 16]);

@@ -280,6 +280,17 @@ impl Directory {
         (users.copied().collect(), accounts.copied().collect())
     }
 
+    /// Grants and shares of organisations that went, by user or account and name: they say nothing.
+    pub fn outdated(&self) -> (Vec<(Id, String)>, Vec<(Id, String)>) {
+        let grants =
+            self.granted_on.iter().flat_map(|(name, by)| by.iter().map(move |(id, of)| (name, id, of)));
+        let grants = grants.filter(|(name, _, grant)| !self.is_of_now(name, grant.organisation));
+        let shares = self.shares.iter().flat_map(|(name, by)| by.iter().map(move |(id, of)| (name, id, of)));
+        let shares = shares.filter(|(name, _, share)| !self.is_of_now(name, share.organisation));
+        let grants = grants.map(|(name, user, _)| (*user, name.clone())).collect();
+        (grants, shares.map(|(name, account, _)| (*account, name.clone())).collect())
+    }
+
     /// The organisations of an account, by name.
     pub fn organisations_of(&self, account: Id) -> impl Iterator<Item = &str> {
         self.owned.get(&account).into_iter().flatten().map(String::as_str)

@@ -3,7 +3,7 @@
 use pierhead_storage_format::identity::records::{
     FavouriteRecord, GrantRecord, Level, NamedRecord, Role, UserRecord,
 };
-use pierhead_storage_format::records::Present;
+use pierhead_storage_format::records::{CounterRecord, Present};
 
 use super::*;
 use crate::services::error::Thing;
@@ -324,6 +324,7 @@ async fn a_removal_that_was_cut_short_is_finished_at_the_next_start() {
         .commit(move |tx| {
             tx.delete(&AccountNameKey { name: "beta".to_owned() })?;
             tx.delete(&AccountKey { id: beta })?;
+            tx.put(&crate::services::identity::removal::mention(beta), &CounterRecord { next: 1 })?;
             crate::services::identity::removal::remove_user(tx, ann)?;
             crate::services::identity::groups::remove(tx, gone)?;
             let mark = FavouriteKey { user: Id::from_bytes([77; 16]), name: "acme/web".to_owned() };
