@@ -268,5 +268,9 @@ pub(super) fn count(
 ) -> Result<(), Error> {
     let key = CounterKey { name };
     let next = change(tx.get(&key)?.map_or(0, |record| record.next))?;
-    Ok(if next == 0 { tx.delete(&key)? } else { tx.put(&key, &CounterRecord { next })? })
+    match next {
+        0 => tx.delete(&key)?,
+        next => tx.put(&key, &CounterRecord { next })?,
+    }
+    Ok(())
 }

@@ -26,6 +26,9 @@ use super::policy::Policy;
 pub use apply::{FollowError, TABLES};
 pub use load::LoadError;
 
+/// Users or accounts, and the names of what they were given something on.
+pub type Given = Vec<(Id, String)>;
+
 /// What a user was granted, and in which organisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Grant {
@@ -263,7 +266,7 @@ impl Directory {
     }
 
     /// Grants and shares on `name` and on what starts with `within`, whether they still say anything or not.
-    pub fn rights_in(&self, name: &str, within: &str) -> (Vec<(Id, String)>, Vec<(Id, String)>) {
+    pub fn rights_in(&self, name: &str, within: &str) -> (Given, Given) {
         let is_in = |key: &&String| key.as_str() == name || key.starts_with(within);
         let grants = self.granted_on.iter().filter(|(key, _)| is_in(key));
         let grants = grants.flat_map(|(key, by)| by.keys().map(move |user| (*user, key.clone())));
@@ -281,7 +284,7 @@ impl Directory {
     }
 
     /// Grants and shares of organisations that went, by user or account and name: they say nothing.
-    pub fn outdated(&self) -> (Vec<(Id, String)>, Vec<(Id, String)>) {
+    pub fn outdated(&self) -> (Given, Given) {
         let grants =
             self.granted_on.iter().flat_map(|(name, by)| by.iter().map(move |(id, of)| (name, id, of)));
         let grants = grants.filter(|(name, _, grant)| !self.is_of_now(name, grant.organisation));
