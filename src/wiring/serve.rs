@@ -81,6 +81,11 @@ pub async fn serve(
     if numbered > 0 {
         tracing::info!(numbered, "gave organisations of an older version their numbers");
     }
+    let absent = people.identity.finish_removals().await?;
+    let outdated = people.organisations.forget_old_rights().await?;
+    if absent + outdated > 0 {
+        tracing::info!(absent, outdated, "finished removals that were cut short");
+    }
     let access = people.access.clone();
     let shelves = shelves(&settings, &store, &access);
     let (images, uploads) = services(&settings, &shelves);

@@ -18,7 +18,8 @@ pub enum Need {
     Developer,
     /// To be an administrator of the account, or of its images.
     Administrator,
-    /// To be an administrator of the account as a whole, not of its images alone.
+    /// To be an administrator of the account as a whole by a role, not of its images alone. No policy
+    /// gives it, but a Deny takes it away; so with what follows.
     TenantAdministrator,
     /// To be such an administrator of the account that runs the appliance.
     Operator,

@@ -2,6 +2,8 @@
 //!
 //! In this order: who may do nothing at all; what a policy denies; what needs nothing more than
 //! signing in; what roles, policies, grants, public images and shares allow. Nothing else does (A3).
+//! A policy's Allow gives what is done to images and organisations; what is done to people, keys,
+//! policies and the appliance comes from roles alone (A5).
 
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::records::{Level, Role, UserRecord};
@@ -63,8 +65,11 @@ impl Question<'_> {
                     || self.has_level(id, user.account, level, roles, verdict)
                     || self.may_come_to_be(id)
             }
-            Need::OrganisationLevel(level) => self.has_level(id, user.account, level, roles, verdict),
-            Need::TenantAdministrator => self.is_own(user.account) && (roles.tenant || verdict.allowed),
+            Need::OrganisationLevel(level) => {
+                self.has_level(id, user.account, level, roles, verdict) || self.may_come_to_be(id)
+            }
+            // Never by a policy: who could write himself an Allow would have everything.
+            Need::TenantAdministrator => self.is_own(user.account) && roles.tenant,
             Need::Administrator => self.is_own(user.account) && (roles.administrator || verdict.allowed),
             Need::Developer => {
                 let developer = roles.developer && self.options.developers_create_organisations;
@@ -76,7 +81,7 @@ impl Question<'_> {
     /// Whether a push by this user would make the organisation: then he also sees that nothing is there.
     fn may_come_to_be(&self, id: Id) -> bool {
         let Resource::Repository(name) = self.resource else { return false };
-        let is_push = matches!(self.action, Action::Push | Action::Pull);
+        let is_push = matches!(self.action, Action::Push | Action::Pull | Action::CreateRepository);
         let name = name.organisation();
         if !is_push
             || !self.options.pushes_create_organisations

@@ -10,12 +10,17 @@
 //! A3: what is not allowed by a rule here is refused.
 //! A4: every question is answered from what is so now (`directory`), whatever a token says: a token
 //!     narrows what its bearer may do and never widens it.
+//! A5: a change is made only if its permit still holds in the moment it is made (`commit`), in the same
+//!     organisation it was given for, not in a later one of that name.
+//! A6: only a system role lets anybody manage users, groups, policies and keys, or the appliance: no
+//!     policy's Allow does. A Deny takes it away as anything else.
 //!
-//! Reading order: `action` (the table), `directory` (what is known), `policy`, `decide`.
+//! Reading order: `action` (the table), `directory` (what is known), `policy`, `decide`, `commit`.
 
 mod action;
 mod author;
 mod caller;
+mod commit;
 mod decide;
 mod directory;
 mod policy;
@@ -49,9 +54,17 @@ pub struct Permit {
     actor: Actor,
     action: Action,
     resource: Resource,
+    /// The number of the organisation it is in; none if that was not there.
+    organisation: Option<u64>,
 }
 
 impl Permit {
+    /// The same once more, for this room: a permit is given on, not multiplied.
+    fn copied(&self) -> Self {
+        let (actor, action, resource) = (self.actor.clone(), self.action, self.resource.clone());
+        Self { actor, action, resource, organisation: self.organisation }
+    }
+
     /// Who was allowed.
     pub const fn actor(&self) -> &Actor {
         &self.actor
@@ -162,20 +175,27 @@ impl Access {
         Ok(permit)
     }
 
-    /// Asks again for what a permit is for: whether its actor still may. For work that took long since.
+    /// Asks again for what a permit is for: whether its actor still may, and it is not in another
+    /// organisation by now that took the name. For work that took long since.
     pub fn again(&self, permit: &Permit) -> Result<Permit, Refusal> {
-        self.authorise(&permit.actor, permit.action, permit.resource.clone())
+        let now = self.authorise(&permit.actor, permit.action, permit.resource.clone())?;
+        match (permit.organisation, now.organisation) {
+            (Some(then), Some(now)) if then != now => Err(Refusal::Denied),
+            _ => Ok(now),
+        }
     }
 
     /// Whether `actor`, who acts without a token, may do `action` to `resource`.
     pub fn authorise(&self, actor: &Actor, action: Action, resource: Resource) -> Result<Permit, Refusal> {
+        let directory = self.directory();
+        let organisation = resource.organisation().and_then(|name| directory.organisation(name));
+        let organisation = organisation.map(|record| record.number);
         let allowed = match (self.0.rules, actor) {
             (_, Actor::LocalAdministrator) => true,
             (_, Actor::System(_)) => action.is_maintenance(),
             (Rules::Lab, Actor::Anonymous) => is_open_in_a_lab(action),
             (Rules::Lab, Actor::User(_)) => false,
             (Rules::Closed(options), Actor::Anonymous | Actor::User(_)) => {
-                let directory = self.directory();
                 let now = self.0.clock.now_ms();
                 let question = Question { directory: &directory, options, now, action, resource: &resource };
                 match actor {
@@ -184,11 +204,12 @@ impl Access {
                 }
             }
         };
+        drop(directory);
         if !allowed {
             tracing::debug!(?actor, action = action.name(), "refused");
         }
         match (allowed, actor) {
-            (true, _) => Ok(Permit { actor: actor.clone(), action, resource }),
+            (true, _) => Ok(Permit { actor: actor.clone(), action, resource, organisation }),
             (false, Actor::Anonymous) => Err(Refusal::Unauthenticated),
             (false, _) => Err(Refusal::Denied),
         }

@@ -14,6 +14,7 @@ use pierhead_storage_format::identity::records::{
 };
 use pierhead_storage_format::keys::{OrganisationKey, TableKey};
 use pierhead_storage_format::records::{OrganisationRecord, Present};
+use proptest::prelude::*;
 
 use super::*;
 use crate::seams::TestClock;
@@ -285,12 +286,73 @@ fn an_allow_reaches_no_further_than_the_account_and_never_to_the_host() {
     let user = world.user(OWN, &[], &[policy]);
     let access = world.access();
     assert!(may(&access, user, Action::DeleteRepository, &repo("acme/web")));
-    assert!(may(&access, user, Action::ManageUsers, &Resource::Account(OWN)));
+    assert!(may(&access, user, Action::CreateAutoSync, &repo("acme/web")));
+    assert!(!may(&access, user, Action::ManageUsers, &Resource::Account(OWN)), "that is a role's");
     assert!(!may(&access, user, Action::ManageUsers, &Resource::Account(OTHER)));
     assert!(!may(&access, user, Action::Pull, &repo("other/private")));
     assert!(!may(&access, user, Action::DeleteRepository, &repo("other/public")));
     assert!(!may(&access, user, Action::ManageAccounts, &Resource::Registry));
     assert!(!may(&access, user, Action::MaintainStore, &Resource::Registry));
+}
+
+/// A policy of statements: effect, action, resource.
+fn document(statements: &[(bool, String, String)]) -> String {
+    let statements: Vec<_> = statements
+        .iter()
+        .map(|(allow, action, resource)| {
+            let effect = if *allow { "Allow" } else { "Deny" };
+            serde_json::json!({"Effect": effect, "Action": [action], "Resource": [resource]})
+        })
+        .collect();
+    serde_json::json!({"Version": "1.1", "Statement": statements}).to_string()
+}
+
+fn statement() -> impl Strategy<Value = (bool, String, String)> {
+    let names = prop::sample::select(Action::ALL).prop_map(|action| action.name().to_owned());
+    let patterns = vec!["*", "*:*:*", "iam:*:*", "iam:*:manage*", "pierhead:*:*", "swr:*:*"];
+    let action = prop_oneof![names, prop::sample::select(patterns).prop_map(str::to_owned)];
+    let resources = vec!["*", "SWR:*:*:*", "SWR:*:repo:*", "SWR:*:namespace:*", "SWR:*:*:acme/*"];
+    (any::<bool>(), action, prop::sample::select(resources).prop_map(str::to_owned))
+}
+
+const fn is_a_roles_alone(action: Action) -> bool {
+    matches!(action.need(), Need::TenantAdministrator | Need::Operator | Need::Host)
+}
+
+proptest! {
+    #[test]
+    fn no_policy_gives_what_only_a_role_does_and_a_deny_takes_it_away(
+        statements in prop::collection::vec(statement(), 1..6), by_group in any::<bool>(), operator in any::<bool>(),
+    ) {
+        let account = if operator { OPERATOR } else { OWN };
+        let with = |role: Option<Role>| {
+            let mut world = World::new();
+            let policy = world.policy(50, &document(&statements));
+            let (own, of_group) = if by_group { (vec![], vec![policy]) } else { (vec![policy], vec![]) };
+            let user = world.user(account, role.as_slice(), &own);
+            let group = Id::from_bytes([60; 16]);
+            let (name, description, roles) = ("all".to_owned(), String::new(), vec![]);
+            let record = GroupRecord { account, name, description, roles, policies: of_group, created_at: 0 };
+            world.put(&GroupKey { id: group }, &record);
+            world.put(&GroupMemberKey { group, user }, &Present {});
+            (world.access(), user)
+        };
+        let read = Policy::parse(&document(&statements)).expect("valid");
+        let (tenant, administrator) = with(Some(Role::TenantAdministrator));
+        for role in [None, Some(Role::SwrAdministrator), Some(Role::SwrDeveloper), Some(Role::TenantGuest)] {
+            let (access, user) = with(role);
+            for &action in Action::ALL.iter().filter(|action| is_a_roles_alone(**action)) {
+                for (name, resource) in resources() {
+                    prop_assert!(!may(&access, user, action, &resource), "{role:?} {} {name}", action.name());
+                    let denied = read.verdict(action, &resource).denied;
+                    prop_assert!(!denied || !may(&tenant, administrator, action, &resource), "{}", action.name());
+                }
+            }
+        }
+        let own = Resource::Account(account);
+        let denied = read.verdict(Action::ManageUsers, &own).denied;
+        prop_assert_eq!(may(&tenant, administrator, Action::ManageUsers, &own), !denied);
+    }
 }
 
 #[test]

@@ -174,7 +174,7 @@ invariants! {
     R15, "R15", Error, DEFECT, "`manifest-reference` rows mirror what the bytes of the manifests name; a config or layer may be noted as absent.";
     R16, "R16", Error, RIGHTS, "`account-name` rows mirror `account` rows.";
     R17, "R17", Error, RIGHTS, "`user-name` rows mirror `user` rows.";
-    R18, "R18", Error, RIGHTS, "The account of every `user`, `group` and `policy` row is an `account` row.";
+    R18, "R18", Error, RIGHTS, "The account of every `user`, `group` and `policy` row is an `account` row, or has a counter `removal of account <account>`.";
     R19, "R19", Note, LEFTOVER, "The user of every `access-key`, `login`, `grant` and `favourite` row is a `user` row, the account of every `share` row an `account` row, the key of every `access-key-use` row an `access-key` row.";
     R20, "R20", Note, LEFTOVER, "Both ends of every `group-member` row are there.";
     R21, "R21", Error, RIGHTS, "Every policy that a `user` or `group` row names is a `policy` row.";

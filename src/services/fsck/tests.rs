@@ -310,6 +310,16 @@ fn every_sickness_is_named_by_exactly_its_id() {
 }
 
 #[test]
+fn what_is_left_of_an_account_that_is_being_removed_is_no_sickness() {
+    for (name, _, make_sick) in identity::RIGHTS.iter().filter(|(_, id, _)| *id == "R18") {
+        let mut store = healthy();
+        make_sick(&mut store);
+        identity::being_removed(&mut store);
+        assert_eq!(run(&store, false, TALLY).expect("readable").findings, [], "{name}");
+    }
+}
+
+#[test]
 fn every_leftover_is_noted_by_exactly_its_id() {
     for (name, id, leave) in identity::LEFTOVERS {
         let mut store = healthy();

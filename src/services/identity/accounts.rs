@@ -1,13 +1,15 @@
 //! Accounts: making the first and others, switching them off, removing them.
 
 use pierhead_storage_format::identity::Id;
-use pierhead_storage_format::identity::keys::{AccountKey, AccountNameKey, ShareKey};
+use pierhead_storage_format::identity::keys::{AccountKey, AccountNameKey};
 use pierhead_storage_format::identity::records::{AccountRecord, NamedRecord, Role};
 use pierhead_storage_format::keys::{CounterKey, OrganisationKey};
 use pierhead_storage_format::records::{CounterRecord, OrganisationRecord};
 
+use super::removal::mention;
 use super::users::{self, NewUser};
 use super::{Identity, account, own, rules, there};
+use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 use crate::services::names::LIBRARY;
@@ -53,7 +55,7 @@ impl Identity {
         if !permit.covers_registry(Action::MaintainStore) {
             return Err(Error::Bug("a permit for something else"));
         }
-        self.add_account(new, true).await
+        self.add_account(permit, new, true).await
     }
 
     /// Makes an account with its administrator.
@@ -61,10 +63,10 @@ impl Identity {
         if !permit.covers_registry(Action::ManageAccounts) {
             return Err(Error::Bug("a permit for something else"));
         }
-        self.add_account(new, false).await
+        self.add_account(permit, new, false).await
     }
 
-    async fn add_account(&self, new: NewAccount, operator: bool) -> Result<First, Error> {
+    async fn add_account(&self, permit: &Permit, new: NewAccount, operator: bool) -> Result<First, Error> {
         let NewAccount { name, mut administrator } = new;
         rules::name("name", &name)?;
         if !administrator.roles.contains(&Role::TenantAdministrator) {
@@ -73,27 +75,25 @@ impl Identity {
         let first = First { account: self.new_id()?, administrator: self.new_id()? };
         let user = self.new_user(first.account, administrator).await?;
         let (project, now) = (self.new_id()?, self.parts().clock.now_ms());
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                if operator && let Some((_, there)) = tx.page::<AccountKey>(&[], None, 1)?.pop() {
-                    return Err(Error::Exists(Thing::Account(there.name)));
-                }
-                let by_name = AccountNameKey { name };
-                if tx.get(&by_name)?.is_some() {
-                    return Err(Error::Exists(Thing::Account(by_name.name)));
-                }
-                tx.put(&by_name, &NamedRecord { id: first.account })?;
-                let name = by_name.name;
-                let record = AccountRecord { name, project, created_at: now, operator, enabled: true };
-                tx.put(&AccountKey { id: first.account }, &record)?;
-                users::add(tx, first.administrator, user)?;
-                if operator {
-                    adopt_library(tx, first.account, now)?;
-                }
-                Ok(first)
-            })
-            .await
+        self.commit(permit, move |tx| {
+            if operator && let Some((_, there)) = tx.page::<AccountKey>(&[], None, 1)?.pop() {
+                return Err(Error::Exists(Thing::Account(there.name)));
+            }
+            let by_name = AccountNameKey { name };
+            if tx.get(&by_name)?.is_some() {
+                return Err(Error::Exists(Thing::Account(by_name.name)));
+            }
+            tx.put(&by_name, &NamedRecord { id: first.account })?;
+            let name = by_name.name;
+            let record = AccountRecord { name, project, created_at: now, operator, enabled: true };
+            tx.put(&AccountKey { id: first.account }, &record)?;
+            users::add(tx, first.administrator, user)?;
+            if operator {
+                adopt_library(tx, first.account, now)?;
+            }
+            Ok(first)
+        })
+        .await
     }
 
     /// Every account, by name.
@@ -141,16 +141,14 @@ impl Identity {
         if !permit.covers_registry(Action::ManageAccounts) {
             return Err(Error::Bug("a permit for something else"));
         }
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                let record = there(tx, id)?;
-                if record.operator && !enabled {
-                    return Err(Error::InUse(Thing::Account(record.name), "it runs the appliance"));
-                }
-                Ok(tx.put(&AccountKey { id }, &AccountRecord { enabled, ..record })?)
-            })
-            .await
+        self.commit(permit, move |tx| {
+            let record = there(tx, id)?;
+            if record.operator && !enabled {
+                return Err(Error::InUse(Thing::Account(record.name), "it runs the appliance"));
+            }
+            Ok(tx.put(&AccountKey { id }, &AccountRecord { enabled, ..record })?)
+        })
+        .await
     }
 
     /// Removes an account that owns no organisation, with its users, groups, policies and the shares
@@ -159,52 +157,30 @@ impl Identity {
         if !permit.covers_registry(Action::ManageAccounts) {
             return Err(Error::Bug("a permit for something else"));
         }
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                let record = there(tx, id)?;
-                if record.operator {
-                    return Err(Error::InUse(Thing::Account(record.name), "it runs the appliance"));
-                }
-                let counter = CounterKey { name: format!("organisations of {id}") };
-                if tx.get(&counter)?.is_some_and(|owned| owned.next > 0) {
-                    return Err(Error::InUse(Thing::Account(record.name), "it owns organisations"));
-                }
-                tx.delete(&counter)?;
-                tx.delete(&AccountNameKey { name: record.name })?;
-                Ok::<_, Error>(tx.delete(&AccountKey { id })?)
-            })
-            .await?;
-        self.forget_account(id).await
+        let (this, permit) = (self.clone(), self.parts().access.again(permit)?);
+        tasks::to_the_end(async move {
+            this.commit(&permit, move |tx| remove(tx, id)).await?;
+            this.cleared(this.forget_account(id).await);
+            Ok(())
+        })
+        .await?
     }
+}
 
-    /// Removes what is left of an account that went; nothing of it gives anybody anything (N3).
-    async fn forget_account(&self, id: Id) -> Result<(), Error> {
-        let (users, groups, policies, shares) = {
-            let directory = self.parts().access.directory();
-            let users: Vec<Id> = directory.users_of(id).map(|(user, _)| user).collect();
-            let shares: Vec<String> = directory.all_shared_with(id).map(str::to_owned).collect();
-            (users, directory.group_ids_of(id), directory.policy_ids_of(id), shares)
-        };
-        for user in users {
-            self.remove_user(user).await?;
-        }
-        for group in groups {
-            self.forget_group(group).await?;
-        }
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                for policy in policies {
-                    super::policies::remove(tx, policy)?;
-                }
-                for name in shares {
-                    tx.delete(&ShareKey { account: id, name })?;
-                }
-                Ok::<_, Error>(())
-            })
-            .await
+/// Takes the row of an account out, and that of its name: from then on nobody of it may do anything.
+fn remove(tx: &mut Tx<'_>, id: Id) -> Result<(), Error> {
+    let record = there(tx, id)?;
+    if record.operator {
+        return Err(Error::InUse(Thing::Account(record.name), "it runs the appliance"));
     }
+    let counter = CounterKey { name: format!("organisations of {id}") };
+    if tx.get(&counter)?.is_some_and(|owned| owned.next > 0) {
+        return Err(Error::InUse(Thing::Account(record.name), "it owns organisations"));
+    }
+    tx.delete(&counter)?;
+    tx.put(&mention(id), &CounterRecord { next: 1 })?;
+    tx.delete(&AccountNameKey { name: record.name })?;
+    Ok(tx.delete(&AccountKey { id })?)
 }
 
 fn view(id: Id, record: &AccountRecord) -> Account {

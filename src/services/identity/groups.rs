@@ -7,6 +7,7 @@ use pierhead_storage_format::keys::CounterKey;
 use pierhead_storage_format::records::Present;
 
 use super::{Identity, account, rules, take_name, there, users};
+use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 use crate::stores::meta::Tx;
@@ -60,18 +61,16 @@ impl Identity {
         rules::description(&description)?;
         rules::attached("roles", &roles)?;
         let (id, created_at) = (self.new_id()?, self.parts().clock.now_ms());
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                there(tx, account)?;
-                if !take_name(tx, &name_row(account, &name))? {
-                    return Err(Error::Exists(Thing::Group(name)));
-                }
-                let policies = Vec::new();
-                let record = GroupRecord { account, name, description, roles, policies, created_at };
-                Ok(tx.put(&GroupKey { id }, &record)?)
-            })
-            .await?;
+        self.commit(permit, move |tx| {
+            there(tx, account)?;
+            if !take_name(tx, &name_row(account, &name))? {
+                return Err(Error::Exists(Thing::Group(name)));
+            }
+            let policies = Vec::new();
+            let record = GroupRecord { account, name, description, roles, policies, created_at };
+            Ok(tx.put(&GroupKey { id }, &record)?)
+        })
+        .await?;
         Ok(id)
     }
 
@@ -81,23 +80,20 @@ impl Identity {
         change.description.as_deref().map_or(Ok(()), rules::description)?;
         change.roles.as_deref().map_or(Ok(()), |roles| rules::attached("roles", roles))?;
         change.policies.as_deref().map_or(Ok(()), |policies| rules::attached("policies", policies))?;
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                let mut record = of_account(tx, account, id)?;
-                for policy in change.policies.iter().flatten() {
-                    let known =
-                        tx.get(&PolicyKey { id: *policy })?.is_some_and(|known| known.account == account);
-                    if !known {
-                        return Err(Error::Missing(Thing::Policy(policy.to_string())));
-                    }
+        self.commit(permit, move |tx| {
+            let mut record = of_account(tx, account, id)?;
+            for policy in change.policies.iter().flatten() {
+                let known = tx.get(&PolicyKey { id: *policy })?.is_some_and(|known| known.account == account);
+                if !known {
+                    return Err(Error::Missing(Thing::Policy(policy.to_string())));
                 }
-                record.description = change.description.unwrap_or(record.description);
-                record.roles = change.roles.unwrap_or(record.roles);
-                record.policies = change.policies.unwrap_or(record.policies);
-                Ok(tx.put(&GroupKey { id }, &record)?)
-            })
-            .await
+            }
+            record.description = change.description.unwrap_or(record.description);
+            record.roles = change.roles.unwrap_or(record.roles);
+            record.policies = change.policies.unwrap_or(record.policies);
+            Ok(tx.put(&GroupKey { id }, &record)?)
+        })
+        .await
     }
 
     /// Puts users of the account into a group, or takes them out, all or none.
@@ -109,48 +105,32 @@ impl Identity {
         member: bool,
     ) -> Result<(), Error> {
         let account = account(permit, Action::ManageGroups)?;
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                of_account(tx, account, id)?;
-                for user in users {
-                    users::of_account(tx, account, user)?;
-                    let key = GroupMemberKey { group: id, user };
-                    if member { tx.put(&key, &Present {})? } else { tx.delete(&key)? }
-                }
-                Ok(())
-            })
-            .await
+        self.commit(permit, move |tx| {
+            of_account(tx, account, id)?;
+            for user in users {
+                users::of_account(tx, account, user)?;
+                let key = GroupMemberKey { group: id, user };
+                if member { tx.put(&key, &Present {})? } else { tx.delete(&key)? }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Removes a group of the permit's account.
     pub async fn delete_group(&self, permit: &Permit, id: Id) -> Result<(), Error> {
         let account = account(permit, Action::ManageGroups)?;
-        let known = self.parts().access.directory().group(id).is_some_and(|group| group.account == account);
-        if !known {
-            return Err(Error::Missing(Thing::Group(id.to_string())));
-        }
-        self.forget_group(id).await
-    }
-
-    /// First the group, so that nobody is put into it any more, then who was in it (N3).
-    pub(super) async fn forget_group(&self, id: Id) -> Result<(), Error> {
-        let meta = &self.parts().meta;
-        meta.commit(move |tx| {
-            if let Some(GroupRecord { account, name, .. }) = tx.get(&GroupKey { id })? {
-                tx.delete(&name_row(account, &name))?;
-            }
-            Ok::<_, Error>(tx.delete(&GroupKey { id })?)
+        let (this, permit) = (self.clone(), self.parts().access.again(permit)?);
+        tasks::to_the_end(async move {
+            this.commit(&permit, move |tx| {
+                of_account(tx, account, id)?;
+                remove(tx, id)
+            })
+            .await?;
+            this.cleared(this.forget_group(id).await);
+            Ok(())
         })
-        .await?;
-        let members = self.parts().access.directory().members_of(id);
-        meta.commit(move |tx| {
-            for user in members {
-                tx.delete(&GroupMemberKey { group: id, user })?;
-            }
-            Ok::<_, Error>(())
-        })
-        .await
+        .await?
     }
 
     /// The groups of the permit's account, by name.
@@ -185,6 +165,15 @@ impl Identity {
 fn of_account(tx: &mut Tx<'_>, account: Id, id: Id) -> Result<GroupRecord, Error> {
     let record = tx.get(&GroupKey { id })?.filter(|record| record.account == account);
     record.ok_or_else(|| Error::Missing(Thing::Group(id.to_string())))
+}
+
+/// Takes the row of a group out, if it is there, and that of its name.
+pub(super) fn remove(tx: &mut Tx<'_>, id: Id) -> Result<(), Error> {
+    if let Some(GroupRecord { account, name, .. }) = tx.get(&GroupKey { id })? {
+        tx.delete(&name_row(account, &name))?;
+        tx.delete(&GroupKey { id })?;
+    }
+    Ok(())
 }
 
 /// The row that keeps a group's name from being given twice.

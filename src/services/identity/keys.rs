@@ -48,41 +48,45 @@ impl Identity {
     /// Makes an access key for a user of the permit's account.
     pub async fn create_key(&self, permit: &Permit, user: Id, description: String) -> Result<NewKey, Error> {
         let account = account(permit, Action::ManageKeys)?;
-        self.make_key(Some(account), user, description).await
+        self.make_key(permit, Some(account), user, description).await
     }
 
     /// Makes an access key for the one who asks.
     pub async fn create_own_key(&self, permit: &Permit, description: String) -> Result<NewKey, Error> {
         let user = own(permit, Action::ManageSelf)?;
-        self.make_key(None, user, description).await
+        self.make_key(permit, None, user, description).await
     }
 
-    async fn make_key(&self, account: Option<Id>, user: Id, description: String) -> Result<NewKey, Error> {
+    async fn make_key(
+        &self,
+        permit: &Permit,
+        account: Option<Id>,
+        user: Id,
+        description: String,
+    ) -> Result<NewKey, Error> {
         rules::description(&description)?;
         let made = AccessKey::make(self.parts().random.as_ref());
         let AccessKey { id: key, secret } = made.map_err(|_| Error::Bug("the host gives no random bytes"))?;
         let (this, kept, name) = (self.clone(), secret.clone(), key.clone());
         let (now, limit) = (self.parts().clock.now_ms(), self.parts().options.keys);
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                let record = tx.get(&UserKey { id: user })?;
-                let record = record.filter(|record| account.is_none_or(|account| record.account == account));
-                record.ok_or_else(|| Error::Missing(Thing::User(user.to_string())))?;
-                let row = AccessKeyKey { key: name.clone() };
-                if tx.get(&row)?.is_some() || tx.get(&LoginKey { key: name.clone() })?.is_some() {
-                    return Err(Error::Bug("an access key was made twice"));
-                }
-                count(tx, counter(user), |keys| match keys < limit {
-                    true => Ok(keys + 1),
-                    false => Err(Error::Limit { what: "access keys of one user", limit }),
-                })?;
-                // Sealed here, and not before, so that a rotation meanwhile leaves none under an old key.
-                let sealed = this.parts().secrets.seal(&kept, name.as_bytes()).map_err(Error::Secrets)?;
-                let record = AccessKeyRecord { user, sealed, enabled: true, description, created_at: now };
-                Ok(tx.put(&row, &record)?)
-            })
-            .await?;
+        self.commit(permit, move |tx| {
+            let record = tx.get(&UserKey { id: user })?;
+            let record = record.filter(|record| account.is_none_or(|account| record.account == account));
+            record.ok_or_else(|| Error::Missing(Thing::User(user.to_string())))?;
+            let row = AccessKeyKey { key: name.clone() };
+            if tx.get(&row)?.is_some() || tx.get(&LoginKey { key: name.clone() })?.is_some() {
+                return Err(Error::Bug("an access key was made twice"));
+            }
+            count(tx, counter(user), |keys| match keys < limit {
+                true => Ok(keys + 1),
+                false => Err(Error::Limit { what: "access keys of one user", limit }),
+            })?;
+            // Sealed here, and not before, so that a rotation meanwhile leaves none under an old key.
+            let sealed = this.parts().secrets.seal(&kept, name.as_bytes()).map_err(Error::Secrets)?;
+            let record = AccessKeyRecord { user, sealed, enabled: true, description, created_at: now };
+            Ok(tx.put(&row, &record)?)
+        })
+        .await?;
         Ok(NewKey { key, secret })
     }
 
@@ -90,53 +94,47 @@ impl Identity {
     pub async fn enable_key(&self, permit: &Permit, key: String, enabled: bool) -> Result<(), Error> {
         let account = account(permit, Action::ManageKeys)?;
         let owner = self.owner_of(Some(account), &key)?;
-        self.switch_key(owner, key, enabled).await
+        self.switch_key(permit, owner, key, enabled).await
     }
 
     /// Switches an access key of the one who asks on or off.
     pub async fn enable_own_key(&self, permit: &Permit, key: String, enabled: bool) -> Result<(), Error> {
         let user = own(permit, Action::ManageSelf)?;
-        self.switch_key(user, key, enabled).await
+        self.switch_key(permit, user, key, enabled).await
     }
 
-    async fn switch_key(&self, user: Id, key: String, enabled: bool) -> Result<(), Error> {
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                let row = AccessKeyKey { key };
-                let record = tx.get(&row)?.filter(|record| record.user == user);
-                let record = record.ok_or_else(|| Error::Missing(Thing::AccessKey(row.key.clone())))?;
-                Ok(tx.put(&row, &AccessKeyRecord { enabled, ..record })?)
-            })
-            .await
+    async fn switch_key(&self, permit: &Permit, user: Id, key: String, enabled: bool) -> Result<(), Error> {
+        self.commit(permit, move |tx| {
+            let row = AccessKeyKey { key };
+            let record = tx.get(&row)?.filter(|record| record.user == user);
+            let record = record.ok_or_else(|| Error::Missing(Thing::AccessKey(row.key.clone())))?;
+            Ok(tx.put(&row, &AccessKeyRecord { enabled, ..record })?)
+        })
+        .await
     }
 
     /// Removes an access key of the permit's account.
     pub async fn delete_key(&self, permit: &Permit, key: String) -> Result<(), Error> {
         let account = account(permit, Action::ManageKeys)?;
         let owner = self.owner_of(Some(account), &key)?;
-        self.remove_key(owner, key).await
+        self.remove_key(permit, owner, key).await
     }
 
     /// Removes an access key of the one who asks.
     pub async fn delete_own_key(&self, permit: &Permit, key: String) -> Result<(), Error> {
         let user = own(permit, Action::ManageSelf)?;
-        self.remove_key(user, key).await
+        self.remove_key(permit, user, key).await
     }
 
-    async fn remove_key(&self, user: Id, key: String) -> Result<(), Error> {
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                let row = AccessKeyKey { key: key.clone() };
-                if tx.get(&row)?.is_none_or(|record| record.user != user) {
-                    return Err(Error::Missing(Thing::AccessKey(key)));
-                }
-                tx.delete(&row)?;
-                tx.delete(&AccessKeyUseKey { key })?;
-                count(tx, counter(user), |keys| Ok(keys.saturating_sub(1)))
-            })
-            .await
+    async fn remove_key(&self, permit: &Permit, user: Id, key: String) -> Result<(), Error> {
+        self.commit(permit, move |tx| {
+            let row = AccessKeyKey { key: key.clone() };
+            if tx.get(&row)?.is_none_or(|record| record.user != user) {
+                return Err(Error::Missing(Thing::AccessKey(key)));
+            }
+            remove(tx, user, key)
+        })
+        .await
     }
 
     fn owner_of(&self, account: Option<Id>, key: &str) -> Result<Id, Error> {
@@ -247,6 +245,16 @@ impl Identity {
     }
 }
 
+/// Takes a user's access key out, if it is there.
+pub(super) fn remove(tx: &mut Tx<'_>, user: Id, key: String) -> Result<(), Error> {
+    let row = AccessKeyKey { key };
+    if tx.get(&row)?.is_some() {
+        tx.delete(&row)?;
+        count(tx, counter(user), |keys| Ok(keys.saturating_sub(1)))?;
+    }
+    Ok(tx.delete(&AccessKeyUseKey { key: row.key })?)
+}
+
 /// The counter of a user's access keys.
 pub(super) fn counter(user: Id) -> String {
     format!("access keys of {user}")
@@ -260,10 +268,9 @@ pub(super) fn count(
 ) -> Result<(), Error> {
     let key = CounterKey { name };
     let next = change(tx.get(&key)?.map_or(0, |record| record.next))?;
-    if next == 0 {
-        tx.delete(&key)?;
-    } else {
-        tx.put(&key, &CounterRecord { next })?;
+    match next {
+        0 => tx.delete(&key)?,
+        next => tx.put(&key, &CounterRecord { next })?,
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ impl Identity {
         if own(permit, Action::CreateLoginSecret)? != proof.user {
             return Err(Error::Bug("a permit of somebody else"));
         }
-        self.make_login(For::Oneself(proof.clone()), proof.user, lasts).await
+        self.make_login(permit, For::Oneself(proof.clone()), proof.user, lasts).await
     }
 
     /// A temporary login for a user of the permit's account.
@@ -58,10 +58,16 @@ impl Identity {
         lasts: Option<Duration>,
     ) -> Result<NewLogin, Error> {
         let account = account(permit, Action::ManageKeys)?;
-        self.make_login(For::UserOf(account), user, lasts).await
+        self.make_login(permit, For::UserOf(account), user, lasts).await
     }
 
-    async fn make_login(&self, by: For, user: Id, lasts: Option<Duration>) -> Result<NewLogin, Error> {
+    async fn make_login(
+        &self,
+        permit: &Permit,
+        by: For,
+        user: Id,
+        lasts: Option<Duration>,
+    ) -> Result<NewLogin, Error> {
         let lasts = lasts.unwrap_or(self.parts().options.login);
         if lasts.is_zero() || lasts > LONGEST {
             let why = "more than nothing and at most 24 hours".to_owned();
@@ -73,25 +79,23 @@ impl Identity {
         let created_at = self.parts().clock.now_ms();
         let expires_at = created_at + u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX / 2);
         let (key, older) = (id.clone(), self.parts().access.directory().logins_of(user));
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                let record = tx.get(&UserKey { id: user })?;
-                let record = record.ok_or_else(|| Error::Missing(Thing::User(user.to_string())))?;
-                let (access_key, password_at) = by.got_with(tx, user, &record)?;
-                let row = LoginKey { key: id.clone() };
-                if tx.get(&row)?.is_some() || tx.get(&AccessKeyKey { key: id })?.is_some() {
-                    return Err(Error::Bug("a temporary login was made twice"));
-                }
-                remove(tx, older, |login| login.expires_at <= created_at)?;
-                count(tx, counter(user), |logins| match logins < LIMIT {
-                    true => Ok(logins + 1),
-                    false => Err(Error::Limit { what: "temporary logins of one user", limit: LIMIT }),
-                })?;
-                let record = LoginRecord { user, verifier, created_at, expires_at, access_key, password_at };
-                Ok(tx.put(&row, &record)?)
-            })
-            .await?;
+        self.commit(permit, move |tx| {
+            let record = tx.get(&UserKey { id: user })?;
+            let record = record.ok_or_else(|| Error::Missing(Thing::User(user.to_string())))?;
+            let (access_key, password_at) = by.got_with(tx, user, &record)?;
+            let row = LoginKey { key: id.clone() };
+            if tx.get(&row)?.is_some() || tx.get(&AccessKeyKey { key: id })?.is_some() {
+                return Err(Error::Bug("a temporary login was made twice"));
+            }
+            remove(tx, older, |login| login.expires_at <= created_at)?;
+            count(tx, counter(user), |logins| match logins < LIMIT {
+                true => Ok(logins + 1),
+                false => Err(Error::Limit { what: "temporary logins of one user", limit: LIMIT }),
+            })?;
+            let record = LoginRecord { user, verifier, created_at, expires_at, access_key, password_at };
+            Ok(tx.put(&row, &record)?)
+        })
+        .await?;
         Ok(NewLogin { key, secret, expires_at })
     }
 
@@ -104,7 +108,8 @@ impl Identity {
             known.ok_or_else(|| Error::Missing(Thing::User(user.to_string())))?;
             directory.logins_of(user)
         };
-        self.remove_logins(logins, |_| true).await
+        // At most as many as one user may have.
+        self.commit(permit, move |tx| remove(tx, logins, |_| true)).await
     }
 
     /// Removes logins that ended; how many. For a job.

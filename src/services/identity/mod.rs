@@ -5,7 +5,8 @@
 //!
 //! N1: names of accounts are unique, names of users, groups and policies are unique in their account.
 //! N2: a secret is shown once, to whoever had it made; what is kept of it is a hash or sealed.
-//! N3: who is removed leaves rows behind for a moment at most, and none that gives anybody anything.
+//! N3: who is removed leaves rows behind for a moment, or until the next start if it was cut short, and
+//!     none that gives anybody anything (`removal`).
 //!
 //! `sign_in` turns credentials into a caller, `tokens` gives tokens; `accounts`, `users`, `groups`,
 //! `policies`, `keys` and `logins` change what there is. The rules of names are in `rules`.
@@ -15,6 +16,7 @@ mod groups;
 mod keys;
 mod logins;
 mod policies;
+mod removal;
 mod rules;
 mod sign_in;
 mod tokens;
@@ -107,6 +109,22 @@ impl Identity {
 
     fn parts(&self) -> &Parts {
         &self.0.parts
+    }
+
+    /// Makes a change that the permit is for, if it still holds then.
+    async fn commit<T: Send + 'static>(
+        &self,
+        permit: &Permit,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.parts().access.commit(&self.parts().meta, permit, work).await
+    }
+
+    /// Somebody was removed, whatever became of what is left of him: that gives nobody anything.
+    fn cleared(&self, outcome: Result<(), Error>) {
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "what is left of somebody who was removed stays until the next start");
+        }
     }
 
     fn new_id(&self) -> Result<Id, Error> {

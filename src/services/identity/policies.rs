@@ -50,18 +50,16 @@ impl Identity {
         rules::description(&description)?;
         check(&document)?;
         let (id, now) = (self.new_id()?, self.parts().clock.now_ms());
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                there(tx, account)?;
-                if !take_name(tx, &name_row(account, &name))? {
-                    return Err(Error::Exists(Thing::Policy(name)));
-                }
-                let record = PolicyRecord { account, name, description, created_at: now, updated_at: now };
-                tx.put(&PolicyKey { id }, &record)?;
-                put_text(tx, TextOwner::Policy(id), &document)
-            })
-            .await?;
+        self.commit(permit, move |tx| {
+            there(tx, account)?;
+            if !take_name(tx, &name_row(account, &name))? {
+                return Err(Error::Exists(Thing::Policy(name)));
+            }
+            let record = PolicyRecord { account, name, description, created_at: now, updated_at: now };
+            tx.put(&PolicyKey { id }, &record)?;
+            put_text(tx, TextOwner::Policy(id), &document)
+        })
+        .await?;
         Ok(id)
     }
 
@@ -77,16 +75,14 @@ impl Identity {
         description.as_deref().map_or(Ok(()), rules::description)?;
         document.as_deref().map_or(Ok(()), check)?;
         let now = self.parts().clock.now_ms();
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                let mut record = of_account(tx, account, id)?;
-                record.description = description.unwrap_or(record.description);
-                record.updated_at = now;
-                tx.put(&PolicyKey { id }, &record)?;
-                document.map_or(Ok(()), |document| put_text(tx, TextOwner::Policy(id), &document))
-            })
-            .await
+        self.commit(permit, move |tx| {
+            let mut record = of_account(tx, account, id)?;
+            record.description = description.unwrap_or(record.description);
+            record.updated_at = now;
+            tx.put(&PolicyKey { id }, &record)?;
+            document.map_or(Ok(()), |document| put_text(tx, TextOwner::Policy(id), &document))
+        })
+        .await
     }
 
     /// Removes a policy that is attached to nobody.
@@ -101,22 +97,20 @@ impl Identity {
             return Err(in_use());
         }
         let access = self.parts().access.clone();
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                of_account(tx, account, id)?;
-                // Who is made in the same group of changes has no policies yet, so all are known.
-                let (users, groups) = {
-                    let directory = access.directory();
-                    let users: Vec<Id> = directory.users_of(account).map(|(user, _)| user).collect();
-                    (users, directory.group_ids_of(account))
-                };
-                if is_attached(tx, id, &users, &groups)? {
-                    return Err(in_use());
-                }
-                remove(tx, id)
-            })
-            .await
+        self.commit(permit, move |tx| {
+            of_account(tx, account, id)?;
+            // Who is made in the same group of changes has no policies yet, so all are known.
+            let (users, groups) = {
+                let directory = access.directory();
+                let users: Vec<Id> = directory.users_of(account).map(|(user, _)| user).collect();
+                (users, directory.group_ids_of(account))
+            };
+            if is_attached(tx, id, &users, &groups)? {
+                return Err(in_use());
+            }
+            remove(tx, id)
+        })
+        .await
     }
 
     /// The policies of the permit's account, by name.

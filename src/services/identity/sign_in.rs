@@ -78,6 +78,12 @@ impl Identity {
     }
 
     /// Who sends a request to the management API: a token of its own first, then a signature.
+    ///
+    /// The caller reads the whole body first, within a bound of his own, and gives its bytes as they came
+    /// in `request.body`, though he does nothing with them: what he acts on later has to be these. A
+    /// signature is made over their SHA-256, or over the hash in `X-Sdk-Content-Sha256`, which then has to
+    /// be theirs and signed itself. One over `UNSIGNED-PAYLOAD` is accepted for a request without a body
+    /// only: whoever saw it could otherwise send it again with a body of his own.
     pub fn api_caller(
         &self,
         token: Option<&Secret>,
@@ -92,7 +98,10 @@ impl Identity {
                     let known = self.secret_of(&key);
                     let secret = known.as_ref().map(|(_, secret)| secret);
                     let now = self.parts().clock.now_ms();
-                    signature.verify(secret, request, now, self.parts().options.skew)?;
+                    let signed = signature.verify(secret, request, now, self.parts().options.skew)?;
+                    if !signed.covers_body && !request.body.is_empty() {
+                        return Err(Refused::Malformed("the body is not signed").into());
+                    }
                     let Some(((user, password_at), _)) = known else { return Err(SignInError::Wrong) };
                     Proof { user, access_key: Some(key), password_at }
                 }

@@ -1,22 +1,17 @@
 //! Users: people and robots of an account.
 
 use pierhead_storage_format::identity::Id;
-use pierhead_storage_format::identity::keys::{
-    AccessKeyKey, AccessKeyUseKey, FavouriteKey, GrantKey, GroupMemberKey, LoginKey, PolicyKey, UserKey,
-    UserNameKey,
-};
+use pierhead_storage_format::identity::keys::{PolicyKey, UserKey, UserNameKey};
 use pierhead_storage_format::identity::records::{NamedRecord, Role, UserRecord};
-use pierhead_storage_format::keys::CounterKey;
 
-use super::{Identity, account, keys, logins, own, rules, there};
+use super::removal::remove_user;
+use super::{Identity, account, own, rules, there};
+use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 use crate::services::signin::Secret;
 use crate::services::signin::password::check_new;
 use crate::stores::meta::Tx;
-
-/// Rows of one who went removed at a time.
-const BATCH: usize = 500;
 
 /// A user to be made.
 pub struct NewUser {
@@ -88,13 +83,11 @@ impl Identity {
         let account = account(permit, Action::ManageUsers)?;
         let id = self.new_id()?;
         let record = self.new_user(account, new).await?;
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                there(tx, account)?;
-                add(tx, id, record)
-            })
-            .await?;
+        self.commit(permit, move |tx| {
+            there(tx, account)?;
+            add(tx, id, record)
+        })
+        .await?;
         Ok(id)
     }
 
@@ -133,7 +126,7 @@ impl Identity {
     /// Changes a user of the permit's account.
     pub async fn update_user(&self, permit: &Permit, id: Id, change: UserChange) -> Result<(), Error> {
         let account = account(permit, Action::ManageUsers)?;
-        self.change_user(account, id, change, None).await
+        self.change_user(permit, account, id, change, None).await
     }
 
     /// Changes the password of the one who asks, who knows the present one.
@@ -146,13 +139,14 @@ impl Identity {
             return Err(not_the_password());
         }
         let change = UserChange { password: Some(new), ..UserChange::default() };
-        self.change_user(record.account, id, change, record.password.clone()).await
+        self.change_user(permit, record.account, id, change, record.password.clone()).await
     }
 
     /// With `verified`, only if that is still the hash of his password: an administrator who set
     /// another meanwhile wins.
     async fn change_user(
         &self,
+        permit: &Permit,
         account: Id,
         id: Id,
         change: UserChange,
@@ -168,34 +162,31 @@ impl Identity {
         };
         let now = self.parts().clock.now_ms();
         self.parts().passwords.forget(id);
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                let mut record = of_account(tx, account, id)?;
-                if verified.is_some() && verified != record.password {
-                    return Err(not_the_password());
+        self.commit(permit, move |tx| {
+            let mut record = of_account(tx, account, id)?;
+            if verified.is_some() && verified != record.password {
+                return Err(not_the_password());
+            }
+            for policy in change.policies.iter().flatten() {
+                let known = tx.get(&PolicyKey { id: *policy })?.is_some_and(|known| known.account == account);
+                if !known {
+                    return Err(Error::Missing(Thing::Policy(policy.to_string())));
                 }
-                for policy in change.policies.iter().flatten() {
-                    let known =
-                        tx.get(&PolicyKey { id: *policy })?.is_some_and(|known| known.account == account);
-                    if !known {
-                        return Err(Error::Missing(Thing::Policy(policy.to_string())));
-                    }
-                }
-                if let Some(hash) = password {
-                    // Never the same twice, though the clock stands: tokens are void by inequality.
-                    record.password_at = now.max(record.password_at + 1);
-                    record.password = Some(hash);
-                }
-                record.description = change.description.unwrap_or(record.description);
-                record.programmatic = change.programmatic.unwrap_or(record.programmatic);
-                record.console = change.console.unwrap_or(record.console);
-                record.enabled = change.enabled.unwrap_or(record.enabled);
-                record.roles = change.roles.unwrap_or(record.roles);
-                record.policies = change.policies.unwrap_or(record.policies);
-                Ok(tx.put(&UserKey { id }, &record)?)
-            })
-            .await
+            }
+            if let Some(hash) = password {
+                // Never the same twice, though the clock stands: tokens are void by inequality.
+                record.password_at = now.max(record.password_at + 1);
+                record.password = Some(hash);
+            }
+            record.description = change.description.unwrap_or(record.description);
+            record.programmatic = change.programmatic.unwrap_or(record.programmatic);
+            record.console = change.console.unwrap_or(record.console);
+            record.enabled = change.enabled.unwrap_or(record.enabled);
+            record.roles = change.roles.unwrap_or(record.roles);
+            record.policies = change.policies.unwrap_or(record.policies);
+            Ok(tx.put(&UserKey { id }, &record)?)
+        })
+        .await
     }
 
     fn name_of(&self, account: Id, id: Id) -> Result<String, Error> {
@@ -208,50 +199,17 @@ impl Identity {
     /// administrator of an account may go too: the host's administrator can make another.
     pub async fn delete_user(&self, permit: &Permit, id: Id) -> Result<(), Error> {
         let account = account(permit, Action::ManageUsers)?;
-        self.name_of(account, id)?;
-        self.remove_user(id).await
-    }
-
-    /// First the user, so that nothing is given to him any more, then what he had (N3).
-    pub(super) async fn remove_user(&self, id: Id) -> Result<(), Error> {
-        self.parts()
-            .meta
-            .commit(move |tx| {
-                if let Some(record) = tx.get(&UserKey { id })? {
-                    tx.delete(&UserNameKey { account: record.account, name: record.name })?;
-                    tx.delete(&UserKey { id })?;
-                }
-                Ok::<_, Error>(())
+        let (this, permit) = (self.clone(), self.parts().access.again(permit)?);
+        tasks::to_the_end(async move {
+            this.commit(&permit, move |tx| {
+                of_account(tx, account, id)?;
+                remove_user(tx, id)
             })
             .await?;
-        self.parts().passwords.forget(id);
-        let left = self.left_of(id);
-        let meta = &self.parts().meta;
-        for batch in left.chunks(BATCH) {
-            let batch = batch.to_vec();
-            meta.commit(move |tx| batch.into_iter().try_for_each(|row| row.remove(tx, id))).await?;
-        }
-        while meta
-            .commit(move |tx| {
-                tx.delete(&CounterKey { name: keys::counter(id) })?;
-                tx.delete(&CounterKey { name: logins::counter(id) })?;
-                let marks = tx.page::<FavouriteKey>(&FavouriteKey::prefix(id), None, BATCH)?;
-                marks.iter().try_for_each(|(key, _)| tx.delete(key))?;
-                Ok::<_, Error>(marks.len() == BATCH)
-            })
-            .await?
-        {}
-        Ok(())
-    }
-
-    /// What the directory knows of one who went, but his marks, which it does not.
-    fn left_of(&self, id: Id) -> Vec<Left> {
-        let directory = self.parts().access.directory();
-        let keys = directory.access_keys_of(id).map(|key| Left::Key(key.to_owned()));
-        let logins = directory.logins_of(id).into_iter().map(Left::Login);
-        let grants = directory.all_grants_of(id).map(|name| Left::Grant(name.to_owned()));
-        let groups = directory.groups_of(id).map(|(group, _)| Left::Group(group));
-        keys.chain(logins).chain(grants).chain(groups).collect()
+            this.cleared(this.forget_users(vec![id]).await);
+            Ok(())
+        })
+        .await?
     }
 
     /// The users of the permit's account, by name.
@@ -306,30 +264,6 @@ impl Identity {
 
 fn not_the_password() -> Error {
     Error::Invalid { field: "old_password", why: "is not the password".to_owned() }
-}
-
-/// A row that is left of a user who went.
-#[derive(Clone)]
-enum Left {
-    Key(String),
-    Login(String),
-    Grant(String),
-    Group(Id),
-}
-
-impl Left {
-    fn remove(self, tx: &mut Tx<'_>, user: Id) -> Result<(), Error> {
-        match self {
-            Self::Key(key) => {
-                tx.delete(&AccessKeyUseKey { key: key.clone() })?;
-                tx.delete(&AccessKeyKey { key })?;
-            }
-            Self::Login(key) => tx.delete(&LoginKey { key })?,
-            Self::Grant(name) => tx.delete(&GrantKey { user, name })?,
-            Self::Group(group) => tx.delete(&GroupMemberKey { group, user })?,
-        }
-        Ok(())
-    }
 }
 
 /// Puts a new user in.

@@ -113,19 +113,20 @@ impl Images {
     /// Takes a blob out of the repository, unless a manifest of it names the blob.
     pub async fn delete_blob(&self, permit: Permit, digest: Digest) -> Result<(), Error> {
         let name = permitted(&permit, Action::DeleteVersion)?.clone();
-        self.shelves.change(name, move |rows| rows.unlink_blob(&digest)).await
+        self.shelves.change(&permit, name, move |rows| rows.unlink_blob(&digest)).await
     }
 
     /// Links a blob that another repository has; false if there is none to take it from.
     pub async fn mount(&self, permit: Permit, digest: Digest, sources: Sources) -> Result<bool, Error> {
-        let Some(source) = self.source(&digest, &sources)? else { return Ok(false) };
+        let Some(source) = self.source(&digest, sources)? else { return Ok(false) };
         let Some(record) = self.shelves.meta.get(&BlobKey { digest })? else { return Ok(false) };
         if !self.shelves.is_whole(&digest, record.size).await? {
             return Ok(false);
         }
+        let access = self.shelves.access.clone();
         let mounted = self.shelves.push(&permit, move |rows| {
-            if !rows.is_linked_in(&source, &digest)? {
-                return Err(Error::BlobUnknown(digest)); // gone since; nothing is made for it
+            if !rows.may_take(&access, &source, &digest)? {
+                return Err(Error::BlobUnknown(digest)); // gone or taken away since; nothing is made for it
             }
             rows.link_blob(&digest, record.size)
         });
@@ -142,20 +143,20 @@ impl Images {
         Ok(record.map(|record| record.size))
     }
 
-    fn source(&self, digest: &Digest, sources: &Sources) -> Result<Option<RepositoryName>, Error> {
+    fn source(&self, digest: &Digest, sources: Sources) -> Result<Option<Permit>, Error> {
         match sources {
             Sources::From(permit) => {
-                let name = permitted(permit, Action::Pull)?;
+                let name = permitted(&permit, Action::Pull)?;
                 let key = BlobRepositoryKey { digest: *digest, name: name.as_str().to_owned() };
-                Ok(self.shelves.meta.get(&key)?.map(|_| name.clone()))
+                Ok(self.shelves.meta.get(&key)?.map(|_| permit))
             }
             Sources::Any(may_pull) => {
                 let prefix = BlobRepositoryKey::prefix(digest);
                 let rows = self.shelves.meta.page::<BlobRepositoryKey>(&prefix, None, CANDIDATES)?;
                 let names = rows.iter().filter_map(|(key, _)| key.name.parse::<RepositoryName>().ok());
-                Ok(names.into_iter().find(|name| {
-                    may_pull(name).is_some_and(|permit| permit.repository(Action::Pull) == Some(name))
-                }))
+                let mut permits = names.filter_map(|name| may_pull(&name).map(|permit| (name, permit)));
+                let found = permits.find(|(name, permit)| permit.repository(Action::Pull) == Some(name));
+                Ok(found.map(|(_, permit)| permit))
             }
         }
     }

@@ -91,6 +91,7 @@ impl Images {
             Ok::<_, Error>((document::read(media_type.as_ref(), &bytes)?, address(&reference, &bytes)?))
         })
         .await??;
+        self.shelves.may_make(&permit, name)?;
         self.shelves.admit(name, &document, put.bytes.len() as u64)?;
         let mut tags = put.tags.clone();
         if let Reference::Tag(tag) = &put.reference {
@@ -109,7 +110,7 @@ impl Images {
     pub async fn delete_tag(&self, permit: Permit, tag: Tag) -> Result<(), Error> {
         let name = permitted(&permit, Action::DeleteVersion)?.clone();
         self.shelves
-            .change(name, move |rows| match rows.untag(&tag)? {
+            .change(&permit, name, move |rows| match rows.untag(&tag)? {
                 true => Ok(()),
                 false => Err(Error::ManifestUnknown(Reference::Tag(tag))),
             })
@@ -120,7 +121,7 @@ impl Images {
     pub async fn delete_manifest(&self, permit: Permit, digest: Digest) -> Result<(), Error> {
         let name = permitted(&permit, Action::DeleteVersion)?.clone();
         self.shelves
-            .change(name, move |rows| match rows.delete_manifest(&digest)? {
+            .change(&permit, name, move |rows| match rows.delete_manifest(&digest)? {
                 true => Ok(()),
                 false => Err(Error::ManifestUnknown(Reference::Digest(digest))),
             })

@@ -30,7 +30,7 @@ use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{OrganisationKey, RepositoryKey};
 use rows::Rows;
 
-use super::access::{Access, Action, Permit};
+use super::access::{Access, Action, Permit, Resource};
 use super::error::Error;
 use super::names::RepositoryName;
 use crate::seams::{Clock, tasks};
@@ -92,15 +92,17 @@ impl Shelves {
         Ok(record.map(|record| record.id))
     }
 
-    /// Changes the books of a repository that is there, in one transaction.
+    /// Changes the books of a repository that is there, in one transaction, if the permit, which is for
+    /// `name`, still holds then.
     pub async fn change<T: Send + 'static>(
         &self,
+        permit: &Permit,
         name: RepositoryName,
         work: impl FnOnce(&mut Rows<'_, '_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let now = self.clock.now_ms();
-        self.meta
-            .commit(move |tx| {
+        self.access
+            .commit(&self.meta, permit, move |tx| {
                 let mut rows = Rows::existing(tx, name, now)?;
                 let done = work(&mut rows)?;
                 rows.finish()?;
@@ -109,18 +111,17 @@ impl Shelves {
             .await
     }
 
-    /// The same for a push, which makes the repository if it is not there. The permit is asked for anew.
+    /// The same for a push, which makes the repository if it is not there.
     pub async fn push<T: Send + 'static>(
         &self,
         permit: &Permit,
         work: impl FnOnce(&mut Rows<'_, '_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let permit = self.access.again(permit)?;
-        let name = permitted(&permit, Action::Push)?.clone();
-        let author = self.access.author(permit.actor(), &name);
-        let making = Making { rules: self.rules, author, now: self.clock.now_ms() };
-        self.meta
-            .commit(move |tx| {
+        let name = permitted(permit, Action::Push)?.clone();
+        let (access, actor) = (self.access.clone(), permit.actor().clone());
+        let making = Making { rules: self.rules, access, actor, now: self.clock.now_ms() };
+        self.access
+            .commit(&self.meta, permit, move |tx| {
                 let mut rows = Rows::existing_or_new(tx, name, making)?;
                 let done = work(&mut rows)?;
                 rows.finish()?;
@@ -135,6 +136,16 @@ impl Shelves {
             Some(why) => Err(Error::Unavailable(MetaError::Unavailable { why })),
             None => Ok(()),
         }
+    }
+
+    /// Says no to a push that would have to make a repository its actor may not make, before any of it
+    /// is taken. The change asks again.
+    pub fn may_make(&self, permit: &Permit, name: &RepositoryName) -> Result<(), Error> {
+        if self.repository(name)?.is_none() {
+            let resource = Resource::Repository(name.clone());
+            self.access.authorise(permit.actor(), Action::CreateRepository, resource)?;
+        }
+        Ok(())
     }
 
     /// Whether the organisation of a repository exists.

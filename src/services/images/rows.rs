@@ -13,6 +13,8 @@ use pierhead_storage_format::records::{
 
 use super::document::Document;
 use super::making::Making;
+use super::permitted;
+use crate::services::access::{Access, Action, Permit};
 use crate::services::error::Error;
 use crate::services::names::{RepositoryName, Tag};
 use crate::stores::meta::Tx;
@@ -76,8 +78,14 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         Ok(self.tx.get(&ManifestKey { repository: self.id, digest: *digest })?)
     }
 
-    /// Whether another repository has the blob linked.
-    pub fn is_linked_in(&mut self, name: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+    /// Whether the repository that `source` is for has the blob linked, and may still be pulled from.
+    pub fn may_take(&mut self, access: &Access, source: &Permit, digest: &Digest) -> Result<bool, Error> {
+        let name = permitted(source, Action::Pull)?;
+        match access.holds(self.tx, source) {
+            Ok(true) => {}
+            Ok(false) | Err(Error::Refused(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        }
         let key = BlobRepositoryKey { digest: *digest, name: name.as_str().to_owned() };
         Ok(self.tx.get(&key)?.is_some())
     }

@@ -8,6 +8,7 @@ use pierhead_storage_format::identity::records::{
 use pierhead_storage_format::keys::{CounterKey, RepositoryKey, TableKey};
 use pierhead_storage_format::records::{CounterRecord, RepositoryRecord};
 
+use super::lifecycle::clear_rights;
 use super::{Organisations, repository, there};
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
@@ -49,28 +50,29 @@ impl Organisations {
     pub async fn create_repository(&self, permit: &Permit, attributes: Changed) -> Result<(), Error> {
         let name = repository(permit, Action::CreateRepository)?;
         check(&attributes)?;
+        let access = self.access.clone();
         let creator = self.author(permit)?.map(|author| author.creator);
         let now = self.clock.now_ms();
-        self.meta
-            .commit(move |tx| {
-                let organisation = there(tx, name.organisation())?.number;
-                let key = RepositoryKey { name: name.as_str().to_owned() };
-                if tx.get(&key)?.is_some() {
-                    return Err(Error::Exists(Thing::Repository(key.name)));
-                }
-                let counter = CounterKey { name: "repository".to_owned() };
-                let id = tx.get(&counter)?.map_or(1, |record| record.next);
-                tx.put(&counter, &CounterRecord { next: id + 1 })?;
-                tx.put(&key, &RepositoryRecord { id, created_at: now })?;
-                if let Some(creator) = &creator {
-                    let grant = GrantRecord { organisation, level: Level::Manage, granted_at: now };
-                    tx.put(&GrantKey { user: creator.id, name: key.name.clone() }, &grant)?;
-                }
-                // What an earlier repository of that name left must not decide who may pull this one.
-                let fresh = RepositorySettingsRecord { creator, ..RepositorySettingsRecord::default() };
-                change(tx, key.name, id, attributes, fresh, now)
-            })
-            .await
+        self.commit(permit, move |tx| {
+            let organisation = there(tx, name.organisation())?.number;
+            let key = RepositoryKey { name: name.as_str().to_owned() };
+            if tx.get(&key)?.is_some() {
+                return Err(Error::Exists(Thing::Repository(key.name)));
+            }
+            let counter = CounterKey { name: "repository".to_owned() };
+            let id = tx.get(&counter)?.map_or(1, |record| record.next);
+            tx.put(&counter, &CounterRecord { next: id + 1 })?;
+            tx.put(&key, &RepositoryRecord { id, created_at: now })?;
+            clear_rights(tx, &access, &name)?;
+            if let Some(creator) = &creator {
+                let grant = GrantRecord { organisation, level: Level::Manage, granted_at: now };
+                tx.put(&GrantKey { user: creator.id, name: key.name.clone() }, &grant)?;
+            }
+            // What an earlier repository of that name left must not decide who may pull this one.
+            let fresh = RepositorySettingsRecord { creator, ..RepositorySettingsRecord::default() };
+            change(tx, key.name, id, attributes, fresh, now)
+        })
+        .await
     }
 
     /// Changes a repository's attributes. A shared one that becomes public keeps its shares, which say
@@ -79,15 +81,14 @@ impl Organisations {
         let name = repository(permit, Action::UpdateRepository)?.as_str().to_owned();
         check(&attributes)?;
         let now = self.clock.now_ms();
-        self.meta
-            .commit(move |tx| {
-                let record = tx.get(&RepositoryKey { name: name.clone() })?;
-                let record = record.ok_or_else(|| Error::Missing(Thing::Repository(name.clone())))?;
-                let key = RepositorySettingsKey { name };
-                let old = tx.get(&key)?.unwrap_or_default();
-                change(tx, key.name, record.id, attributes, old, now)
-            })
-            .await
+        self.commit(permit, move |tx| {
+            let record = tx.get(&RepositoryKey { name: name.clone() })?;
+            let record = record.ok_or_else(|| Error::Missing(Thing::Repository(name.clone())))?;
+            let key = RepositorySettingsKey { name };
+            let old = tx.get(&key)?.unwrap_or_default();
+            change(tx, key.name, record.id, attributes, old, now)
+        })
+        .await
     }
 
     /// A repository's attributes.

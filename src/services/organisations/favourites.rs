@@ -19,23 +19,20 @@ impl Organisations {
             return Err(Error::Bug("only users mark repositories"));
         };
         let now = self.clock.now_ms();
-        self.meta
-            .commit(move |tx| {
-                let is_there = tx.get(&RepositoryKey { name: name.clone() })?.is_some();
-                let key = FavouriteKey { user, name };
-                if !marked {
-                    return Ok(tx.delete(&key)?);
-                }
-                if !is_there {
-                    return Err(Error::Missing(Thing::Repository(key.name)));
-                }
-                let set = tx.page::<FavouriteKey>(&FavouriteKey::prefix(user), None, MAX)?;
-                if set.len() == MAX && tx.get(&key)?.is_none() {
-                    return Err(Error::Limit { what: "favourites", limit: MAX as u64 });
-                }
-                Ok(tx.put(&key, &FavouriteRecord { marked_at: now })?)
-            })
-            .await
+        self.commit(permit, move |tx| {
+            let there = tx.get(&RepositoryKey { name: name.clone() })?;
+            let key = FavouriteKey { user, name };
+            if !marked {
+                return Ok(tx.delete(&key)?);
+            }
+            let Some(there) = there else { return Err(Error::Missing(Thing::Repository(key.name))) };
+            let set = tx.page::<FavouriteKey>(&FavouriteKey::prefix(user), None, MAX)?;
+            if set.len() == MAX && tx.get(&key)?.is_none() {
+                return Err(Error::Limit { what: "favourites", limit: MAX as u64 });
+            }
+            Ok(tx.put(&key, &FavouriteRecord { marked_at: now.max(there.created_at) })?)
+        })
+        .await
     }
 
     /// The repositories the user who asks has marked, if they are still there and he may still see
@@ -47,9 +44,11 @@ impl Organisations {
         let Actor::User(user) = permit.actor() else { return Ok(Vec::new()) };
         let rows = self.meta.page::<FavouriteKey>(&FavouriteKey::prefix(*user), None, MAX)?;
         let mut seen = Vec::new();
-        for name in rows.into_iter().map(|(key, _)| key.name) {
+        for (FavouriteKey { name, .. }, FavouriteRecord { marked_at }) in rows {
             let key = RepositoryKey { name };
-            if self.may_see(permit.actor(), &key.name) && self.meta.get(&key)?.is_some() {
+            // A mark that is older is of an earlier repository of that name.
+            let is_of_now = self.meta.get(&key)?.is_some_and(|record| record.created_at <= marked_at);
+            if is_of_now && self.may_see(permit.actor(), &key.name) {
                 seen.push(key.name);
             }
         }

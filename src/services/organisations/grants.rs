@@ -84,30 +84,28 @@ impl Organisations {
         refuse_self(permit.actor(), grants.iter().map(|(user, _)| *user))?;
         let grants: BTreeMap<Id, Level> = grants.into_iter().collect();
         let now = self.clock.now_ms();
-        self.meta
-            .commit(move |tx| {
-                let organisation = there(tx, name.split('/').next().unwrap_or_default())?;
-                if on == On::Repository && tx.get(&RepositoryKey { name: name.clone() })?.is_none() {
-                    return Err(Error::Missing(Thing::Repository(name)));
+        self.commit(permit, move |tx| {
+            let organisation = there(tx, name.split('/').next().unwrap_or_default())?;
+            if on == On::Repository && tx.get(&RepositoryKey { name: name.clone() })?.is_none() {
+                return Err(Error::Missing(Thing::Repository(name)));
+            }
+            for (user, level) in grants {
+                let known = tx.get(&UserKey { id: user })?.filter(|u| Some(u.account) == organisation.owner);
+                let known = known.ok_or_else(|| Error::Missing(Thing::User(user.to_string())))?;
+                let key = GrantKey { user, name: name.clone() };
+                let has = tx.get(&key)?.is_some_and(|grant| grant.organisation == organisation.number);
+                let thing = || Thing::Grant(format!("{} on {name}", known.name));
+                match (has, is_change) {
+                    (true, false) => return Err(Error::Exists(thing())),
+                    (false, true) => return Err(Error::Missing(thing())),
+                    _ => {}
                 }
-                for (user, level) in grants {
-                    let known =
-                        tx.get(&UserKey { id: user })?.filter(|u| Some(u.account) == organisation.owner);
-                    let known = known.ok_or_else(|| Error::Missing(Thing::User(user.to_string())))?;
-                    let key = GrantKey { user, name: name.clone() };
-                    let has = tx.get(&key)?.is_some_and(|grant| grant.organisation == organisation.number);
-                    let thing = || Thing::Grant(format!("{} on {name}", known.name));
-                    match (has, is_change) {
-                        (true, false) => return Err(Error::Exists(thing())),
-                        (false, true) => return Err(Error::Missing(thing())),
-                        _ => {}
-                    }
-                    let grant = GrantRecord { organisation: organisation.number, level, granted_at: now };
-                    tx.put(&key, &grant)?;
-                }
-                Ok(())
-            })
-            .await
+                let grant = GrantRecord { organisation: organisation.number, level, granted_at: now };
+                tx.put(&key, &grant)?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Takes users' rights there away, all or none.
@@ -115,19 +113,18 @@ impl Organisations {
         let name = target(permit, on, on.delete())?;
         refuse_self(permit.actor(), users.iter().copied())?;
         let users: BTreeSet<Id> = users.into_iter().collect();
-        self.meta
-            .commit(move |tx| {
-                let organisation = there(tx, name.split('/').next().unwrap_or_default())?;
-                for user in users {
-                    let key = GrantKey { user, name: name.clone() };
-                    if tx.get(&key)?.is_none_or(|grant| grant.organisation != organisation.number) {
-                        return Err(Error::Missing(Thing::Grant(format!("{user} on {name}"))));
-                    }
-                    tx.delete(&key)?;
+        self.commit(permit, move |tx| {
+            let organisation = there(tx, name.split('/').next().unwrap_or_default())?;
+            for user in users {
+                let key = GrantKey { user, name: name.clone() };
+                if tx.get(&key)?.is_none_or(|grant| grant.organisation != organisation.number) {
+                    return Err(Error::Missing(Thing::Grant(format!("{user} on {name}"))));
                 }
-                Ok(())
-            })
-            .await
+                tx.delete(&key)?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Who was granted what there, by name.

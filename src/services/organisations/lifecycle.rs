@@ -7,9 +7,10 @@ use pierhead_storage_format::keys::{CounterKey, OrganisationKey, RepositoryKey};
 use pierhead_storage_format::records::{CounterRecord, OrganisationRecord};
 
 use super::{Organisations, organisation};
-use crate::services::access::{Action, Actor, Permit, Resource};
+use crate::seams::tasks;
+use crate::services::access::{Access, Action, Actor, Permit, Resource};
 use crate::services::error::{Error, Thing};
-use crate::services::names::{LIBRARY, OrganisationName};
+use crate::services::names::{LIBRARY, OrganisationName, RepositoryName};
 use crate::stores::meta::Tx;
 
 /// Rights removed in one change.
@@ -45,18 +46,14 @@ impl Organisations {
             return Err(Error::Exists(Thing::Organisation(LIBRARY.to_owned())));
         }
         let (now, limit) = (self.clock.now_ms(), self.limits.organisations);
-        self.meta
-            .commit(move |tx| {
-                let key = OrganisationKey { name: name.as_str().to_owned() };
-                if tx.get(&key)?.is_some() {
-                    return Err(Error::Exists(Thing::Organisation(key.name)));
-                }
-                if tx.get(&AccountKey { id: owner })?.is_none() {
-                    return Err(Error::Missing(Thing::Account(owner.to_string())));
-                }
-                establish(tx, key, owner, author.map(|author| author.creator), limit, now).map(|_| ())
-            })
-            .await
+        self.commit(permit, move |tx| {
+            let key = OrganisationKey { name: name.as_str().to_owned() };
+            if tx.get(&key)?.is_some() {
+                return Err(Error::Exists(Thing::Organisation(key.name)));
+            }
+            establish(tx, key, owner, author.map(|author| author.creator), limit, now).map(|_| ())
+        })
+        .await
     }
 
     /// Removes an organisation without repositories, and the rights in it.
@@ -67,8 +64,7 @@ impl Organisations {
         }
         let key = OrganisationKey { name: name.as_str().to_owned() };
         let number = self
-            .meta
-            .commit(move |tx| {
+            .commit(permit, move |tx| {
                 let record = super::there(tx, &key.name)?;
                 let within = format!("{}/", key.name);
                 if !tx.page::<RepositoryKey>(within.as_bytes(), None, 1)?.is_empty() {
@@ -81,11 +77,29 @@ impl Organisations {
                 Ok(record.number)
             })
             .await?;
-        // The organisation is gone, whatever becomes of this.
-        if let Err(error) = self.forget(name.as_str(), number).await {
-            tracing::warn!(%error, organisation = name.as_str(), "rights in a removed organisation are left; they say nothing");
-        }
+        // The organisation is gone, whatever becomes of this, and whether the one who asked is there.
+        let this = self.clone();
+        tasks::to_the_end(async move {
+            if let Err(error) = this.forget(name.as_str(), number).await {
+                tracing::warn!(%error, organisation = name.as_str(), "rights in a removed organisation are left until the next start; they say nothing");
+            }
+        })
+        .await?;
         Ok(())
+    }
+
+    /// Removes the rights in organisations that went, if that was cut short; how many there were. At the
+    /// start, once all organisations have numbers.
+    pub async fn forget_old_rights(&self) -> Result<usize, Error> {
+        let (grants, shares) = self.access.directory().outdated();
+        let all = grants.len() + shares.len();
+        for batch in grants.chunks(BATCH).map(<[_]>::to_vec) {
+            self.meta.commit(move |tx| forget_old_grants(tx, batch)).await?;
+        }
+        for batch in shares.chunks(BATCH).map(<[_]>::to_vec) {
+            self.meta.commit(move |tx| forget_old_shares(tx, batch)).await?;
+        }
+        Ok(all)
     }
 
     /// Removes the rights that were given in the organisation of this number on `name`, which is it or
@@ -170,6 +184,9 @@ pub fn establish(
     limit: u64,
     now: u64,
 ) -> Result<u64, Error> {
+    if tx.get(&AccountKey { id: owner })?.is_none() {
+        return Err(Error::Missing(Thing::Account(owner.to_string())));
+    }
     count(tx, owner, |owned| match owned < limit {
         true => Ok(owned + 1),
         false => Err(Error::Limit { what: "organisations", limit }),
@@ -192,6 +209,15 @@ fn count(tx: &mut Tx<'_>, owner: Id, change: impl FnOnce(u64) -> Result<u64, Err
     Ok(tx.put(&key, &CounterRecord { next })?)
 }
 
+/// Takes out what was granted on a repository of this name that is not there any more, and its shares.
+/// All of it is in the directory: nothing is granted on a repository that is not there.
+pub fn clear_rights(tx: &mut Tx<'_>, access: &Access, name: &RepositoryName) -> Result<(), Error> {
+    let (users, accounts) = access.directory().rights_on(name.as_str());
+    let name = || name.as_str().to_owned();
+    users.into_iter().try_for_each(|user| tx.delete(&GrantKey { user, name: name() }))?;
+    Ok(accounts.into_iter().try_for_each(|account| tx.delete(&ShareKey { account, name: name() }))?)
+}
+
 fn forget_grants(tx: &mut Tx<'_>, grants: Vec<(Id, String)>, number: u64) -> Result<(), Error> {
     for (user, name) in grants {
         let key = GrantKey { user, name };
@@ -210,6 +236,34 @@ fn forget_shares(tx: &mut Tx<'_>, shares: Vec<(Id, String)>, number: u64) -> Res
         }
     }
     Ok(())
+}
+
+fn forget_old_grants(tx: &mut Tx<'_>, grants: Vec<(Id, String)>) -> Result<(), Error> {
+    for (user, name) in grants {
+        let now = number_of(tx, &name)?;
+        let key = GrantKey { user, name };
+        if tx.get(&key)?.is_some_and(|grant| Some(grant.organisation) != now) {
+            tx.delete(&key)?;
+        }
+    }
+    Ok(())
+}
+
+fn forget_old_shares(tx: &mut Tx<'_>, shares: Vec<(Id, String)>) -> Result<(), Error> {
+    for (account, name) in shares {
+        let now = number_of(tx, &name)?;
+        let key = ShareKey { account, name };
+        if tx.get(&key)?.is_some_and(|share| Some(share.organisation) != now) {
+            tx.delete(&key)?;
+        }
+    }
+    Ok(())
+}
+
+/// The number of the organisation that something is or is in, if it is there.
+fn number_of(tx: &mut Tx<'_>, name: &str) -> Result<Option<u64>, Error> {
+    let name = name.split('/').next().unwrap_or_default().to_owned();
+    Ok(tx.get(&OrganisationKey { name })?.map(|record| record.number))
 }
 
 /// A number no organisation ever had.

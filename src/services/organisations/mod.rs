@@ -26,7 +26,7 @@ use pierhead_storage_format::records::OrganisationRecord;
 
 pub use attributes::{Attributes, Changed, put_text, text};
 pub use grants::{Granted, On};
-pub use lifecycle::{Organisation, establish};
+pub use lifecycle::{Organisation, clear_rights, establish};
 pub use shares::{Share, ShareTerms};
 
 use super::access::{Access, Action, Actor, Permit, Resource};
@@ -59,6 +59,15 @@ impl Organisations {
     /// On this store.
     pub fn new(meta: Meta, access: Access, clock: Arc<dyn Clock>, limits: Limits) -> Self {
         Self { meta, access, clock, limits, sharing: Arc::default() }
+    }
+
+    /// Makes a change that the permit is for, if it still holds then.
+    async fn commit<T: Send + 'static>(
+        &self,
+        permit: &Permit,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.access.commit(&self.meta, permit, work).await
     }
 
     /// The user who acts and his account; `None` for the host's administrator.

@@ -50,12 +50,15 @@ impl Organisations {
         self.check_terms(&terms)?;
         let this = self.clone();
         // To the end, also without the one who asked: the next one counts only what was answered.
-        tasks::to_the_end(async move { this.share_alone(name, account, creator, terms).await }).await?
+        let permit = self.access.again(permit)?;
+        tasks::to_the_end(async move { this.share_alone(&permit, name, account, creator, terms).await })
+            .await?
     }
 
     /// One at a time: the directory counts the one before once that is answered.
     async fn share_alone(
         &self,
+        permit: &Permit,
         name: String,
         account: Id,
         creator: Id,
@@ -67,39 +70,38 @@ impl Organisations {
         if shared >= limit {
             return Err(Error::Limit { what: "shares of one repository", limit: limit as u64 });
         }
-        self.meta
-            .commit(move |tx| {
-                let organisation = there(tx, name.split('/').next().unwrap_or_default())?;
-                if tx.get(&RepositoryKey { name: name.clone() })?.is_none() {
-                    return Err(Error::Missing(Thing::Repository(name)));
-                }
-                if tx.get(&RepositorySettingsKey { name: name.clone() })?.is_some_and(|r| r.public) {
-                    let why = "a public repository is open to everybody already".to_owned();
-                    return Err(Error::Invalid { field: "repository", why });
-                }
-                if organisation.owner == Some(account) {
-                    let why = "the account owns the repository".to_owned();
-                    return Err(Error::Invalid { field: "access_domain", why });
-                }
-                if tx.get(&AccountKey { id: account })?.is_none() {
-                    return Err(Error::Missing(Thing::Account(account.to_string())));
-                }
-                let key = ShareKey { account, name };
-                let there = tx.get(&key)?.filter(|share| share.organisation == organisation.number);
-                if there.is_some() {
-                    return Err(Error::Exists(Thing::Share(format!("{} with {account}", key.name))));
-                }
-                let record = ShareRecord {
-                    organisation: organisation.number,
-                    until: terms.until,
-                    description: terms.description,
-                    creator,
-                    created_at: now,
-                    updated_at: now,
-                };
-                Ok(tx.put(&key, &record)?)
-            })
-            .await
+        self.commit(permit, move |tx| {
+            let organisation = there(tx, name.split('/').next().unwrap_or_default())?;
+            if tx.get(&RepositoryKey { name: name.clone() })?.is_none() {
+                return Err(Error::Missing(Thing::Repository(name)));
+            }
+            if tx.get(&RepositorySettingsKey { name: name.clone() })?.is_some_and(|r| r.public) {
+                let why = "a public repository is open to everybody already".to_owned();
+                return Err(Error::Invalid { field: "repository", why });
+            }
+            if organisation.owner == Some(account) {
+                let why = "the account owns the repository".to_owned();
+                return Err(Error::Invalid { field: "access_domain", why });
+            }
+            if tx.get(&AccountKey { id: account })?.is_none() {
+                return Err(Error::Missing(Thing::Account(account.to_string())));
+            }
+            let key = ShareKey { account, name };
+            let there = tx.get(&key)?.filter(|share| share.organisation == organisation.number);
+            if there.is_some() {
+                return Err(Error::Exists(Thing::Share(format!("{} with {account}", key.name))));
+            }
+            let record = ShareRecord {
+                organisation: organisation.number,
+                until: terms.until,
+                description: terms.description,
+                creator,
+                created_at: now,
+                updated_at: now,
+            };
+            Ok(tx.put(&key, &record)?)
+        })
+        .await
     }
 
     /// Changes the terms of a share.
@@ -107,26 +109,24 @@ impl Organisations {
         let name = repository(permit, Action::UpdateShare)?.as_str().to_owned();
         self.check_terms(&terms)?;
         let now = self.clock.now_ms();
-        self.meta
-            .commit(move |tx| {
-                let key = ShareKey { account, name };
-                let share = shared(tx, &key)?;
-                let ShareTerms { until, description } = terms;
-                Ok(tx.put(&key, &ShareRecord { until, description, updated_at: now, ..share })?)
-            })
-            .await
+        self.commit(permit, move |tx| {
+            let key = ShareKey { account, name };
+            let share = shared(tx, &key)?;
+            let ShareTerms { until, description } = terms;
+            Ok(tx.put(&key, &ShareRecord { until, description, updated_at: now, ..share })?)
+        })
+        .await
     }
 
     /// Ends a share.
     pub async fn unshare(&self, permit: &Permit, account: Id) -> Result<(), Error> {
         let name = repository(permit, Action::DeleteShare)?.as_str().to_owned();
-        self.meta
-            .commit(move |tx| {
-                let key = ShareKey { account, name };
-                shared(tx, &key)?;
-                Ok(tx.delete(&key)?)
-            })
-            .await
+        self.commit(permit, move |tx| {
+            let key = ShareKey { account, name };
+            shared(tx, &key)?;
+            Ok(tx.delete(&key)?)
+        })
+        .await
     }
 
     /// The shares of a repository, by account.

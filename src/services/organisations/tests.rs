@@ -6,7 +6,8 @@ use pierhead_storage_format::identity::keys::{
     AccountKey, FavouriteKey, GrantKey, RepositorySettingsKey, ShareKey, TextKey, TextOwner, UserKey,
 };
 use pierhead_storage_format::identity::records::{
-    AccountRecord, Category, GrantRecord, Level, RepositorySettingsRecord, Role, ShareRecord, UserRecord,
+    AccountRecord, Category, FavouriteRecord, GrantRecord, Level, RepositorySettingsRecord, Role,
+    ShareRecord, UserRecord,
 };
 use pierhead_storage_format::keys::{CounterKey, RepositoryKey, TableKey};
 use pierhead_storage_format::records::CounterRecord;
@@ -20,6 +21,7 @@ use crate::stores::meta::{self, MetaError};
 
 mod attributes;
 mod lifecycle;
+mod moments;
 mod rights;
 
 const NOW: u64 = 1_000_000;

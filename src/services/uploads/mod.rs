@@ -93,7 +93,7 @@ impl Uploads {
     /// Opens a session. Refused early where the finished blob would be.
     pub async fn start(&self, permit: &Permit, algorithm: Algorithm) -> Result<SessionView, Error> {
         let name = permitted(permit, Action::Push)?;
-        self.welcome(name)?;
+        self.welcome(permit)?;
         let place = self.sessions.reserve().ok_or(Error::TooManyUploads)?;
         let now = self.shelves.clock.now_ms();
         let upload = self.begin(algorithm, resumed::owner(name, permit.actor(), now)).await?;
@@ -192,7 +192,7 @@ impl Uploads {
         declared: Option<u64>,
         mut body: impl Source,
     ) -> Result<u64, Error> {
-        self.welcome(permitted(permit, Action::Push)?)?;
+        self.welcome(permit)?;
         let mut upload = self.begin(digest.algorithm(), None).await?;
         let chunk = Chunk { first: None, length: declared };
         if let Err(error) = self.receive_last(&mut upload, chunk, &mut body).await {
@@ -250,13 +250,14 @@ impl Uploads {
     }
 
     /// Says no before a byte is taken, where the end would say no.
-    fn welcome(&self, name: &RepositoryName) -> Result<(), Error> {
+    fn welcome(&self, permit: &Permit) -> Result<(), Error> {
+        let name = permitted(permit, Action::Push)?;
         self.shelves.reserve.admits(0).map_err(|_| Error::NoSpace)?;
         self.shelves.writable()?;
-        if self.shelves.rules.create_organisations || self.shelves.organisation_exists(name)? {
-            return Ok(());
+        if !self.shelves.rules.create_organisations && !self.shelves.organisation_exists(name)? {
+            return Err(Error::OrganisationUnknown(name.clone()));
         }
-        Err(Error::OrganisationUnknown(name.clone()))
+        self.shelves.may_make(permit, name)
     }
 
     async fn begin(&self, algorithm: Algorithm, owner: Option<Owner>) -> Result<Upload, Error> {

@@ -1,9 +1,11 @@
 //! The identity calls of SDKs and Terraform.
 
+use aws_lc_rs::{digest, hmac};
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::house::{Answer, House, PASSWORD, basic};
+use crate::services::identity::NewKey;
 
 fn password(account: &str, user: &str, password: &str, scope: Value) -> String {
     let user = json!({"name": user, "password": password, "domain": {"name": account}});
@@ -135,5 +137,44 @@ async fn users_are_shown_to_themselves_and_to_their_administrators() {
         let token = token(account, user).await;
         let got = [show(&robot, &token).await, show(&anna, &token).await, show(&nobody, &token).await];
         assert_eq!(got, statuses, "{user}");
+    }
+}
+
+/// Signs a request as SDKs do, over the hash of `signed` or over `UNSIGNED-PAYLOAD` without, and sends `body` with it.
+async fn signed_request(house: &House, key: &NewKey, signed: Option<&str>, body: &str) -> Answer {
+    const DATE: &str = "20231114T221320Z";
+    let hash = |bytes: &[u8]| hex(digest::digest(&digest::SHA256, bytes).as_ref());
+    let payload = signed.map_or_else(|| "UNSIGNED-PAYLOAD".to_owned(), |body| hash(body.as_bytes()));
+    let lines = format!("x-sdk-content-sha256:{payload}\nx-sdk-date:{DATE}\n");
+    let names = "x-sdk-content-sha256;x-sdk-date";
+    let canonical = format!("GET\n/v3/projects/\n\n{lines}\n{names}\n{payload}");
+    let text = format!("SDK-HMAC-SHA256\n{DATE}\n{}", hash(canonical.as_bytes()));
+    let secret = hmac::Key::new(hmac::HMAC_SHA256, key.secret.expose());
+    let tag = hex(hmac::sign(&secret, text.as_bytes()).as_ref());
+    let authorization = format!("SDK-HMAC-SHA256 Access={}, SignedHeaders={names}, Signature={tag}", key.key);
+    let headers =
+        [("authorization", &*authorization), ("x-sdk-date", DATE), ("x-sdk-content-sha256", &*payload)];
+    house.ask(Method::GET, "/v3/projects", &headers, body.to_owned()).await
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test]
+async fn a_signature_is_good_for_the_body_it_was_made_over_and_one_over_none_for_no_body() {
+    let house = House::open().await;
+    let robot = house.user("robot", &[]).await;
+    let (key, _) = house.key(robot).await;
+    for (name, signed, body, status) in [
+        ("no body, signed", Some(""), "", 200),
+        ("no body, unsigned", None, "", 200),
+        ("a body, signed", Some("{}"), "{}", 200),
+        ("a body, unsigned", None, "{}", 401),
+        ("another body", Some("{}"), "[]", 401),
+        ("a body where none was signed", Some(""), "{}", 401),
+    ] {
+        let answer = signed_request(&house, &key, signed, body).await;
+        assert_eq!(answer.status, status, "{name}: {answer:?}");
     }
 }

@@ -47,6 +47,7 @@ async fn bad_credentials_are_answered_alike_and_in_known_words() {
         ("an unknown account", basic("nowhere/anna", PASSWORD)),
         ("an unknown key", basic("region-1@AAAAAAAAAAAAAAAAAAAA", &"0".repeat(64))),
         ("no programmatic access", basic("acme/page-only", PASSWORD)),
+        ("a tenant's user by his name alone", basic("anna", PASSWORD)),
         ("a token", "Bearer abc".to_owned()),
         ("not to be read", "Basic !".to_owned()),
     ];
@@ -71,6 +72,7 @@ async fn every_form_of_login_gets_a_token() {
         basic(&format!("region-1@{}", temporary.key), secret),
         basic("acme/robot", PASSWORD),
         basic("robot@acme", PASSWORD),
+        basic("boss", PASSWORD),
     ];
     let alone = basic("robot", PASSWORD);
     assert_eq!(get(&house, "", &alone).await.status, 401, "a name alone is one of the operator's account");

@@ -26,11 +26,25 @@ use super::policy::Policy;
 pub use apply::{FollowError, TABLES};
 pub use load::LoadError;
 
+/// Users or accounts, and the names of what they were given something on.
+pub type Given = Vec<(Id, String)>;
+
 /// What a user was granted, and in which organisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Grant {
     organisation: u64,
     level: Level,
+}
+
+/// Who is not there any more, though something refers to him.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Absent {
+    /// Accounts.
+    pub accounts: BTreeSet<Id>,
+    /// Users.
+    pub users: BTreeSet<Id>,
+    /// Groups.
+    pub groups: BTreeSet<Id>,
 }
 
 /// The view. Everything is found in a constant number of look-ups, whatever there is.
@@ -119,6 +133,27 @@ impl Directory {
     /// Who is in a group, present or not.
     pub fn members_of(&self, group: Id) -> Vec<Id> {
         self.members.get(&group).into_iter().flatten().copied().collect()
+    }
+
+    /// Groups a user is in, present or not.
+    pub fn all_groups_of(&self, user: Id) -> impl Iterator<Item = Id> {
+        self.groups_of.get(&user).into_iter().flatten().copied()
+    }
+
+    /// Who is not there, and something is left of.
+    pub fn absent(&self) -> Absent {
+        let of_users = self.users.values().map(|user| user.account);
+        let of_groups = self.groups.values().map(|group| group.account);
+        let of_policies = self.policies.values().map(|policy| policy.account);
+        let of_accounts =
+            of_users.chain(of_groups).chain(of_policies).chain(self.shared_with.keys().copied());
+        let of_keys = self.keys_of.keys().chain(self.logins_of.keys());
+        let of_rights = self.grants.keys().chain(self.groups_of.keys());
+        Absent {
+            accounts: of_accounts.filter(|id| !self.accounts.contains_key(id)).collect(),
+            users: of_keys.chain(of_rights).filter(|id| !self.users.contains_key(*id)).copied().collect(),
+            groups: self.members.keys().filter(|id| !self.groups.contains_key(*id)).copied().collect(),
+        }
     }
 
     /// The groups a user is in.
@@ -231,13 +266,32 @@ impl Directory {
     }
 
     /// Grants and shares on `name` and on what starts with `within`, whether they still say anything or not.
-    pub fn rights_in(&self, name: &str, within: &str) -> (Vec<(Id, String)>, Vec<(Id, String)>) {
+    pub fn rights_in(&self, name: &str, within: &str) -> (Given, Given) {
         let is_in = |key: &&String| key.as_str() == name || key.starts_with(within);
         let grants = self.granted_on.iter().filter(|(key, _)| is_in(key));
         let grants = grants.flat_map(|(key, by)| by.keys().map(move |user| (*user, key.clone())));
         let shares = self.shares.iter().filter(|(key, _)| is_in(key));
         let shares = shares.flat_map(|(key, by)| by.keys().map(move |account| (*account, key.clone())));
         (grants.collect(), shares.collect())
+    }
+
+    /// The users who have a grant on exactly this, and the accounts it is shared with, whether that still
+    /// says anything or not.
+    pub fn rights_on(&self, name: &str) -> (Vec<Id>, Vec<Id>) {
+        let users = self.granted_on.get(name).into_iter().flat_map(BTreeMap::keys);
+        let accounts = self.shares.get(name).into_iter().flat_map(BTreeMap::keys);
+        (users.copied().collect(), accounts.copied().collect())
+    }
+
+    /// Grants and shares of organisations that went, by user or account and name: they say nothing.
+    pub fn outdated(&self) -> (Given, Given) {
+        let grants =
+            self.granted_on.iter().flat_map(|(name, by)| by.iter().map(move |(id, of)| (name, id, of)));
+        let grants = grants.filter(|(name, _, grant)| !self.is_of_now(name, grant.organisation));
+        let shares = self.shares.iter().flat_map(|(name, by)| by.iter().map(move |(id, of)| (name, id, of)));
+        let shares = shares.filter(|(name, _, share)| !self.is_of_now(name, share.organisation));
+        let grants = grants.map(|(name, user, _)| (*user, name.clone())).collect();
+        (grants, shares.map(|(name, account, _)| (*account, name.clone())).collect())
     }
 
     /// The organisations of an account, by name.

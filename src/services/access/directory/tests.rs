@@ -73,9 +73,19 @@ fn set<K: TableKey>(tx: &mut Tx<'_>, gone: bool, key: &K, record: &K::Record) ->
     if gone { tx.delete(key) } else { tx.put(key, record) }
 }
 
-fn run(tx: &mut Tx<'_>, Step { table, a, b, gone }: Step) -> Result<(), MetaError> {
-    let text = |prefix: &str, n: u8| format!("{prefix}{n}");
-    let whole = format!("org{a}/repo{b}");
+fn text(prefix: &str, n: u8) -> String {
+    format!("{prefix}{n}")
+}
+
+fn run(tx: &mut Tx<'_>, step: Step) -> Result<(), MetaError> {
+    match step.table {
+        0..=2 => change_names(tx, step),
+        3..=6 => change_groups_and_policies(tx, step),
+        _ => change_keys_and_rights(tx, step),
+    }
+}
+
+fn change_names(tx: &mut Tx<'_>, Step { table, a, b, gone }: Step) -> Result<(), MetaError> {
     match table {
         0 => {
             let record =
@@ -94,7 +104,7 @@ fn run(tx: &mut Tx<'_>, Step { table, a, b, gone }: Step) -> Result<(), MetaErro
                 AccountRecord { name, project: id(a), created_at: 0, operator: a == 0, enabled: true };
             set(tx, gone, &AccountKey { id: id(a) }, &record)
         }
-        2 => {
+        _ => {
             for other in (0..3).filter(|other| *other != a).map(id) {
                 if tx.get(&UserKey { id: other })?.is_some_and(|other| other.account == id(b)) {
                     tx.delete(&UserKey { id: other })?;
@@ -102,6 +112,11 @@ fn run(tx: &mut Tx<'_>, Step { table, a, b, gone }: Step) -> Result<(), MetaErro
             }
             set(tx, gone, &UserKey { id: id(a) }, &user(b, 0))
         }
+    }
+}
+
+fn change_groups_and_policies(tx: &mut Tx<'_>, Step { table, a, b, gone }: Step) -> Result<(), MetaError> {
+    match table {
         3 if gone && a == b => {
             let record = LoginRecord {
                 user: id(b),
@@ -131,11 +146,17 @@ fn run(tx: &mut Tx<'_>, Step { table, a, b, gone }: Step) -> Result<(), MetaErro
             let record = PolicyRecord { account: id(b), name, description, created_at: 0, updated_at: 0 };
             set(tx, gone, &PolicyKey { id: id(a) }, &record)
         }
-        6 => {
+        _ => {
             let parts = [r#"{"Version":"1.1","Statement""#, r#":[{"Effect":"Deny","Action":["*"]}]}"#, "no"];
             let record = TextRecord { part: parts[usize::from(b)].to_owned() };
             set(tx, gone, &TextKey { owner: TextOwner::Policy(id(a)), part: u64::from(b) }, &record)
         }
+    }
+}
+
+fn change_keys_and_rights(tx: &mut Tx<'_>, Step { table, a, b, gone }: Step) -> Result<(), MetaError> {
+    let whole = format!("org{a}/repo{b}");
+    match table {
         7 => {
             let (sealed, description) = (vec![a, b], String::new());
             let record = AccessKeyRecord { user: id(b), sealed, enabled: true, description, created_at: 0 };

@@ -113,6 +113,11 @@ fn account(store: &mut Store, id: Id, name: &str) {
     store.put(&AccountNameKey { name: name.into() }, &NamedRecord { id });
 }
 
+/// The removal of the account that is not there was begun.
+pub(super) fn being_removed(store: &mut Store) {
+    store.put(&CounterKey { name: format!("removal of account {GONE}") }, &CounterRecord { next: 1 });
+}
+
 /// Two accounts, a user in a group, a policy in two parts, credentials, and rights in what is there.
 /// `acme` and `tools` are owned; `acme-two` is from before organisations were.
 pub(super) fn people(store: &mut Store) {

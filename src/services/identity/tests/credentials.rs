@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::services::identity::{NewKey, RequestedScope, TokenRequest, UserChange};
+use crate::services::error::Thing;
+use crate::services::identity::{NewKey, NewLogin, Proof, RequestedScope, TokenRequest, UserChange};
 use crate::services::signin::access_key::login_key;
+use crate::services::signin::signature::Request;
 
 impl World {
     async fn key(&self, user: Id) -> Result<NewKey, Error> {
@@ -258,4 +260,153 @@ async fn when_a_key_was_used_is_seen_at_once_and_written_later() {
         .expect("removed");
     world.identity.write_uses().await.expect("written");
     assert_eq!(row(), None, "a key that went leaves no row");
+}
+
+impl World {
+    fn own(&self, user: Id, action: Action) -> Permit {
+        self.access.authorise(&Actor::User(user), action, Resource::Registry).expect("may")
+    }
+
+    async fn login_is_let_in(&self, login: &NewLogin) -> bool {
+        self.is_let_in(&format!("x@{}", login.key), login.secret.expose_text().expect("text")).await
+    }
+
+    /// What proves a user who signs in with a key, or with his password without.
+    async fn proof(&self, key: Option<&NewKey>) -> Proof {
+        let (name, password) = match key {
+            Some(key) => (format!("x@{}", key.key), login_key(&key.key, &key.secret)),
+            None => ("ann".to_owned(), Secret::from(PASSWORD.to_owned())),
+        };
+        self.identity.sign_in(&name, &password).await.expect("signed in")
+    }
+}
+
+#[tokio::test]
+async fn a_temporary_login_ends_with_the_key_or_the_password_it_was_got_with() {
+    let world = World::new().await;
+    let ann = world.user(world.main(), "ann").await.expect("made");
+    let (keys, key) = (world.of(world.main(), Action::ManageKeys), world.key(ann).await.expect("a key"));
+    let permit = world.own(ann, Action::CreateLoginSecret);
+    let (by_key, by_password) = (world.proof(Some(&key)).await, world.proof(None).await);
+    let of_key = world.identity.create_own_login(&permit, &by_key, None).await.expect("made");
+    let of_password = world.identity.create_own_login(&permit, &by_password, None).await.expect("made");
+    let of_admin = world.identity.create_login(&keys, ann, None).await.expect("made");
+    let secret = of_key.secret.expose_text().expect("text");
+    let token = world.token(&format!("x@{}", of_key.key), secret).await;
+    for on in [false, true] {
+        world.identity.enable_key(&keys, key.key.clone(), on).await.expect("switched");
+        assert_eq!(world.login_is_let_in(&of_key).await, on, "the key is switched {on}");
+        assert_eq!(world.token_is_good(&token).await, on, "and what was got with the login");
+        assert!(world.login_is_let_in(&of_password).await && world.login_is_let_in(&of_admin).await);
+    }
+    world.identity.delete_key(&keys, key.key.clone()).await.expect("removed");
+    assert!(!world.login_is_let_in(&of_key).await && !world.token_is_good(&token).await);
+    let again = world.identity.create_own_login(&permit, &by_key, None).await;
+    assert!(matches!(again, Err(Error::Missing(_))), "what proved him is gone: {again:?}");
+    let password = Some(Secret::from("another horse".to_owned()));
+    world.change(ann, UserChange { password, ..UserChange::default() }).await;
+    assert!(!world.login_is_let_in(&of_password).await && !world.login_is_let_in(&of_admin).await);
+}
+
+#[tokio::test]
+async fn a_login_is_never_got_with_another_login_nor_for_somebody_else() {
+    let world = World::new().await;
+    let (ann, bob) = (
+        world.user(world.main(), "ann").await.expect("made"),
+        world.user(world.main(), "bob").await.expect("ok"),
+    );
+    let permit = world.own(ann, Action::CreateLoginSecret);
+    let proof = world.proof(None).await;
+    let login = world.identity.create_own_login(&permit, &proof, None).await.expect("made");
+    let by_login = Proof { access_key: Some(login.key), ..proof.clone() };
+    let prolonged = world.identity.create_own_login(&permit, &by_login, None).await;
+    assert!(matches!(prolonged, Err(Error::Missing(Thing::AccessKey(_)))), "{prolonged:?}");
+    let bobs = world.own(bob, Action::CreateLoginSecret);
+    let foreign = world.identity.create_own_login(&bobs, &proof, None).await;
+    assert!(matches!(foreign, Err(Error::Bug(_))), "{foreign:?}");
+}
+
+#[tokio::test]
+async fn what_is_got_with_a_proof_is_void_if_the_password_changed_in_between() {
+    let world = World::new().await;
+    let ann = world.user(world.main(), "ann").await.expect("made");
+    let (proof, permit) = (world.proof(None).await, world.own(ann, Action::CreateLoginSecret));
+    let token = world.own(ann, Action::CreateLoginToken);
+    let password = Some(Secret::from("another horse".to_owned()));
+    world.change(ann, UserChange { password, ..UserChange::default() }).await;
+    let login = world.identity.create_own_login(&permit, &proof, None).await.expect("made");
+    assert!(!world.login_is_let_in(&login).await);
+    let (api, _) = world.identity.api_token_for(&proof).expect("issued");
+    let request = Request { method: "GET", path: "/", query: "", headers: &[], body: b"" };
+    let caller = world.identity.api_caller(Some(&api.token), &[], &request);
+    assert!(matches!(caller, Err(SignInError::Wrong)));
+    let issued = world.identity.login_token(&token, &proof).expect("issued");
+    let issued = issued.token.expose_text().expect("text").to_owned();
+    assert!(!world.is_let_in("_token", &issued).await && !world.is_let_in("bearertoken", &issued).await);
+}
+
+#[tokio::test]
+async fn a_users_logins_are_bounded_and_those_that_ended_make_room_and_all_can_be_ended() {
+    let world = World::new().await;
+    let ann = world.user(world.main(), "ann").await.expect("made");
+    let permit = world.of(world.main(), Action::ManageKeys);
+    let hour = Some(Duration::from_secs(3600));
+    for _ in 0..100 {
+        world.identity.create_login(&permit, ann, hour).await.expect("made");
+    }
+    let more = world.identity.create_login(&permit, ann, hour).await;
+    assert!(matches!(more, Err(Error::Limit { limit: 100, .. })), "{more:?}");
+    world.clock.set(BEGIN + 3_600_000);
+    let login = world.identity.create_login(&permit, ann, hour).await.expect("those that ended make room");
+    assert_eq!(world.access.directory().logins_of(ann).len(), 1);
+    assert_eq!(world.identity.end_logins(&permit, ann).await.expect("ended"), 1);
+    assert!(!world.login_is_let_in(&login).await);
+    let counter = CounterKey { name: format!("logins of {ann}") };
+    assert_eq!(world.meta.get(&counter).expect("read"), None, "nothing is counted any more");
+}
+
+#[tokio::test]
+async fn a_password_set_by_an_administrator_wins_over_the_users_own_change_at_the_same_time() {
+    let world = World::new().await;
+    let ann = world.user(world.main(), "ann").await.expect("made");
+    let permit = world.own(ann, Action::ManageSelf);
+    for round in 0..5 {
+        let secret = |text: &str| Secret::from(text.to_owned());
+        let (own, set) = (format!("her own horse {round}"), format!("the set horse {round}"));
+        let old = if round == 0 { PASSWORD.to_owned() } else { format!("the set horse {}", round - 1) };
+        let old = secret(&old);
+        let change = UserChange { password: Some(secret(&set)), ..UserChange::default() };
+        let (_, ()) = tokio::join!(
+            world.identity.change_own_password(&permit, &old, secret(&own)),
+            world.change(ann, change),
+        );
+        assert!(world.is_let_in("ann", &set).await && !world.is_let_in("ann", &own).await, "{round}");
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_that_was_cut_short_goes_on_and_leaves_nothing_under_the_old_key() {
+    let world = World::new().await;
+    let ann = world.user(world.main(), "ann").await.expect("made");
+    let before = world.key(ann).await.expect("a key");
+    world.identity.parts().secrets.begin_rotation().expect("begun");
+    let between = world.key(ann).await.expect("a key");
+    assert!(world.key_is_let_in(&before).await && world.key_is_let_in(&between).await, "both keys serve");
+    let bob = world.user(world.main(), "bob").await.expect("made");
+    let permit = world.registry(Action::MaintainStore);
+    let (rotated, again, meanwhile) = tokio::join!(
+        world.identity.rotate_secrets(&permit),
+        world.identity.rotate_secrets(&permit),
+        world.key(bob),
+    );
+    assert!(rotated.expect("rotated") >= 1 && again.expect("one after the other") >= 2);
+    let meanwhile = meanwhile.expect("made meanwhile");
+    let place = Place::at(&world.folder.path().join("keys"));
+    let anew = KeyStore::open(place, Arc::new(OsRandom), WhenMissing::Refuse).expect("a key file");
+    for key in [&before, &between, &meanwhile] {
+        assert!(world.key_is_let_in(key).await);
+        let record = world.access.directory().access_key(&key.key).expect("there").clone();
+        assert!(!anew.needs_resealing(&record.sealed));
+        assert_eq!(anew.unseal(&record.sealed, key.key.as_bytes()).expect("unsealed"), key.secret);
+    }
 }

@@ -1,6 +1,9 @@
 //! Accounts, users, groups, policies: unique names, first things first, nothing left behind.
 
-use pierhead_storage_format::identity::records::{Level, Role};
+use pierhead_storage_format::identity::records::{
+    FavouriteRecord, GrantRecord, Level, NamedRecord, Role, UserRecord,
+};
+use pierhead_storage_format::records::{CounterRecord, Present};
 
 use super::*;
 use crate::services::error::Thing;
@@ -204,4 +207,179 @@ async fn an_account_that_goes_leaves_no_row_and_one_with_organisations_stays() {
     ] {
         assert!(matches!(outcome, Err(Error::InUse(..))), "the operator's stays: {outcome:?}");
     }
+}
+
+#[tokio::test]
+async fn a_name_asked_for_twice_at_once_is_given_once() {
+    let world = World::new().await;
+    let main = world.main();
+    fn one<T>((a, b): (Result<T, Error>, Result<T, Error>)) -> bool {
+        matches!((a, b), (Ok(_), Err(Error::Exists(_))) | (Err(Error::Exists(_)), Ok(_)))
+    }
+    assert!(one(tokio::join!(world.group(main, "all"), world.group(main, "all"))));
+    assert!(one(tokio::join!(world.policy(main, "none"), world.policy(main, "none"))));
+    assert!(one(tokio::join!(world.user(main, "ann"), world.user(main, "ann"))));
+    assert!(one(tokio::join!(world.account("beta"), world.account("beta"))));
+    let groups = world.of(main, Action::ManageGroups);
+    let all = world.identity.find_group(main, "all").expect("there");
+    world.identity.delete_group(&groups, all).await.expect("removed");
+    world.group(main, "all").await.expect("the name is free again");
+}
+
+#[tokio::test]
+async fn a_name_alone_is_of_the_operators_account_and_never_of_another_tenants_user() {
+    let world = World::new().await;
+    let (main, beta) = (world.main(), world.account("beta").await.expect("made"));
+    let ann = world.user(main, "ann").await.expect("made");
+    world.user(beta, "ann").await.expect("made");
+    world.user(beta, "bob").await.expect("made");
+    assert_eq!(world.sign_in("ann", PASSWORD).await.ok(), Some(ann), "though another tenant has one, too");
+    assert!(!world.is_let_in("bob", PASSWORD).await, "though nobody else has the name");
+    assert!(world.is_let_in("beta/bob", PASSWORD).await);
+    world.identity.delete_user(&world.of(main, Action::ManageUsers), ann).await.expect("removed");
+    assert!(!world.is_let_in("ann", PASSWORD).await, "nor does he take over a name that is free");
+}
+
+/// Users with a group, a grant and a mark each, made as rows: no password is hashed for them.
+async fn crowd(world: &World, account: Id, group: Id, users: std::ops::Range<u32>) {
+    let numbers: Vec<u32> = users.collect();
+    for batch in numbers.chunks(1000).map(<[_]>::to_vec) {
+        let made: Result<(), Error> = world
+            .meta
+            .commit(move |tx| {
+                for n in batch {
+                    let mut id = [9; 16];
+                    id[..4].copy_from_slice(&n.to_be_bytes());
+                    let (id, name) = (Id::from_bytes(id), format!("user{n}"));
+                    tx.put(&UserNameKey { account, name: name.clone() }, &NamedRecord { id })?;
+                    tx.put(&UserKey { id }, &row(account, name))?;
+                    tx.put(&GroupMemberKey { group, user: id }, &Present {})?;
+                    let grant = GrantRecord { organisation: 1, level: Level::Read, granted_at: 0 };
+                    tx.put(&GrantKey { user: id, name: "acme".to_owned() }, &grant)?;
+                    let mark = FavouriteKey { user: id, name: "acme/web".to_owned() };
+                    tx.put(&mark, &FavouriteRecord { marked_at: 0 })?;
+                }
+                Ok(())
+            })
+            .await;
+        made.expect("committed");
+    }
+}
+
+fn row(account: Id, name: String) -> UserRecord {
+    UserRecord {
+        account,
+        name,
+        description: "d".repeat(255),
+        password: None,
+        password_at: 0,
+        programmatic: true,
+        console: true,
+        enabled: true,
+        roles: vec![],
+        policies: vec![],
+        created_at: 0,
+    }
+}
+
+#[tokio::test]
+async fn an_account_or_group_of_ten_thousand_users_goes_in_many_small_changes_and_leaves_no_row() {
+    let world = World::new().await;
+    let before = world.rows();
+    let beta = world.account("beta").await.expect("made");
+    let all = world.group(beta, "all").await.expect("made");
+    let some = world.group(beta, "some").await.expect("made");
+    crowd(&world, beta, all, 0..10_000).await;
+    crowd(&world, beta, some, 0..3_000).await;
+    let changes = || world.meta.status().change_sets;
+    let at_first = changes();
+    world.identity.delete_group(&world.of(beta, Action::ManageGroups), some).await.expect("removed");
+    assert!((7..20).contains(&(changes() - at_first)), "{}", changes() - at_first);
+    let at_first = changes();
+    world.identity.delete_account(&world.registry(Action::ManageAccounts), beta).await.expect("removed");
+    assert!((80..400).contains(&(changes() - at_first)), "{}", changes() - at_first);
+    assert_eq!(world.rows(), before);
+}
+
+#[tokio::test]
+async fn a_removal_that_was_cut_short_is_finished_at_the_next_start() {
+    let world = World::new().await;
+    let main = world.main();
+    organisation(&world, main, "acme").await;
+    let group = world.group(main, "theirs").await.expect("made");
+    let before = world.rows();
+    let beta = world.account("beta").await.expect("made");
+    let (all, policy) =
+        (world.group(beta, "all").await.expect("made"), world.policy(beta, "none").await.expect("made"));
+    crowd(&world, beta, all, 0..20).await;
+    let permit = world.permit(Action::CreateShare, Resource::Repository("acme/web".parse().expect("a name")));
+    let terms = ShareTerms { until: None, description: String::new() };
+    world.organisations.share(&permit, beta, terms).await.expect("shared");
+    // A user and a group of an account that stays, and one with nothing but a mark.
+    let (ann, gone) =
+        (world.user(main, "ann").await.expect("made"), world.group(main, "all").await.expect("ok"));
+    furnish(&world, main, ann, "acme").await;
+    let groups = world.of(main, Action::ManageGroups);
+    world.identity.set_members(&groups, gone, vec![ann], true).await.expect("in");
+    world.identity.set_members(&groups, group, vec![ann], true).await.expect("in");
+    let stopped: Result<(), Error> = world
+        .meta
+        .commit(move |tx| {
+            tx.delete(&AccountNameKey { name: "beta".to_owned() })?;
+            tx.delete(&AccountKey { id: beta })?;
+            tx.put(&crate::services::identity::removal::mention(beta), &CounterRecord { next: 1 })?;
+            crate::services::identity::removal::remove_user(tx, ann)?;
+            crate::services::identity::groups::remove(tx, gone)?;
+            let mark = FavouriteKey { user: Id::from_bytes([77; 16]), name: "acme/web".to_owned() };
+            Ok(tx.put(&mark, &FavouriteRecord { marked_at: 0 })?)
+        })
+        .await;
+    stopped.expect("committed");
+    assert!(world.access.directory().policy_name(policy).is_some(), "much is left");
+    assert_eq!(
+        world.identity.finish_removals().await.expect("finished"),
+        4,
+        "beta, ann, the group, the mark"
+    );
+    assert_eq!(world.rows(), before);
+    assert_eq!(world.identity.finish_removals().await.expect("finished"), 0, "nothing is left to do");
+}
+
+#[tokio::test]
+async fn nothing_of_a_removed_user_comes_after_him_from_a_permit_of_before() {
+    let world = World::new().await;
+    let main = world.main();
+    let admin = world.identity.find_user(main, "admin").expect("there");
+    let before =
+        |action| world.access.authorise(&Actor::User(admin), action, Resource::Account(main)).expect("may");
+    let (users, groups, policies, keys) = (
+        before(Action::ManageUsers),
+        before(Action::ManageGroups),
+        before(Action::ManagePolicies),
+        before(Action::ManageKeys),
+    );
+    let ann = world.user(main, "ann").await.expect("made");
+    let all = world.group(main, "all").await.expect("made");
+    let rows = || world.rows();
+    let identity = &world.identity;
+    let demoted = UserChange { roles: Some(vec![]), ..UserChange::default() };
+    identity.update_user(&world.of(main, Action::ManageUsers), admin, demoted).await.expect("demoted");
+    let at_first = rows();
+    let new = NewGroup { name: "new".to_owned(), description: String::new(), roles: vec![] };
+    let policy = NewPolicy { name: "new".to_owned(), description: String::new(), document: DENY.to_owned() };
+    let promoted = UserChange { roles: Some(vec![Role::TenantAdministrator]), ..UserChange::default() };
+    for (what, outcome) in [
+        ("a user", identity.create_user(&users, user("new")).await.map(drop)),
+        ("a change", identity.update_user(&users, admin, promoted).await),
+        ("a removal", identity.delete_user(&users, ann).await),
+        ("a group", identity.create_group(&groups, new).await.map(drop)),
+        ("members", identity.set_members(&groups, all, vec![ann], true).await),
+        ("a group's removal", identity.delete_group(&groups, all).await),
+        ("a policy", identity.create_policy(&policies, policy).await.map(drop)),
+        ("a key", identity.create_key(&keys, ann, String::new()).await.map(drop)),
+        ("a login", identity.create_login(&keys, ann, None).await.map(drop)),
+    ] {
+        assert!(matches!(outcome, Err(Error::Refused(_))), "{what}: {outcome:?}");
+    }
+    assert_eq!(rows(), at_first);
 }

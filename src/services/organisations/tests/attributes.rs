@@ -83,8 +83,24 @@ proptest! {
 async fn a_new_repository_takes_nothing_from_an_earlier_one_of_its_name() {
     let world = acme().await;
     let left = RepositorySettingsRecord { public: true, ..RepositorySettingsRecord::default() };
-    world.put(RepositorySettingsKey { name: "acme/old".to_owned() }, left).await;
+    let name = || "acme/old".to_owned();
+    world.put(RepositorySettingsKey { name: name() }, left).await;
+    let grant = GrantRecord { organisation: 1, level: Level::Manage, granted_at: 0 };
+    world.put(GrantKey { user: ANN, name: name() }, grant).await;
+    let (until, description) = (None, String::new());
+    let share =
+        ShareRecord { organisation: 1, until, description, creator: ADMIN, created_at: 0, updated_at: 0 };
+    world.put(ShareKey { account: OTHER, name: name() }, share).await;
+    world.put(FavouriteKey { user: ADMIN, name: name() }, FavouriteRecord { marked_at: NOW - 1 }).await;
     world.repository("acme/old").await;
+    assert!(!world.may(ANN, Action::Pull, repo("acme/old")), "nor anybody's");
+    assert_eq!((world.rows::<GrantKey>(), world.rows::<ShareKey>()), (3, 0), "the creator's");
+    let list = world.permit(ADMIN, Action::ListRepositories, Resource::Registry);
+    assert_eq!(world.organisations.favourites(&list).expect("read"), [""; 0], "nor marked");
+    let mark = world.permit(ADMIN, Action::MarkFavourite, repo("acme/old"));
+    world.clock.set(NOW - 5);
+    world.organisations.mark(&mark, true).await.expect("marked, though the clock went back");
+    assert_eq!(world.organisations.favourites(&list).expect("read"), ["acme/old"]);
     assert!(!world.may(STRANGER, Action::Pull, repo("acme/old")), "a new repository is private");
     let again = world.permit(ADMIN, Action::CreateRepository, repo("acme/old"));
     let again = world.organisations.create_repository(&again, Changed::default()).await;

@@ -117,6 +117,36 @@ async fn rights_left_of_an_organisation_give_nothing_in_a_later_one_of_its_name(
     world.share("acme/web", OTHER, for_ever()).await.expect("nor is the old share");
 }
 
+#[tokio::test]
+async fn rights_left_of_organisations_that_went_are_removed_at_the_next_start_and_no_others() {
+    let world = World::new().await;
+    world.organisation("acme").await;
+    world.remove("acme").await;
+    world.organisation("acme").await;
+    world.repository("acme/web").await;
+    world.grant("acme", vec![(ANN, Level::Read)]).await.expect("granted");
+    world.share("acme/web", OTHER, for_ever()).await.expect("shared");
+    let before = (world.rows::<GrantKey>(), world.rows::<ShareKey>());
+    let put: Result<(), MetaError> = world
+        .meta
+        .commit(|tx| {
+            for n in 0..1200u32 {
+                let name = format!("{}/web{n}", if n % 2 == 0 { "acme" } else { "absent" });
+                let old = GrantRecord { organisation: 1, level: Level::Manage, granted_at: 0 };
+                tx.put(&GrantKey { user: DEV, name: name.clone() }, &old)?;
+                tx.put(&ShareKey { account: OTHER, name }, &share_in(1))?;
+            }
+            Ok(())
+        })
+        .await;
+    put.expect("committed");
+    assert_eq!(world.organisations.forget_old_rights().await.expect("removed"), 2400);
+    assert_eq!((world.rows::<GrantKey>(), world.rows::<ShareKey>()), before);
+    assert!(world.may(ANN, Action::Pull, repo("acme/web")));
+    assert!(world.may(STRANGER, Action::Pull, repo("acme/web")));
+    assert_eq!(world.organisations.forget_old_rights().await.expect("removed"), 0);
+}
+
 /// As if the name was taken again before the rights were cleared.
 #[tokio::test]
 async fn clearing_up_after_an_organisation_leaves_the_rights_in_a_later_one_of_its_name() {
