@@ -13,8 +13,11 @@ use crate::stores::meta::Meta;
 /// While the rows of the index are still being checked, a blob without a row is kept, so that nobody
 /// waits for the check: a file too many is what `fsck` names and takes little space. Blocks.
 pub fn replay_small_blobs(meta: &Meta, blobs: &Blobs) -> Result<(), Error> {
-    let recorded =
-        |digest: &Digest| Ok(meta.get(&BlobKey { digest: *digest })?.is_some() || meta.status().checking);
+    let recorded = |digest: &Digest| {
+        // Asked first: an index that is found wrong is exchanged before its check is over.
+        let checking = meta.status().checking;
+        Ok(meta.get(&BlobKey { digest: *digest })?.is_some() || checking)
+    };
     let replayed = blobs.replay(recorded, Error::Store)?;
     if replayed != Replayed::default() {
         let Replayed { blobs, rewritten, removed, kept } = replayed;

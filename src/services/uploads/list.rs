@@ -111,6 +111,9 @@ impl Uploads {
             match self.abort(permit, &facts.id).await {
                 Ok(facts) => ended.push(facts),
                 Err(Error::UploadUnknown) => {}
+                Err(error @ (Error::Busy | Error::Unavailable(_))) => {
+                    tracing::warn!(upload = facts.id, %error, "an upload that is still being proved stays");
+                }
                 Err(error) => return Err(error),
             }
         }
