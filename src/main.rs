@@ -4,6 +4,7 @@
 
 mod api;
 mod authority;
+mod causes;
 mod cli;
 mod config;
 mod jobs;

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod health;
+mod kinds;
 pub mod metrics;
 pub mod registry;
 pub mod trust;

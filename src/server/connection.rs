@@ -17,6 +17,7 @@ use super::io::{Guarded, IoLimits, Pulse};
 use super::stop::{Phase, Stop};
 use super::tls::common_name;
 use super::{Peer, Shared};
+use crate::causes;
 use crate::server::body::BoxError;
 use crate::server::metrics::Metrics;
 
@@ -58,7 +59,7 @@ where
 {
     let _counted = Counted::new(shared.options.metrics.clone());
     if let Err(error) = Box::pin(serve_socket(socket, peer, shared, permit)).await {
-        tracing::debug!(%peer, error = %chain(&*error).escape_debug(), "connection ended");
+        tracing::debug!(%peer, error = %causes::chain(&*error).escape_debug(), "connection ended");
     }
 }
 
@@ -170,17 +171,6 @@ where
         ended = protocol => ended.map_err(Into::into),
         () = stop.reached(Phase::Cut) => Ok(()),
     }
-}
-
-/// An error with its causes, for the log.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// An open connection in the metrics.

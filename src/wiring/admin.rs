@@ -12,6 +12,7 @@ use super::StartError;
 use super::serve::{Listening, options};
 use super::tls::Certificates;
 use crate::api::admin::{About, Admin, ListeningView, Services};
+use crate::causes;
 use crate::config::Settings;
 use crate::server::metrics::Metrics;
 use crate::server::{LocalSocket, Phase, Server, Stop};
@@ -101,14 +102,8 @@ pub fn reload(certificates: &Arc<Certificates>) -> Reload {
     Arc::new(move || match certificates.reload() {
         Ok(None) => Reloaded::Done("there is no certificate to read again; settings need a restart"),
         Ok(Some(_)) => Reloaded::Done("new connections use the new certificate; settings need a restart"),
-        Err(error) => Reloaded::Kept(chain(&error)),
+        Err(error) => Reloaded::Kept(causes::chain(&error)),
     })
-}
-
-/// An error with its causes, which say which file it is.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Tells the log how a reload by signal went.

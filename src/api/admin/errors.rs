@@ -4,38 +4,17 @@
 //!
 //! E1: a cause is for the log, never for the client.
 
-use hyper::StatusCode;
 use hyper::header::{self, HeaderName};
 use serde_json::json;
 
 use super::reply::Reply;
+use crate::api::kinds::kinds;
+use crate::causes;
 use crate::services::access::Refusal;
 use crate::services::error::Error;
 
 /// Characters of a fact that are told at most.
 const MAX_FACT: usize = 500;
-
-macro_rules! kinds {
-    ($($kind:ident = $status:ident $code:literal $message:literal;)*) => {
-        /// What kind of thing went wrong.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Kind {
-            $(#[doc = $message] $kind,)*
-        }
-
-        impl Kind {
-            /// Every kind.
-            #[cfg(test)]
-            const ALL: &[Self] = &[$(Self::$kind,)*];
-
-            const fn row(self) -> (StatusCode, &'static str, &'static str) {
-                match self {
-                    $(Self::$kind => (StatusCode::$status, $code, $message),)*
-                }
-            }
-        }
-    };
-}
 
 kinds! {
     Stranger = FORBIDDEN "forbidden" "only root and the user the server runs as may administer it; you are user {}";
@@ -105,7 +84,7 @@ impl Failure {
     /// Tells the log, with the cause, never with the fact: it may be of the body.
     pub fn log(&self, route: &str, request_id: &str) {
         let (status, code, _) = self.0.kind.row();
-        let cause = self.0.cause.as_ref().map(chain).unwrap_or_default();
+        let cause = self.0.cause.as_ref().map(|cause| causes::chain(cause)).unwrap_or_default();
         if status.is_server_error() {
             tracing::error!(request_id, route, status = status.as_u16(), code, cause, "request failed");
         } else {
@@ -123,16 +102,6 @@ impl Failure {
         }
         reply
     }
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 impl From<Refusal> for Failure {

@@ -7,11 +7,12 @@
 //! E1: a cause is for the log, never for the client.
 //! E2: an error about bytes on our disk is never a 2xx, 3xx or 404 that would look like an answer.
 
-use hyper::StatusCode;
 use hyper::header::{self, HeaderName};
 use serde_json::{Value, json};
 
 use super::reply::Reply;
+use crate::api::kinds::kinds;
+use crate::causes;
 use crate::services::access::Refusal;
 use crate::services::error::{Error, SourceError};
 
@@ -20,28 +21,6 @@ const MAX_FACT: usize = 300;
 
 /// At most this many missing blobs are named in one answer.
 const MAX_NAMED: usize = 100;
-
-macro_rules! kinds {
-    ($($kind:ident = $status:ident $code:literal $message:literal;)*) => {
-        /// What went wrong, as this surface tells it.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Kind {
-            $($kind,)*
-        }
-
-        impl Kind {
-            /// Every kind.
-            #[cfg(test)]
-            const ALL: &[Self] = &[$(Self::$kind,)*];
-
-            const fn row(self) -> (StatusCode, &'static str, &'static str) {
-                match self {
-                    $(Self::$kind => (StatusCode::$status, $code, $message),)*
-                }
-            }
-        }
-    };
-}
 
 kinds! {
     Unauthenticated = UNAUTHORIZED "UNAUTHORIZED" "authentication required";
@@ -125,7 +104,8 @@ impl Failure {
     /// Tells the log, with the cause: our faults as errors, the client's for debugging.
     pub fn log(&self, route: &str, request_id: &str) {
         let (status, code, _) = self.0.kind.row();
-        let cause = self.0.cause.as_ref().map(chain).map(shortened).unwrap_or_default();
+        let cause =
+            self.0.cause.as_ref().map(|cause| causes::chain(cause)).map(shortened).unwrap_or_default();
         if status.is_server_error() {
             tracing::error!(request_id, route, status = status.as_u16(), code, cause, "request failed");
         } else {
@@ -160,17 +140,6 @@ fn shortened(text: String) -> String {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
     }
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 impl From<Refusal> for Failure {
@@ -266,7 +235,7 @@ mod tests {
     async fn an_answer_has_an_entry_for_each_missing_blob_up_to_a_limit() {
         let digest = |n: u32| format!("sha256:{n:064x}").parse().expect("a digest");
         let reply = Failure::from(Error::ReferencesMissing((0..200).map(digest).collect())).into_reply();
-        assert_eq!(reply.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(reply.status(), hyper::StatusCode::BAD_REQUEST);
         let bytes = reply.into_response().into_body().collect().await.expect("a body").to_bytes();
         let body: Value = serde_json::from_slice(&bytes).expect("JSON");
         let errors = body["errors"].as_array().expect("a list");
