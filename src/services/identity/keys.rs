@@ -260,5 +260,10 @@ pub(super) fn count(
 ) -> Result<(), Error> {
     let key = CounterKey { name };
     let next = change(tx.get(&key)?.map_or(0, |record| record.next))?;
-    Ok(if next == 0 { tx.delete(&key)? } else { tx.put(&key, &CounterRecord { next })? })
+    if next == 0 {
+        tx.delete(&key)?;
+    } else {
+        tx.put(&key, &CounterRecord { next })?;
+    }
+    Ok(())
 }

@@ -40,7 +40,9 @@ async fn names_are_unique_where_they_have_to_be() {
         world.policy(account, "none").await.expect("the first");
         assert!(taken(world.policy(account, "none").await));
     }
-    assert!(!world.is_let_in("ann", PASSWORD).await, "a name that two accounts have says nobody");
+    world.user(beta, "bob").await.expect("the first");
+    assert!(world.is_let_in("ann", PASSWORD).await, "a name alone is one of the operator's account");
+    assert!(!world.is_let_in("bob", PASSWORD).await, "and never another tenant's");
     assert!(world.is_let_in("beta/ann", PASSWORD).await && world.is_let_in("ann@main", PASSWORD).await);
 }
 
