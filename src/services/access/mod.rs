@@ -38,9 +38,10 @@ pub use directory::{Directory, LoadError};
 pub use policy::Policy;
 pub use resource::Resource;
 
+use super::audit::Trace;
 use super::names::RepositoryName;
 use crate::seams::{Clock, SystemClock};
-use crate::stores::meta::{ChangedRow, Follow, Meta};
+use crate::stores::meta::{Attach, Attached, ChangedRow, Follow, Meta};
 use decide::Question;
 
 /// A yes: this actor may do this action to this resource, now.
@@ -49,12 +50,31 @@ pub struct Permit {
     actor: Actor,
     action: Action,
     resource: Resource,
+    trace: Option<Trace>,
 }
 
 impl Permit {
     /// Who was allowed.
     pub const fn actor(&self) -> &Actor {
         &self.actor
+    }
+
+    /// The same, for a request that the audit trail follows.
+    pub fn traced(mut self, trace: Option<&Trace>) -> Self {
+        self.trace = trace.cloned();
+        self
+    }
+
+    /// A fact for the audit trail that only whoever does it knows; never a secret.
+    pub fn tell(&self, name: &'static str, value: impl Into<serde_json::Value>) {
+        if let Some(trace) = &self.trace {
+            trace.answered(name, value);
+        }
+    }
+
+    /// What is to be committed with the change this permit is for: its event.
+    pub fn event(&self) -> Attached {
+        self.trace.clone().map(|trace| Arc::new(trace) as Arc<dyn Attach>)
     }
 
     /// The repository this permit is for, if it is for `action` on one; anything else is a fault
@@ -164,7 +184,8 @@ impl Access {
 
     /// Asks again for what a permit is for: whether its actor still may. For work that took long since.
     pub fn again(&self, permit: &Permit) -> Result<Permit, Refusal> {
-        self.authorise(&permit.actor, permit.action, permit.resource.clone())
+        let again = self.authorise(&permit.actor, permit.action, permit.resource.clone())?;
+        Ok(again.traced(permit.trace.as_ref()))
     }
 
     /// Whether `actor`, who acts without a token, may do `action` to `resource`.
@@ -188,7 +209,7 @@ impl Access {
             tracing::debug!(?actor, action = action.name(), "refused");
         }
         match (allowed, actor) {
-            (true, _) => Ok(Permit { actor: actor.clone(), action, resource }),
+            (true, _) => Ok(Permit { actor: actor.clone(), action, resource, trace: None }),
             (false, Actor::Anonymous) => Err(Refusal::Unauthenticated),
             (false, _) => Err(Refusal::Denied),
         }

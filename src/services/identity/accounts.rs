@@ -11,7 +11,7 @@ use super::{Identity, account, own, rules, there};
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 use crate::services::names::LIBRARY;
-use crate::stores::meta::Tx;
+use crate::stores::meta::{Attached, Tx};
 
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Identity {
         if !permit.covers_registry(Action::MaintainStore) {
             return Err(Error::Bug("a permit for something else"));
         }
-        self.add_account(new, true).await
+        self.add_account(new, true, permit.event()).await
     }
 
     /// Makes an account with its administrator.
@@ -61,10 +61,10 @@ impl Identity {
         if !permit.covers_registry(Action::ManageAccounts) {
             return Err(Error::Bug("a permit for something else"));
         }
-        self.add_account(new, false).await
+        self.add_account(new, false, permit.event()).await
     }
 
-    async fn add_account(&self, new: NewAccount, operator: bool) -> Result<First, Error> {
+    async fn add_account(&self, new: NewAccount, operator: bool, event: Attached) -> Result<First, Error> {
         let NewAccount { name, mut administrator } = new;
         rules::name("name", &name)?;
         if !administrator.roles.contains(&Role::TenantAdministrator) {
@@ -75,7 +75,7 @@ impl Identity {
         let (project, now) = (self.new_id()?, self.parts().clock.now_ms());
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(event, move |tx| {
                 if operator && let Some((_, there)) = tx.page::<AccountKey>(&[], None, 1)?.pop() {
                     return Err(Error::Exists(Thing::Account(there.name)));
                 }
@@ -143,7 +143,7 @@ impl Identity {
         }
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let record = there(tx, id)?;
                 if record.operator && !enabled {
                     return Err(Error::InUse(Thing::Account(record.name), "it runs the appliance"));
@@ -161,7 +161,7 @@ impl Identity {
         }
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let record = there(tx, id)?;
                 if record.operator {
                     return Err(Error::InUse(Thing::Account(record.name), "it runs the appliance"));
@@ -187,10 +187,10 @@ impl Identity {
             (users, directory.group_ids_of(id), directory.policy_ids_of(id), shares)
         };
         for user in users {
-            self.remove_user(user).await?;
+            self.remove_user(user, None).await?;
         }
         for group in groups {
-            self.forget_group(group).await?;
+            self.forget_group(group, None).await?;
         }
         self.parts()
             .meta

@@ -9,7 +9,7 @@ use pierhead_storage_format::records::Present;
 use super::{Identity, account, rules, take_name, there, users};
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
-use crate::stores::meta::Tx;
+use crate::stores::meta::{Attached, Tx};
 
 /// A group to be made.
 pub struct NewGroup {
@@ -62,7 +62,7 @@ impl Identity {
         let (id, created_at) = (self.new_id()?, self.parts().clock.now_ms());
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 there(tx, account)?;
                 if !take_name(tx, &name_row(account, &name))? {
                     return Err(Error::Exists(Thing::Group(name)));
@@ -83,7 +83,7 @@ impl Identity {
         change.policies.as_deref().map_or(Ok(()), |policies| rules::attached("policies", policies))?;
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let mut record = of_account(tx, account, id)?;
                 for policy in change.policies.iter().flatten() {
                     let known =
@@ -111,7 +111,7 @@ impl Identity {
         let account = account(permit, Action::ManageGroups)?;
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 of_account(tx, account, id)?;
                 for user in users {
                     users::of_account(tx, account, user)?;
@@ -130,13 +130,13 @@ impl Identity {
         if !known {
             return Err(Error::Missing(Thing::Group(id.to_string())));
         }
-        self.forget_group(id).await
+        self.forget_group(id, permit.event()).await
     }
 
     /// First the group, so that nobody is put into it any more, then who was in it (N3).
-    pub(super) async fn forget_group(&self, id: Id) -> Result<(), Error> {
+    pub(super) async fn forget_group(&self, id: Id, event: Attached) -> Result<(), Error> {
         let meta = &self.parts().meta;
-        meta.commit(move |tx| {
+        meta.commit_with(event, move |tx| {
             if let Some(GroupRecord { account, name, .. }) = tx.get(&GroupKey { id })? {
                 tx.delete(&name_row(account, &name))?;
             }

@@ -13,7 +13,7 @@ use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 use crate::services::signin::Secret;
 use crate::services::signin::access_key::AccessKey;
-use crate::stores::meta::Tx;
+use crate::stores::meta::{Attached, Tx};
 
 /// Rows sealed again, or written, at a time.
 const BATCH: usize = 500;
@@ -48,16 +48,22 @@ impl Identity {
     /// Makes an access key for a user of the permit's account.
     pub async fn create_key(&self, permit: &Permit, user: Id, description: String) -> Result<NewKey, Error> {
         let account = account(permit, Action::ManageKeys)?;
-        self.make_key(Some(account), user, description).await
+        self.make_key(Some(account), user, description, permit.event()).await
     }
 
     /// Makes an access key for the one who asks.
     pub async fn create_own_key(&self, permit: &Permit, description: String) -> Result<NewKey, Error> {
         let user = own(permit, Action::ManageSelf)?;
-        self.make_key(None, user, description).await
+        self.make_key(None, user, description, permit.event()).await
     }
 
-    async fn make_key(&self, account: Option<Id>, user: Id, description: String) -> Result<NewKey, Error> {
+    async fn make_key(
+        &self,
+        account: Option<Id>,
+        user: Id,
+        description: String,
+        event: Attached,
+    ) -> Result<NewKey, Error> {
         rules::description(&description)?;
         let made = AccessKey::make(self.parts().random.as_ref());
         let AccessKey { id: key, secret } = made.map_err(|_| Error::Bug("the host gives no random bytes"))?;
@@ -65,7 +71,7 @@ impl Identity {
         let (now, limit) = (self.parts().clock.now_ms(), self.parts().options.keys);
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(event, move |tx| {
                 let record = tx.get(&UserKey { id: user })?;
                 let record = record.filter(|record| account.is_none_or(|account| record.account == account));
                 record.ok_or_else(|| Error::Missing(Thing::User(user.to_string())))?;
@@ -90,19 +96,19 @@ impl Identity {
     pub async fn enable_key(&self, permit: &Permit, key: String, enabled: bool) -> Result<(), Error> {
         let account = account(permit, Action::ManageKeys)?;
         let owner = self.owner_of(Some(account), &key)?;
-        self.switch_key(owner, key, enabled).await
+        self.switch_key(owner, key, enabled, permit.event()).await
     }
 
     /// Switches an access key of the one who asks on or off.
     pub async fn enable_own_key(&self, permit: &Permit, key: String, enabled: bool) -> Result<(), Error> {
         let user = own(permit, Action::ManageSelf)?;
-        self.switch_key(user, key, enabled).await
+        self.switch_key(user, key, enabled, permit.event()).await
     }
 
-    async fn switch_key(&self, user: Id, key: String, enabled: bool) -> Result<(), Error> {
+    async fn switch_key(&self, user: Id, key: String, enabled: bool, event: Attached) -> Result<(), Error> {
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(event, move |tx| {
                 let row = AccessKeyKey { key };
                 let record = tx.get(&row)?.filter(|record| record.user == user);
                 let record = record.ok_or_else(|| Error::Missing(Thing::AccessKey(row.key.clone())))?;
@@ -115,19 +121,19 @@ impl Identity {
     pub async fn delete_key(&self, permit: &Permit, key: String) -> Result<(), Error> {
         let account = account(permit, Action::ManageKeys)?;
         let owner = self.owner_of(Some(account), &key)?;
-        self.remove_key(owner, key).await
+        self.remove_key(owner, key, permit.event()).await
     }
 
     /// Removes an access key of the one who asks.
     pub async fn delete_own_key(&self, permit: &Permit, key: String) -> Result<(), Error> {
         let user = own(permit, Action::ManageSelf)?;
-        self.remove_key(user, key).await
+        self.remove_key(user, key, permit.event()).await
     }
 
-    async fn remove_key(&self, user: Id, key: String) -> Result<(), Error> {
+    async fn remove_key(&self, user: Id, key: String, event: Attached) -> Result<(), Error> {
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(event, move |tx| {
                 let row = AccessKeyKey { key: key.clone() };
                 if tx.get(&row)?.is_none_or(|record| record.user != user) {
                     return Err(Error::Missing(Thing::AccessKey(key)));

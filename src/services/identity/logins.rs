@@ -16,7 +16,7 @@ use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 use crate::services::signin::Secret;
 use crate::services::signin::access_key::TemporaryLogin;
-use crate::stores::meta::Tx;
+use crate::stores::meta::{Attached, Tx};
 
 /// The longest a temporary login may last.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -47,7 +47,7 @@ impl Identity {
         if own(permit, Action::CreateLoginSecret)? != proof.user {
             return Err(Error::Bug("a permit of somebody else"));
         }
-        self.make_login(For::Oneself(proof.clone()), proof.user, lasts).await
+        self.make_login(For::Oneself(proof.clone()), proof.user, lasts, permit.event()).await
     }
 
     /// A temporary login for a user of the permit's account.
@@ -58,10 +58,16 @@ impl Identity {
         lasts: Option<Duration>,
     ) -> Result<NewLogin, Error> {
         let account = account(permit, Action::ManageKeys)?;
-        self.make_login(For::UserOf(account), user, lasts).await
+        self.make_login(For::UserOf(account), user, lasts, permit.event()).await
     }
 
-    async fn make_login(&self, by: For, user: Id, lasts: Option<Duration>) -> Result<NewLogin, Error> {
+    async fn make_login(
+        &self,
+        by: For,
+        user: Id,
+        lasts: Option<Duration>,
+        event: Attached,
+    ) -> Result<NewLogin, Error> {
         let lasts = lasts.unwrap_or(self.parts().options.login);
         if lasts.is_zero() || lasts > LONGEST {
             let why = "more than nothing and at most 24 hours".to_owned();
@@ -75,7 +81,7 @@ impl Identity {
         let (key, older) = (id.clone(), self.parts().access.directory().logins_of(user));
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(event, move |tx| {
                 let record = tx.get(&UserKey { id: user })?;
                 let record = record.ok_or_else(|| Error::Missing(Thing::User(user.to_string())))?;
                 let (access_key, password_at) = by.got_with(tx, user, &record)?;

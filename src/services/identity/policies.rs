@@ -52,7 +52,7 @@ impl Identity {
         let (id, now) = (self.new_id()?, self.parts().clock.now_ms());
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 there(tx, account)?;
                 if !take_name(tx, &name_row(account, &name))? {
                     return Err(Error::Exists(Thing::Policy(name)));
@@ -79,7 +79,7 @@ impl Identity {
         let now = self.parts().clock.now_ms();
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let mut record = of_account(tx, account, id)?;
                 record.description = description.unwrap_or(record.description);
                 record.updated_at = now;
@@ -103,7 +103,7 @@ impl Identity {
         let access = self.parts().access.clone();
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 of_account(tx, account, id)?;
                 // Who is made in the same group of changes has no policies yet, so all are known.
                 let (users, groups) = {

@@ -13,7 +13,7 @@ use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 use crate::services::signin::Secret;
 use crate::services::signin::password::check_new;
-use crate::stores::meta::Tx;
+use crate::stores::meta::{Attached, Tx};
 
 /// Rows of one who went removed at a time.
 const BATCH: usize = 500;
@@ -90,7 +90,7 @@ impl Identity {
         let record = self.new_user(account, new).await?;
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 there(tx, account)?;
                 add(tx, id, record)
             })
@@ -133,7 +133,7 @@ impl Identity {
     /// Changes a user of the permit's account.
     pub async fn update_user(&self, permit: &Permit, id: Id, change: UserChange) -> Result<(), Error> {
         let account = account(permit, Action::ManageUsers)?;
-        self.change_user(account, id, change, None).await
+        self.change_user((account, id), change, None, permit.event()).await
     }
 
     /// Changes the password of the one who asks, who knows the present one.
@@ -146,17 +146,17 @@ impl Identity {
             return Err(not_the_password());
         }
         let change = UserChange { password: Some(new), ..UserChange::default() };
-        self.change_user(record.account, id, change, record.password.clone()).await
+        self.change_user((record.account, id), change, record.password.clone(), permit.event()).await
     }
 
     /// With `verified`, only if that is still the hash of his password: an administrator who set
     /// another meanwhile wins.
     async fn change_user(
         &self,
-        account: Id,
-        id: Id,
+        (account, id): (Id, Id),
         change: UserChange,
         verified: Option<String>,
+        event: Attached,
     ) -> Result<(), Error> {
         change.description.as_deref().map_or(Ok(()), rules::description)?;
         change.roles.as_deref().map_or(Ok(()), |roles| rules::attached("roles", roles))?;
@@ -170,7 +170,7 @@ impl Identity {
         self.parts().passwords.forget(id);
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(event, move |tx| {
                 let mut record = of_account(tx, account, id)?;
                 if verified.is_some() && verified != record.password {
                     return Err(not_the_password());
@@ -209,14 +209,14 @@ impl Identity {
     pub async fn delete_user(&self, permit: &Permit, id: Id) -> Result<(), Error> {
         let account = account(permit, Action::ManageUsers)?;
         self.name_of(account, id)?;
-        self.remove_user(id).await
+        self.remove_user(id, permit.event()).await
     }
 
     /// First the user, so that nothing is given to him any more, then what he had (N3).
-    pub(super) async fn remove_user(&self, id: Id) -> Result<(), Error> {
+    pub(super) async fn remove_user(&self, id: Id, event: Attached) -> Result<(), Error> {
         self.parts()
             .meta
-            .commit(move |tx| {
+            .commit_with(event, move |tx| {
                 if let Some(record) = tx.get(&UserKey { id })? {
                     tx.delete(&UserNameKey { account: record.account, name: record.name })?;
                     tx.delete(&UserKey { id })?;

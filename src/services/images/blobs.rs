@@ -113,7 +113,7 @@ impl Images {
     /// Takes a blob out of the repository, unless a manifest of it names the blob.
     pub async fn delete_blob(&self, permit: Permit, digest: Digest) -> Result<(), Error> {
         let name = permitted(&permit, Action::DeleteVersion)?.clone();
-        self.shelves.change(name, move |rows| rows.unlink_blob(&digest)).await
+        self.shelves.change(name, permit.event(), move |rows| rows.unlink_blob(&digest)).await
     }
 
     /// Links a blob that another repository has; false if there is none to take it from.

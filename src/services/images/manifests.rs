@@ -109,7 +109,7 @@ impl Images {
     pub async fn delete_tag(&self, permit: Permit, tag: Tag) -> Result<(), Error> {
         let name = permitted(&permit, Action::DeleteVersion)?.clone();
         self.shelves
-            .change(name, move |rows| match rows.untag(&tag)? {
+            .change(name, permit.event(), move |rows| match rows.untag(&tag)? {
                 true => Ok(()),
                 false => Err(Error::ManifestUnknown(Reference::Tag(tag))),
             })
@@ -120,7 +120,7 @@ impl Images {
     pub async fn delete_manifest(&self, permit: Permit, digest: Digest) -> Result<(), Error> {
         let name = permitted(&permit, Action::DeleteVersion)?.clone();
         self.shelves
-            .change(name, move |rows| match rows.delete_manifest(&digest)? {
+            .change(name, permit.event(), move |rows| match rows.delete_manifest(&digest)? {
                 true => Ok(()),
                 false => Err(Error::ManifestUnknown(Reference::Digest(digest))),
             })
@@ -185,6 +185,7 @@ impl Shelves {
             Err(error) => return Err(self.failed(error).await),
         };
         let sparse = self.rules.sparse_manifests;
+        permit.tell("digest", digest.to_string());
         self.push(&permit, move |rows| {
             rows.put_manifest(&digest, size, &document, sparse)?;
             tags.iter().try_for_each(|tag| rows.tag(tag, &digest))

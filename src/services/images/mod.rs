@@ -35,7 +35,7 @@ use super::error::Error;
 use super::names::RepositoryName;
 use crate::seams::{Clock, tasks};
 use crate::stores::blobs::{BlobError, Blobs};
-use crate::stores::meta::{Meta, MetaError};
+use crate::stores::meta::{Attached, Meta, MetaError};
 use crate::stores::space::Reserve;
 
 /// What a push may do beside storing.
@@ -96,11 +96,12 @@ impl Shelves {
     pub async fn change<T: Send + 'static>(
         &self,
         name: RepositoryName,
+        event: Attached,
         work: impl FnOnce(&mut Rows<'_, '_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let now = self.clock.now_ms();
         self.meta
-            .commit(move |tx| {
+            .commit_with(event, move |tx| {
                 let mut rows = Rows::existing(tx, name, now)?;
                 let done = work(&mut rows)?;
                 rows.finish()?;
@@ -120,7 +121,7 @@ impl Shelves {
         let author = self.access.author(permit.actor(), &name);
         let making = Making { rules: self.rules, author, now: self.clock.now_ms() };
         self.meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let mut rows = Rows::existing_or_new(tx, name, making)?;
                 let done = work(&mut rows)?;
                 rows.finish()?;

@@ -52,7 +52,7 @@ impl Organisations {
         let creator = self.author(permit)?.map(|author| author.creator);
         let now = self.clock.now_ms();
         self.meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let organisation = there(tx, name.organisation())?.number;
                 let key = RepositoryKey { name: name.as_str().to_owned() };
                 if tx.get(&key)?.is_some() {
@@ -80,7 +80,7 @@ impl Organisations {
         check(&attributes)?;
         let now = self.clock.now_ms();
         self.meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let record = tx.get(&RepositoryKey { name: name.clone() })?;
                 let record = record.ok_or_else(|| Error::Missing(Thing::Repository(name.clone())))?;
                 let key = RepositorySettingsKey { name };

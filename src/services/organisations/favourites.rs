@@ -20,7 +20,7 @@ impl Organisations {
         };
         let now = self.clock.now_ms();
         self.meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let is_there = tx.get(&RepositoryKey { name: name.clone() })?.is_some();
                 let key = FavouriteKey { user, name };
                 if !marked {

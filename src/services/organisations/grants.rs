@@ -85,7 +85,7 @@ impl Organisations {
         let grants: BTreeMap<Id, Level> = grants.into_iter().collect();
         let now = self.clock.now_ms();
         self.meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let organisation = there(tx, name.split('/').next().unwrap_or_default())?;
                 if on == On::Repository && tx.get(&RepositoryKey { name: name.clone() })?.is_none() {
                     return Err(Error::Missing(Thing::Repository(name)));
@@ -116,7 +116,7 @@ impl Organisations {
         refuse_self(permit.actor(), users.iter().copied())?;
         let users: BTreeSet<Id> = users.into_iter().collect();
         self.meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let organisation = there(tx, name.split('/').next().unwrap_or_default())?;
                 for user in users {
                     let key = GrantKey { user, name: name.clone() };

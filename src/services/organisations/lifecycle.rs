@@ -46,7 +46,7 @@ impl Organisations {
         }
         let (now, limit) = (self.clock.now_ms(), self.limits.organisations);
         self.meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let key = OrganisationKey { name: name.as_str().to_owned() };
                 if tx.get(&key)?.is_some() {
                     return Err(Error::Exists(Thing::Organisation(key.name)));
@@ -68,7 +68,7 @@ impl Organisations {
         let key = OrganisationKey { name: name.as_str().to_owned() };
         let number = self
             .meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let record = super::there(tx, &key.name)?;
                 let within = format!("{}/", key.name);
                 if !tx.page::<RepositoryKey>(within.as_bytes(), None, 1)?.is_empty() {

@@ -10,7 +10,7 @@ use super::{Organisations, repository, there};
 use crate::seams::tasks;
 use crate::services::access::{Action, Actor, Permit};
 use crate::services::error::{Error, Thing};
-use crate::stores::meta::Tx;
+use crate::stores::meta::{Attached, Tx};
 
 /// On what terms a repository is shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,18 +48,19 @@ impl Organisations {
         let name = repository(permit, Action::CreateShare)?.as_str().to_owned();
         let creator = self.author(permit)?.map_or(Id::from_bytes([0; 16]), |author| author.creator.id);
         self.check_terms(&terms)?;
-        let this = self.clone();
+        let (this, event) = (self.clone(), permit.event());
         // To the end, also without the one who asked: the next one counts only what was answered.
-        tasks::to_the_end(async move { this.share_alone(name, account, creator, terms).await }).await?
+        tasks::to_the_end(async move { this.share_alone((name, account), creator, terms, event).await })
+            .await?
     }
 
     /// One at a time: the directory counts the one before once that is answered.
     async fn share_alone(
         &self,
-        name: String,
-        account: Id,
+        (name, account): (String, Id),
         creator: Id,
         terms: ShareTerms,
+        event: Attached,
     ) -> Result<(), Error> {
         let (now, limit) = (self.clock.now_ms(), self.limits.shares);
         let _alone = self.sharing.lock().await;
@@ -68,7 +69,7 @@ impl Organisations {
             return Err(Error::Limit { what: "shares of one repository", limit: limit as u64 });
         }
         self.meta
-            .commit(move |tx| {
+            .commit_with(event, move |tx| {
                 let organisation = there(tx, name.split('/').next().unwrap_or_default())?;
                 if tx.get(&RepositoryKey { name: name.clone() })?.is_none() {
                     return Err(Error::Missing(Thing::Repository(name)));
@@ -108,7 +109,7 @@ impl Organisations {
         self.check_terms(&terms)?;
         let now = self.clock.now_ms();
         self.meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let key = ShareKey { account, name };
                 let share = shared(tx, &key)?;
                 let ShareTerms { until, description } = terms;
@@ -121,7 +122,7 @@ impl Organisations {
     pub async fn unshare(&self, permit: &Permit, account: Id) -> Result<(), Error> {
         let name = repository(permit, Action::DeleteShare)?.as_str().to_owned();
         self.meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let key = ShareKey { account, name };
                 shared(tx, &key)?;
                 Ok(tx.delete(&key)?)

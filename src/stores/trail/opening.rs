@@ -145,7 +145,8 @@ fn bad(found: &Found, ending: &str, error: &TrailError) -> Result<Bad, TrailErro
 fn files(disk: &dyn Disk) -> Result<Files, TrailError> {
     let root = Path::new(paths::AUDIT);
     let mut files = Files::default();
-    for day in disk.list(root).map_err(TrailError::io("listing", root))?.into_iter().filter(|day| day.is_dir) {
+    for day in disk.list(root).map_err(TrailError::io("listing", root))?.into_iter().filter(|day| day.is_dir)
+    {
         let Some(begins) = parse_day(&day.name) else { continue };
         let folder = paths::audit_day(&day.name);
         for file in disk.list(&folder).map_err(TrailError::io("listing", &folder))? {

@@ -49,7 +49,8 @@ impl Segment {
         if own != number || trailer.number != number {
             return Err(damaged(FormatError::Damaged("the segment is another one than its name says")));
         }
-        let index = Index::decode(&trailer, &read(trailer.index_at, trailer.index_len())?).map_err(damaged)?;
+        let index =
+            Index::decode(&trailer, &read(trailer.index_at, trailer.index_len())?).map_err(damaged)?;
         Ok(Self::new(day.to_owned(), bytes, trailer, index))
     }
 

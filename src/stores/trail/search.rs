@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pierhead_storage_format::FormatError;
-use pierhead_storage_format::audit::{
-    Entry, EventRecord, EventView, Field, Hashed, Item, Rating, items,
-};
+use pierhead_storage_format::audit::{Entry, EventRecord, EventView, Field, Hashed, Item, Rating, items};
 use pierhead_storage_format::codec::Record;
 use pierhead_storage_format::identity::Id;
 
@@ -154,7 +152,8 @@ impl Trail {
         loop {
             let next = units.peek().map(|(place, _)| *place);
             while page.events.len() < limit
-                && let Some((place, record)) = found.first_key_value().map(|(p, r): (&Place, &Box<[u8]>)| (*p, r))
+                && let Some((place, record)) =
+                    found.first_key_value().map(|(p, r): (&Place, &Box<[u8]>)| (*p, r))
                 && next.is_none_or(|next| place < next)
             {
                 page.events.push((order.id(place), EventRecord::decode(record)?));
@@ -174,14 +173,16 @@ impl Trail {
                 _ => {}
             }
             let Some((_, unit)) = units.next() else { continue };
-            self.read(&unit, &wanted, (order, after), &mut found, &mut reads).or_else(|error| match error {
-                TrailError::Damaged { .. } | TrailError::Io { .. } => {
-                    tracing::error!(%error, "a part of the audit trail cannot be read");
-                    page.unreadable += 1;
-                    Ok(())
-                }
-                other => Err(other),
-            })?;
+            self.read(&unit, &wanted, (order, after), &mut found, &mut reads).or_else(
+                |error| match error {
+                    TrailError::Damaged { .. } | TrailError::Io { .. } => {
+                        tracing::error!(%error, "a part of the audit trail cannot be read");
+                        page.unreadable += 1;
+                        Ok(())
+                    }
+                    other => Err(other),
+                },
+            )?;
             // No more than a page of them will be asked for.
             while found.len() > limit.saturating_add(1) {
                 found.pop_last();
@@ -235,7 +236,8 @@ impl Trail {
             return Ok(true);
         }
         for segment in view.segments.values() {
-            for entry in segment.index.entries.iter().filter(|entry| (entry.first..=entry.last).contains(&id)) {
+            for entry in segment.index.entries.iter().filter(|entry| (entry.first..=entry.last).contains(&id))
+            {
                 let raw = segment.frame(self.0.disk.as_ref(), entry)?;
                 if items(&raw).any(|item| item.is_ok_and(|item| item.id == id)) {
                     return Ok(true);
@@ -256,7 +258,8 @@ fn units(view: &View, wanted: &Wanted<'_>, order: Order, after: Option<Place>) -
     for segment in view.segments.values() {
         for (frame, entry) in segment.index.entries.iter().enumerate() {
             let (begins, ends) = place(entry.first, entry.last);
-            if after.is_none_or(|after| ends > after) && wanted.may_be_in(entry.from, entry.to, entry.ratings) {
+            if after.is_none_or(|after| ends > after) && wanted.may_be_in(entry.from, entry.to, entry.ratings)
+            {
                 units.push((begins, Unit::Frame(Arc::clone(segment), frame)));
             }
         }

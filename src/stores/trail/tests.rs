@@ -129,16 +129,12 @@ fn a_search_finds_what_fits_everything_that_is_set() {
         ("resource by id", Filter { resource: some("id-4321"), ..Filter::default() }, |n| n == 4321),
         ("type", Filter { resource_type: some("usernamespace"), ..Filter::default() }, |_| false),
         ("rating", Filter { rating: Some(Rating::Warning), ..Filter::default() }, |n| n % 97 == 0),
-        (
-            "time",
-            Filter { from: Some(NOW + 1000), until: Some(NOW + 1010), ..Filter::default() },
-            |n| (1000..1010).contains(&n),
-        ),
-        (
-            "two",
-            Filter { account: Some(id(0)), rating: Some(Rating::Warning), ..Filter::default() },
-            |n| n % 194 == 0,
-        ),
+        ("time", Filter { from: Some(NOW + 1000), until: Some(NOW + 1010), ..Filter::default() }, |n| {
+            (1000..1010).contains(&n)
+        }),
+        ("two", Filter { account: Some(id(0)), rating: Some(Rating::Warning), ..Filter::default() }, |n| {
+            n % 194 == 0
+        }),
     ];
     for (name, filter, fits) in cases {
         for order in [Order::Oldest, Order::Newest] {

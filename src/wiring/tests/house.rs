@@ -13,10 +13,11 @@ use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::records::{Level, Role};
 use serde_json::Value;
 
+use super::super::audit;
 use super::super::people::People;
 use super::super::serve::{services, shelves};
 use super::super::store::{self, Store};
-use super::super::surfaces::Surfaces;
+use super::super::surfaces::{Surfaces, recorder};
 use crate::api::health::Health;
 use crate::api::trust::Trust;
 use crate::config::{Settings, Size};
@@ -24,6 +25,7 @@ use crate::seams::TestClock;
 use crate::server::body::{self, Body};
 use crate::server::{App, Peer, PeerFacts};
 use crate::services::access::{Action, Actor, Permit, Resource};
+use crate::services::audit::Audit;
 use crate::services::identity::{NewAccount, NewKey, NewUser, UserChange};
 use crate::services::organisations::On;
 use crate::services::signin::Secret;
@@ -43,6 +45,7 @@ pub struct House {
     pub people: People,
     pub clock: Arc<TestClock>,
     pub acme: Id,
+    pub audit: Audit,
     surfaces: Surfaces,
     store: Arc<Store>,
     _folder: tempfile::TempDir,
@@ -110,10 +113,12 @@ impl House {
         let people = People::open_at(&settings, lab, &store, clock.clone()).expect("people");
         let shelves = shelves(&settings, &store, &people.access);
         let health = Health::new(Vec::new());
-        let surfaces =
-            Surfaces::new(&settings, &people, services(&settings, &shelves), health, Trust::new(|| None));
+        let audit = audit::open(&settings, &store, &people, clock.clone()).expect("a trail");
+        let recorder = recorder(&settings, Some(audit.clone()));
+        let told = (health, Trust::new(|| None));
+        let surfaces = Surfaces::new(&settings, &people, services(&settings, &shelves), told, &recorder);
         let acme = Id::from_bytes([0; 16]);
-        let mut house = Self { people, clock, acme, surfaces, store, _folder: folder };
+        let mut house = Self { people, clock, acme, audit, surfaces, store, _folder: folder };
         if !lab {
             house.move_in().await;
         }

@@ -307,7 +307,6 @@ impl<E: From<FormatError>, C: FnMut(&[u8]) -> Result<Vec<u8>, E>> SegmentWriter<
     }
 }
 
-
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

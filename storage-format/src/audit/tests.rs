@@ -112,9 +112,8 @@ fn a_filter_never_says_no_to_what_is_there_and_seldom_yes_to_what_is_not() {
         assert!(Hashed::new(field, text.as_bytes()).may_be_in(filter), "{text}");
     }
     assert!(Hashed::new(Field::Account, id(2).as_bytes()).may_be_in(filter));
-    let wrong = (0..10_000).filter(|n| {
-        Hashed::new(Field::Resource, format!("other-{n}").as_bytes()).may_be_in(filter)
-    });
+    let wrong = (0..10_000)
+        .filter(|n| Hashed::new(Field::Resource, format!("other-{n}").as_bytes()).may_be_in(filter));
     assert!(wrong.count() < 50, "about one in a thousand");
 }
 
@@ -137,9 +136,12 @@ fn a_segment_that_was_cut_or_changed_anywhere_is_told() {
 fn trace_ids_that_do_not_ascend_and_records_that_are_none_are_refused() {
     let mut writer = SegmentWriter::new(1, |raw: &[u8]| Ok::<_, FormatError>(raw.to_vec()));
     writer.push(Item { id: id(2), record: &encoded(2) }).expect("first");
-    for (case, n, record) in
-        [("same", 2, encoded(2)), ("back", 1, encoded(1)), ("no record", 3, vec![1, 2]), ("later", 3, vec![9])]
-    {
+    for (case, n, record) in [
+        ("same", 2, encoded(2)),
+        ("back", 1, encoded(1)),
+        ("no record", 3, vec![1, 2]),
+        ("later", 3, vec![9]),
+    ] {
         assert!(writer.push(Item { id: id(n), record: &record }).is_err(), "{case}");
     }
     assert_eq!(whole(&writer.finish().expect("small")).map(|found| found.len()), Ok(1));

@@ -63,7 +63,10 @@ fn show_segment(bytes: &[u8]) -> Result<String, FormatError> {
         if !entry.holds(frame) {
             return Err(FormatError::Damaged("frame"));
         }
-        text.push_str(&format!("frame {} to {}, times {} to {}\n", entry.first, entry.last, entry.from, entry.to));
+        text.push_str(&format!(
+            "frame {} to {}, times {} to {}\n",
+            entry.first, entry.last, entry.from, entry.to
+        ));
         for item in items(frame) {
             text.push_str(&show(item?)?);
         }
