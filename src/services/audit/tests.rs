@@ -46,6 +46,10 @@ impl World {
     }
 
     fn with(options: Options, folder: Arc<tempfile::TempDir>) -> Self {
+        Self::at(BEGIN, options, folder)
+    }
+
+    fn at(now: u64, options: Options, folder: Arc<tempfile::TempDir>) -> Self {
         let root = folder.path();
         let (meta, _) = Meta::open(meta::Options {
             disk: Arc::new(RealDisk::new(root)),
@@ -61,7 +65,7 @@ impl World {
         let (disk, faults) = FaultyDisk::new(root);
         let (trail, _) = Trail::open(Arc::new(disk), Arc::new(OsRandom)).expect("opened");
         let clock = Arc::new(TestClock::default());
-        clock.set(BEGIN);
+        clock.set(now);
         let access =
             Access::open(Rules::Closed(access::Options::default()), clock.clone(), &meta).expect("read");
         let room = Arc::new(AtomicBool::new(true));
@@ -81,10 +85,14 @@ impl World {
 
     /// As after a `kill -9`: nothing is settled.
     fn again(self) -> Self {
+        self.again_at(BEGIN)
+    }
+
+    fn again_at(self, now: u64) -> Self {
         let folder = Arc::clone(&self.folder);
         self.meta.close();
         drop(self);
-        Self::with(options(), folder)
+        Self::at(now, options(), folder)
     }
 
     fn begin(&self, operation: &'static Operation) -> Trace {
@@ -200,7 +208,10 @@ async fn what_is_recorded_is_what_the_operation_and_the_settings_say() {
     }
     assert_eq!(world.names().await, expected);
     assert_eq!(world.audit.facts().late, 1);
-    let off = World::with(Options { reads: false, pulls: true, ..options() }, Arc::new(tempfile::tempdir().expect("folder")));
+    let off = World::with(
+        Options { reads: false, pulls: true, ..options() },
+        Arc::new(tempfile::tempdir().expect("folder")),
+    );
     for (operation, status) in [(&READ, 200), (&READ, 403), (&PULL, 200)] {
         off.begin(operation).signed().named(format!("{} {status}", operation.name)).end(status);
     }
@@ -248,7 +259,8 @@ async fn a_failing_disk_keeps_nobody_waiting_and_changes_wait_for_it() {
 
 #[tokio::test]
 async fn a_full_trail_or_disk_drops_reads_counts_them_and_says_so_and_goes_on_with_changes() {
-    let small = World::with(Options { max_bytes: 1000, ..options() }, Arc::new(tempfile::tempdir().expect("folder")));
+    let small =
+        World::with(Options { max_bytes: 1000, ..options() }, Arc::new(tempfile::tempdir().expect("folder")));
     small.begin(&READ).named("x".repeat(400)).end(200);
     small.begin(&READ).named("y".repeat(400)).end(200);
     small.audit.keep().await.expect("moved");
@@ -325,9 +337,10 @@ async fn old_events_go_and_none_does_after_the_clock_jumped() {
     assert_eq!(world.names().await, ["new"]);
     // A start a month from the newest event: it may be the clock.
     world.audit.settle().await;
-    let world = world.again();
-    world.clock.set(BEGIN + 40 * DAY);
+    let world = world.again_at(BEGIN + 40 * DAY);
     assert_eq!(world.audit.expire().await.expect("nothing"), 0);
     let disk = RealDisk::new(world.folder.path());
     assert!(!disk.list(Path::new(paths::AUDIT)).expect("listed").is_empty());
+    world.clock.set(BEGIN + 41 * DAY);
+    assert_eq!(world.audit.expire().await.expect("a day later"), 1);
 }
