@@ -1,6 +1,6 @@
 //! The metadata of a store too large to be pushed, as `pierhead import-metadata` takes it: tagged images of nine
 //! layers each, in repositories of ten images. Digests are made up: there are no files behind them.
-//! The only module that names a crate of Pierhead's: a layout that changes is then an error of the compiler.
+//! This and `trail` alone name a crate of Pierhead's: a layout that changes is then an error of the compiler.
 //!
 //! Blob `n` is in repository `n` modulo their count, so that what is together in one table is apart in the other;
 //! digests sort as `n` does. Blobs 0, 10, 20, ... of a repository are manifests, and the nine after each its layers.

@@ -102,6 +102,9 @@ pub enum BenchError {
     /// A record of made-up metadata cannot be written.
     #[error("writing metadata to import")]
     Format(#[source] pierhead_storage_format::FormatError),
+    /// A part of a made-up audit trail cannot be written.
+    #[error("writing an audit trail")]
+    Trail(#[source] pierhead_storage_format::FormatError),
     /// A row of made-up metadata cannot be written.
     #[error("writing metadata to import")]
     Dump(#[source] pierhead_storage_format::dump::DumpError),

@@ -35,6 +35,7 @@ mod statistics;
 mod summary;
 mod target;
 mod tls;
+mod trail;
 mod watch;
 mod workloads;
 

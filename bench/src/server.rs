@@ -55,6 +55,8 @@ pub struct Programs {
     pub peer: PathBuf,
     /// The folder stores are made in; the system's temporary folder if not given.
     pub scratch: Option<PathBuf>,
+    /// Settings of Pierhead's, as environment variables.
+    pub environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Programs {
@@ -134,6 +136,7 @@ impl Server {
         }
         let out = File::create(store.path().join("log")).map_err(BenchError::io("making a log file"))?;
         let err = out.try_clone().map_err(BenchError::io("making a log file"))?;
+        command.envs(programs.environment.iter().copied());
         command.stdin(Stdio::null()).stdout(out).stderr(err).kill_on_drop(true);
         let begun = Instant::now();
         let child = command.spawn().map_err(not_started(programs.of(kind)))?;
@@ -274,7 +277,12 @@ mod tests {
     use super::*;
 
     fn programs(path: &str) -> Programs {
-        Programs { pierhead: PathBuf::from(path), peer: PathBuf::from(path), scratch: None }
+        Programs {
+            pierhead: PathBuf::from(path),
+            peer: PathBuf::from(path),
+            scratch: None,
+            environment: Vec::new(),
+        }
     }
 
     #[test]

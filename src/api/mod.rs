@@ -6,9 +6,12 @@ pub mod health;
 pub mod iam;
 mod kinds;
 pub mod metrics;
+mod recorder;
 pub mod registry;
 pub mod token;
 pub mod trust;
+
+pub use recorder::Recorder;
 
 /// Surface, method and path of every route there is, from the tables the surfaces route by: what a walk
 /// over all of them has to visit. `/metrics` has a listener of its own and no sign-in.

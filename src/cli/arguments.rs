@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::account::AccountCommand;
 use super::admin::Asked;
+use super::audit::AuditCommand;
 use super::credential::{KeyCommand, LoginCommand, SecretCommand};
 use super::group::GroupCommand;
 use super::init::InitArguments;
@@ -109,6 +110,11 @@ pub enum Command {
     Repo {
         #[command(subcommand)]
         command: RepositoryCommand,
+    },
+    /// See what was done, by whom, with what result
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// Let other accounts pull a private repository
     Share {

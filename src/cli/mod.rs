@@ -11,6 +11,7 @@
 mod account;
 mod admin;
 mod arguments;
+mod audit;
 mod credential;
 mod draft;
 mod group;
@@ -137,6 +138,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Org { command } => organisation::run(command),
         Command::Grant { command } => organisation::grants(command),
         Command::Repo { command } => repository::run(command),
+        Command::Audit { command } => audit::run(command),
         Command::Share { command } => share::run(command),
         Command::Trust(arguments) => trust::trust(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),

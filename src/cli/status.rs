@@ -38,6 +38,14 @@ fn words(status: &StatusView) -> String {
         "uploads",
         format!("{} open, {} receiving, {} at most", uploads.open, uploads.receiving, uploads.limit),
     );
+    let audit = &status.audit;
+    let trouble = audit.trouble.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+    let dropped = if audit.dropped > 0 { format!("; {} DROPPED", audit.dropped) } else { String::new() };
+    let lost = if audit.lost > 0 { format!("; {} CHANGES NOT RECORDED", audit.lost) } else { String::new() };
+    let damaged =
+        if audit.damaged > 0 { format!("; {} files damaged", audit.damaged) } else { String::new() };
+    let kept = format!("{} events, {}", audit.events, human::size(audit.bytes));
+    line("audit", format!("{kept}{dropped}{lost}{damaged}{trouble}"));
     text
 }
 

@@ -8,6 +8,7 @@
 //! Must not open anything but the settings file, nor know what a setting is used for.
 //! Look next: `settings` (the keys), `load` (where values come from), `units`, `cidr`, `host`.
 
+mod audit;
 mod cidr;
 mod host;
 mod identity;
@@ -16,6 +17,7 @@ mod locate;
 mod settings;
 mod units;
 
+pub use audit::AuditSettings;
 pub use cidr::Cidr;
 pub use host::is_host;
 pub use identity::IdentitySettings;

@@ -8,7 +8,7 @@ use pierhead_storage_format::paths;
 use serde::{Deserialize, Serialize};
 
 use super::host::is_host;
-use super::{Cidr, IdentitySettings, Period, Size};
+use super::{AuditSettings, Cidr, IdentitySettings, Period, Size};
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub struct Settings {
     pub registry: RegistrySettings,
     /// Who may sign in, and how.
     pub identity: IdentitySettings,
+    /// What is recorded of what is done.
+    pub audit: AuditSettings,
     /// The listener for monitoring.
     pub metrics: MetricsSettings,
     /// The socket for administrators.
@@ -351,6 +353,7 @@ impl Settings {
         let never = "must be more than nothing";
         let (tls_key, tls_message) = self.tls.misfit().unwrap_or_default();
         let (identity_key, identity_message) = self.identity.misfit().unwrap_or_default();
+        let (audit_key, audit_message) = self.audit.misfit().unwrap_or_default();
         let rows = [
             (server.listen.is_empty(), "server", "listen", "must name an address"),
             (server.max_connections == 0, "server", "max_connections", never),
@@ -360,6 +363,7 @@ impl Settings {
             (server.keep_alive.as_ms() == 0, "server", "keep_alive", never),
             (!tls_key.is_empty(), "tls", tls_key, tls_message),
             (!identity_key.is_empty(), "identity", identity_key, identity_message),
+            (!audit_key.is_empty(), "audit", audit_key, audit_message),
             (self.storage.data.as_os_str().is_empty(), "storage", "data", "must name a directory"),
             (self.registry.max_manifest.bytes() == 0, "registry", "max_manifest", never),
             (self.registry.max_manifest > MAX_MANIFEST, "registry", "max_manifest", "must be 64MiB at most"),

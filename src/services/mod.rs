@@ -4,10 +4,11 @@
 //!
 //! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`signin`] tells what credentials
 //! prove, [`access`] decides who may;
-//! [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree, [`maintenance`] offers that to an administrator.
+//! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree, [`maintenance`] offers that to an administrator.
 
 pub mod access;
 pub mod appliance;
+pub mod audit;
 pub mod error;
 pub mod fsck;
 pub mod identity;

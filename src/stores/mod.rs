@@ -1,6 +1,6 @@
 //! Where bytes rest. `disk` is the data directory as a seam; `blobs` keeps content-addressed
 //! files; `meta` keeps rows; `authority` keeps the files of the appliance's own CA, `secrets` seals
-//! what rows may not show; `space` keeps some of the disk back. Must not know who the caller is, nor
+//! what rows may not show; `space` keeps some of the disk back; `trail` keeps the audit trail. Must not know who the caller is, nor
 //! name anything of services, api or server.
 
 pub mod authority;
@@ -11,3 +11,4 @@ pub mod meta;
 
 pub mod secrets;
 pub mod space;
+pub mod trail;

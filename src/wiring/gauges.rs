@@ -4,6 +4,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::store::Store;
+use crate::services::audit::Audit;
 use crate::services::uploads::Uploads;
 
 /// The gauges. Clones are the same ones.
@@ -15,6 +16,11 @@ pub struct Gauges {
     change_sets: Gauge,
     read_only: Gauge,
     rebuilds: Gauge,
+    audit_events: Gauge,
+    audit_bytes: Gauge,
+    audit_waiting: Gauge,
+    audit_dropped: Gauge,
+    audit_lost: Gauge,
 }
 
 impl Gauges {
@@ -26,10 +32,16 @@ impl Gauges {
         registry.register("metadata_change_sets", "Last durable change set", self.change_sets.clone());
         registry.register("metadata_read_only", "1 while metadata cannot be written", self.read_only.clone());
         registry.register("metadata_index_rebuilds", "Index rebuilds since the start", self.rebuilds.clone());
+        registry.register("audit_events", "Events in the audit trail", self.audit_events.clone());
+        registry.register("audit_bytes", "Bytes of the audit trail", self.audit_bytes.clone());
+        registry.register("audit_waiting", "Events that wait to be written", self.audit_waiting.clone());
+        let dropped = "Reads and refusals not recorded since the start";
+        registry.register("audit_dropped", dropped, self.audit_dropped.clone());
+        registry.register("audit_lost", "Changes not recorded since the start", self.audit_lost.clone());
     }
 
     /// Brings them up to date. Blocks for a look at the disk.
-    pub fn update(&self, store: &Store, uploads: &Uploads) {
+    pub fn update(&self, store: &Store, uploads: &Uploads, audit: &Audit) {
         let clamp = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let status = store.meta.status();
         self.uploads.set(clamp(uploads.open_sessions() as u64));
@@ -37,6 +49,12 @@ impl Gauges {
         self.change_sets.set(clamp(status.sequence));
         self.read_only.set(i64::from(status.read_only.is_some()));
         self.rebuilds.set(clamp(status.rebuilds));
+        let audit = audit.facts();
+        self.audit_events.set(clamp(audit.events));
+        self.audit_bytes.set(clamp(audit.bytes));
+        self.audit_waiting.set(clamp(audit.waiting.0 + audit.waiting.1));
+        self.audit_dropped.set(clamp(audit.dropped));
+        self.audit_lost.set(clamp(audit.lost));
         if let Ok(free) = store.reserve.free() {
             self.free.set(clamp(free));
         }

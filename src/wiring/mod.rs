@@ -5,6 +5,7 @@
 //! reads who there is.
 
 mod admin;
+mod audit;
 mod gauges;
 mod offline;
 mod people;
@@ -31,6 +32,7 @@ use crate::stores::blobs::BlobError;
 use crate::stores::lock::LockError;
 use crate::stores::meta;
 use crate::stores::secrets::SecretsError;
+use crate::stores::trail::TrailError;
 
 pub use offline::{export, fsck, import, initialise};
 pub use serve::{Listening, serve};
@@ -45,6 +47,9 @@ pub enum StartError {
     /// The key file cannot be used.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+    /// The audit trail cannot be opened.
+    #[error("the audit trail cannot be opened")]
+    Trail(#[from] TrailError),
     /// Passwords cannot be checked.
     #[error(transparent)]
     Passwords(#[from] PasswordError),

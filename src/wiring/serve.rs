@@ -14,9 +14,9 @@ use super::admin::Administration;
 use super::gauges::Gauges;
 use super::people::People;
 use super::store::{self, Store};
-use super::surfaces::Surfaces;
+use super::surfaces::{Surfaces, recorder};
 use super::tls::Certificates;
-use super::{StartError, admin};
+use super::{StartError, admin, audit};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
@@ -28,6 +28,7 @@ use crate::server::metrics::Metrics;
 use crate::server::{self, Ended, Phase, Server, Stop, Tls};
 use crate::services;
 use crate::services::access::{Access, Action, Actor, Resource};
+use crate::services::audit::Audit;
 use crate::services::images::{Images, PushRules, Shelves};
 use crate::services::uploads::{Limits, Uploads, clear_leftovers};
 use crate::stores::blobs::Resumable;
@@ -86,14 +87,19 @@ pub async fn serve(
     if absent + outdated > 0 {
         tracing::info!(absent, outdated, "finished removals that were cut short");
     }
+    let (opened, own, whom) = (settings.clone(), Arc::clone(&store), people.clone());
+    let audit = tasks::blocking(move || audit::open(&opened, &own, &whom, Arc::new(SystemClock)));
+    let audit = audit.await.map_err(services_panicked)??;
+    let recorder = recorder(&settings, Some(audit.clone()));
     let access = people.access.clone();
     let shelves = shelves(&settings, &store, &access);
     let (images, uploads) = services(&settings, &shelves);
     let proofs = prove(&stop, &store, &uploads, resumables);
     let gauges = Gauges::default();
-    let mut jobs = jobs(&store, access.clone(), &uploads, &gauges);
+    let mut jobs = jobs((&store, &audit), access.clone(), &uploads, &gauges);
     certificates.watch(&mut jobs);
     people.watch(&mut jobs);
+    audit::watch(&audit, &mut jobs);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services {
         access,
@@ -101,9 +107,12 @@ pub async fn serve(
         uploads: uploads.clone(),
         identity: people.identity.clone(),
         organisations: people.organisations.clone(),
+        audit: audit.clone(),
+        recorder: recorder.clone(),
     };
     let trust = Trust::new(certificates.ca());
-    let surfaces = Surfaces::new(&settings, &people, (images, uploads.clone()), health(&stop, &store), trust);
+    let told = (health(&stop, &store), trust);
+    let surfaces = Surfaces::new(&settings, &people, (images, uploads.clone()), told, &recorder);
     let app = Arc::new(surfaces);
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
@@ -114,6 +123,7 @@ pub async fn serve(
     proofs.join_all().await;
     uploads.park(PARK_LIMIT).await;
     people.settle().await;
+    audit.settle().await;
     let closing = Arc::clone(&store);
     let closed = tasks::blocking(move || closing.close()).await;
     if closed.is_err() {
@@ -233,14 +243,14 @@ fn prove(stop: &Stop, store: &Arc<Store>, uploads: &Uploads, resumables: Vec<Res
     proofs
 }
 
-fn jobs(store: &Arc<Store>, access: Access, uploads: &Uploads, gauges: &Gauges) -> Jobs {
+fn jobs((store, audit): (&Arc<Store>, &Audit), access: Access, uploads: &Uploads, gauges: &Gauges) -> Jobs {
     let mut jobs = Jobs::new();
-    let (store, counted, gauges) = (Arc::clone(store), uploads.clone(), gauges.clone());
+    let (store, counted, gauges) = (Arc::clone(store), (uploads.clone(), audit.clone()), gauges.clone());
     jobs.every(DISK_EVERY, move || {
         let (store, counted, gauges) = (Arc::clone(&store), counted.clone(), gauges.clone());
         async move {
             let restored = tasks::blocking(move || {
-                gauges.update(&store, &counted);
+                gauges.update(&store, &counted.0, &counted.1);
                 store.reserve.restore()
             })
             .await;

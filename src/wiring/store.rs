@@ -17,9 +17,10 @@ use crate::stores::disk::{Disk, RealDisk};
 use crate::stores::lock::DataLock;
 use crate::stores::meta::{self, IndexOutcome, Meta};
 use crate::stores::space::Reserve;
+use crate::stores::trail::{Leftovers, Trail};
 
 /// What a store's making may have left before `FORMAT` was written.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     FORMAT_PART,
     paths::LOCK,
     paths::ADMIN_SOCKET,
@@ -28,6 +29,7 @@ const OURS: [&str; 9] = [
     paths::UPLOADS,
     paths::SMALL,
     paths::QUARANTINE,
+    paths::AUDIT,
     "meta",
 ];
 /// Rows that are read in a fraction of a second.
@@ -40,6 +42,8 @@ pub struct Store {
     pub meta: Meta,
     /// Bytes.
     pub blobs: Blobs,
+    /// What was done.
+    pub trail: Trail,
     /// Space kept back.
     pub reserve: Arc<Reserve>,
     _lock: DataLock,
@@ -69,7 +73,9 @@ pub fn open(settings: &StorageSettings) -> Result<(Store, Vec<Resumable>), Start
     let (blobs, found) = Blobs::open(blobs::Options { disk: disk.clone(), random, checkpoint_every })?;
     replay_small_blobs(&meta, &blobs)?;
     clear_leftovers(&meta, &blobs, &found.leftovers)?;
-    Ok((Store { meta, blobs, reserve, _lock: lock }, found.resumables))
+    let (trail, left) = Trail::open(disk, Arc::new(OsRandom))?;
+    report_trail(&left);
+    Ok((Store { meta, blobs, trail, reserve, _lock: lock }, found.resumables))
 }
 
 fn open_meta(
@@ -127,6 +133,20 @@ fn report(opened: &meta::Opened) {
     }
     if let Some(why) = &opened.read_only {
         tracing::error!(%why, "metadata is read-only");
+    }
+}
+
+/// Tells the operator what the audit trail's earlier run left.
+fn report_trail(left: &Leftovers) {
+    if left.sealed > 0 {
+        tracing::info!(
+            logs = left.sealed,
+            torn_bytes = left.torn,
+            "sealed what the audit trail's last run had not"
+        );
+    }
+    for bad in &left.damaged {
+        tracing::error!(file = %bad.path.display(), why = %bad.why, "a file of the audit trail cannot be read");
     }
 }
 

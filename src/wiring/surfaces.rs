@@ -1,6 +1,7 @@
 //! The surfaces that the network reaches, by path.
 
 use std::future::{Future, ready};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use hyper::{Request, Response, StatusCode};
 use serde_json::json;
 
 use super::people::People;
+use crate::api::Recorder;
 use crate::api::health::Health;
 use crate::api::iam::Iam;
 use crate::api::registry::{self, Registry};
@@ -17,6 +19,7 @@ use crate::config::Settings;
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
 use crate::server::{App, PeerFacts};
+use crate::services::audit::Audit;
 use crate::services::images::Images;
 use crate::services::uploads::Uploads;
 
@@ -35,16 +38,28 @@ impl Surfaces {
         settings: &Settings,
         people: &People,
         (images, uploads): (Images, Uploads),
-        health: Health,
-        trust: Trust,
+        (health, trust): (Health, Trust),
+        recorder: &Recorder,
     ) -> Self {
         let (access, identity) = (people.access.clone(), people.identity.clone());
         Self {
             health,
             trust,
-            token: TokenEndpoint::new(access.clone(), identity.clone()),
-            iam: Iam::new(access.clone(), identity.clone(), settings.identity.region.clone()),
-            registry: Registry::new(access, identity, images, uploads, registry_settings(settings)),
+            token: TokenEndpoint::new(access.clone(), identity.clone(), recorder.clone()),
+            iam: Iam::new(
+                access.clone(),
+                identity.clone(),
+                settings.identity.region.clone(),
+                recorder.clone(),
+            ),
+            registry: Registry::new(
+                access,
+                identity,
+                images,
+                uploads,
+                registry_settings(settings),
+                recorder.clone(),
+            ),
         }
     }
 
@@ -75,7 +90,7 @@ impl App for Surfaces {
         }
         if TokenEndpoint::is_for(path) {
             let token = self.token.clone();
-            return Box::pin(async move { token.handle(request).await });
+            return Box::pin(async move { token.handle(request, &facts).await });
         }
         if Iam::is_for(path) {
             let iam = self.iam.clone();
@@ -86,12 +101,21 @@ impl App for Surfaces {
     }
 }
 
-fn registry_settings(settings: &Settings) -> registry::Settings {
+/// Into this trail, or none.
+pub fn recorder(settings: &Settings, audit: Option<Audit>) -> Recorder {
+    Recorder::new(audit, trusted(settings))
+}
+
+fn trusted(settings: &Settings) -> Arc<dyn Fn(IpAddr) -> bool + Send + Sync> {
     let proxies = settings.server.trusted_proxies.clone();
+    Arc::new(move |address| proxies.iter().any(|range| range.contains(address)))
+}
+
+fn registry_settings(settings: &Settings) -> registry::Settings {
     registry::Settings {
         manifest_limit: usize::try_from(settings.registry.max_manifest.bytes()).unwrap_or(usize::MAX),
         manifest_memory: settings.registry.manifest_memory.bytes(),
         deletes: settings.registry.delete,
-        is_trusted_proxy: Arc::new(move |address| proxies.iter().any(|range| range.contains(address))),
+        is_trusted_proxy: trusted(settings),
     }
 }

@@ -61,6 +61,11 @@ pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, FormatError> {
     options().deserialize(body).map_err(|_| FormatError::Record)
 }
 
+/// As [`decode_body`], for a type whose texts stay where they are.
+pub(crate) fn decode_borrowed<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, FormatError> {
+    options().deserialize(body).map_err(|_| FormatError::Record)
+}
+
 fn options() -> impl Options {
     bincode::DefaultOptions::new()
         .with_fixint_encoding()

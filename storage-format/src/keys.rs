@@ -73,11 +73,13 @@ pub enum Table {
     Favourite = 26,
     /// [`crate::identity::keys::RepositorySettingsKey`].
     RepositorySettings = 27,
+    /// [`crate::audit::EventKey`].
+    AuditOutbox = 28,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -105,6 +107,7 @@ impl Table {
         Self::Share,
         Self::Favourite,
         Self::RepositorySettings,
+        Self::AuditOutbox,
     ];
 
     /// The number on disk.
@@ -147,6 +150,7 @@ impl Table {
             Self::Share => "share",
             Self::Favourite => "favourite",
             Self::RepositorySettings => "repository-settings",
+            Self::AuditOutbox => "audit-outbox",
         }
     }
 }

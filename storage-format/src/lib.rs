@@ -1,5 +1,6 @@
 //! What Pierhead keeps on disk, and nothing else: paths, keys, records, journal frames, snapshots,
-//! journals of uploads, the log of small blobs, outboards of blobs and the engine-neutral dump.
+//! journals of uploads, the log of small blobs, outboards of blobs, the audit trail and the
+//! engine-neutral dump.
 //! `FORMAT.md` beside this crate is the contract, written for someone
 //! who reads the disk without our code; the code here is its only implementation.
 //!
@@ -11,6 +12,7 @@
 //!
 //! Must not depend on anything of the server. Start at [`paths`], then [`keys`] and [`records`].
 
+pub mod audit;
 pub mod codec;
 pub mod digest;
 pub mod dump;

@@ -38,6 +38,9 @@ pub const INDEX_MARK: &str = "meta/index-mark";
 /// A copy of the index that `fsck` looks into and removes again; left over, it may be deleted.
 pub const INDEX_CHECKED: &str = "meta/index-checked";
 
+/// The audit trail: a folder a day.
+pub const AUDIT: &str = "audit";
+
 /// The certificate of the appliance's own CA: what clients are given to trust it. Public.
 pub const TLS_CA: &str = "tls/ca.crt";
 /// That CA's private key.
@@ -144,6 +147,21 @@ pub fn journal_segment(first: u64) -> PathBuf {
 /// `meta/snapshot/<sequence, 20 digits>.zst`.
 pub fn snapshot(sequence: u64) -> PathBuf {
     PathBuf::from(SNAPSHOT).join(format!("{sequence:020}.zst"))
+}
+
+/// `audit/<yyyy-mm-dd>`: what was written to the trail on that day, UTC.
+pub fn audit_day(day: &str) -> PathBuf {
+    PathBuf::from(AUDIT).join(day)
+}
+
+/// `audit/<yyyy-mm-dd>/<number, 20 digits>.log`: events as they come.
+pub fn audit_log(day: &str, number: u64) -> PathBuf {
+    audit_day(day).join(format!("{number:020}.log"))
+}
+
+/// `audit/<yyyy-mm-dd>/<number, 20 digits>.seg`: the same events, sealed.
+pub fn audit_segment(day: &str, number: u64) -> PathBuf {
+    audit_day(day).join(format!("{number:020}.seg"))
 }
 
 /// The number in a segment's or snapshot's file name.

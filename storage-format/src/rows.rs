@@ -1,6 +1,7 @@
 //! A row as bytes, whatever its table: the one place where a [`Table`] met at run time becomes its
 //! key and record types. A table added to [`Table`] does not compile until it is listed here.
 
+use crate::audit::EventKey;
 use crate::codec::{FormatError, Record};
 use crate::identity::keys::{
     AccessKeyKey, AccessKeyUseKey, AccountKey, AccountNameKey, FavouriteKey, GrantKey, GroupKey,
@@ -50,6 +51,7 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::Share => work.call::<ShareKey>(),
         Table::Favourite => work.call::<FavouriteKey>(),
         Table::RepositorySettings => work.call::<RepositorySettingsKey>(),
+        Table::AuditOutbox => work.call::<EventKey>(),
     }
 }
 

@@ -48,6 +48,9 @@ pub struct Run {
     /// Blobs of the store that Pierhead is started on [default: 1000000; quick: 20000]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     known_blobs: Option<u64>,
+    /// Events of the audit trail that is searched [default: 10000000; quick: 100000]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    events: Option<u64>,
     /// Seconds of each case of small requests [default: 5; quick: 1]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: Option<u64>,
@@ -132,6 +135,7 @@ impl Run {
                 pierhead: self.pierhead.clone(),
                 peer: self.peer.clone(),
                 scratch: self.scratch.clone(),
+                environment: Vec::new(),
             },
         }
     }
@@ -157,6 +161,7 @@ impl Run {
             tags: self.tags.unwrap_or(self.either(10_000, 500)),
             repositories: self.repos.unwrap_or(self.either(5000, 250)),
             known: self.known_blobs.unwrap_or(self.either(1_000_000, 20_000)),
+            events: self.events.unwrap_or(self.either(10_000_000, 100_000)),
             seconds: self.seconds.unwrap_or(self.either(5, 1)) as f64,
             connections: usize::from(self.connections),
         }

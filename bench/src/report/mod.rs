@@ -133,6 +133,7 @@ pub mod tests {
                 tags: 1,
                 repositories: 1,
                 known: 1,
+                events: 1,
                 seconds: 1.0,
                 connections: 1,
             },

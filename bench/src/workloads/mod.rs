@@ -2,6 +2,7 @@
 //! A workload must not know which registry it drives: what a registry leaves out (pages, for one) shows in its
 //! figures. To add one: a file here with `run`, a variant of [`Workload`], an arm in [`Workload::run`].
 
+pub mod audit;
 mod beside;
 mod catalog;
 mod image;
@@ -70,6 +71,8 @@ pub enum Workload {
     Tags,
     /// Pages of a catalog of many repositories
     Catalog,
+    /// Pages of Pierhead's audit trail of many events, and what recording one costs
+    Audit,
     /// Pierhead started on a store of many blobs (metadata alone): after an import, a stop, SIGKILL
     Start,
 }
@@ -90,6 +93,9 @@ pub struct Sizes {
     /// Blobs of the store that is started on.
     #[serde(default)]
     pub known: u64,
+    /// Events of the audit trail that is searched.
+    #[serde(default)]
+    pub events: u64,
     /// How long a case of small requests lasts.
     pub seconds: f64,
     /// Connections for small requests.
@@ -144,7 +150,7 @@ impl Workload {
 
     /// How often it meets each registry if all are repeated so often.
     pub fn repetitions(self, repetitions: u32) -> u32 {
-        let once = matches!(self, Self::PushLarge | Self::ReadsBesideColdPull | Self::Start);
+        let once = matches!(self, Self::PushLarge | Self::ReadsBesideColdPull | Self::Start | Self::Audit);
         if once { repetitions.min(1) } else { repetitions }
     }
 
@@ -169,7 +175,7 @@ impl Workload {
             Self::Tags => tags::run(bench).await,
             Self::Catalog => catalog::run(bench).await,
             // It needs none that runs already: the run calls it itself.
-            Self::Start => Ok(Vec::new()),
+            Self::Start | Self::Audit => Ok(Vec::new()),
         }
     }
 }

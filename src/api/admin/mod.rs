@@ -13,9 +13,11 @@
 //! resource's file (`uploads` is an example) and, if it fails in a new way, a row in `errors`.
 
 mod accounts;
+mod audit;
 mod body;
 mod credentials;
 mod errors;
+mod facts;
 mod grants;
 mod groups;
 mod index;
@@ -50,16 +52,19 @@ use self::errors::{Failure, Kind};
 use self::path::Params;
 use self::reply::Reply;
 use self::route::Found;
+use crate::api::Recorder;
 use crate::server::body::Body;
 use crate::server::metrics::Route;
 use crate::server::{App, Peer, PeerFacts};
 use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
+use crate::services::audit::{Audit, Trace};
 use crate::services::identity::Identity;
 use crate::services::organisations::Organisations;
 use crate::services::uploads::Uploads;
 
 pub use accounts::{AccountView, FirstView};
+pub use audit::EventView;
 pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
 pub use grants::GrantView;
 pub use groups::GroupView;
@@ -85,6 +90,10 @@ pub struct Services {
     pub identity: Identity,
     /// Organisations and the rights in them.
     pub organisations: Organisations,
+    /// What was done.
+    pub audit: Audit,
+    /// Begins to record what is done here.
+    pub recorder: Recorder,
 }
 
 /// What is known of the process when it begins to serve.
@@ -147,11 +156,12 @@ impl Admin {
     /// Answers a request.
     async fn handle(&self, request: Request<Body>, facts: &PeerFacts) -> Response<Body> {
         let (head, mut body) = request.into_parts();
-        let mut name = "unknown";
+        let (mut name, mut trace) = ("unknown", None);
         let outcome = match self.find(&head, facts.peer) {
             Ok((actor, found)) => {
                 name = found.row.name;
-                self.serve(found, actor, &head, &mut body).await
+                trace = self.0.services.recorder.begin(&found.row.audit, facts, &head.headers);
+                self.serve(found, actor, (&head, &mut body), trace.as_ref()).await
             }
             Err(failure) => Err(failure),
         };
@@ -160,6 +170,9 @@ impl Admin {
             failure.into_reply()
         });
         let mut response = reply.into_response();
+        if let Some(trace) = &trace {
+            trace.end(response.status().as_u16());
+        }
         response.extensions_mut().insert(Route { surface: "admin", route: name });
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if !body.is_end_stream() {
@@ -179,13 +192,22 @@ impl Admin {
         &self,
         found: Found,
         actor: Actor,
-        head: &Parts,
-        body: &mut Body,
+        (head, body): (&Parts, &mut Body),
+        trace: Option<&Trace>,
     ) -> Result<Reply, Failure> {
         let Found { row, params } = found;
+        if let Some(trace) = trace {
+            facts::path(trace, &actor, &params);
+        }
         let resource = (row.resource)(self, &params)?;
-        let permit = self.0.services.access.authorise(&actor, row.action, resource)?;
+        if let Some(trace) = trace {
+            trace.on(&resource);
+        }
+        let permit = self.0.services.access.authorise(&actor, row.action, resource)?.traced(trace);
         let body = body::read(row, body).await?;
+        if let Some(trace) = trace {
+            facts::body(trace, &params, &body);
+        }
         let call = Call { permit, params, query: head.uri.query().unwrap_or_default(), body };
         (row.handler)(self, call).await
     }

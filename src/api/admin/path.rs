@@ -13,6 +13,11 @@ impl Params {
         self.0.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value)
     }
 
+    /// Names and values, in the order of the pattern.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::errors::Failure;
 use super::reply::{Reply, time};
 use super::{Admin, Call};
+use crate::services::audit;
 
 /// How the appliance is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct StatusView {
     pub space: SpaceView,
     /// Upload sessions.
     pub uploads: UploadsView,
+    /// The audit trail.
+    pub audit: AuditView,
 }
 
 /// Where the appliance listens.
@@ -81,6 +84,54 @@ pub struct UploadsView {
     pub limit: usize,
 }
 
+/// How the audit trail is.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AuditView {
+    /// Events there are.
+    pub events: u64,
+    /// Bytes they take.
+    pub bytes: u64,
+    /// Bytes from which on only changes are recorded.
+    pub limit: u64,
+    /// Milliseconds events are kept.
+    pub keep_ms: u64,
+    /// The earliest, RFC 3339, or `null`.
+    pub from: Option<String>,
+    /// Reads and refusals that wait to be written.
+    pub waiting: u64,
+    /// Changes that do.
+    pub waiting_changes: u64,
+    /// Since the start: events recorded.
+    pub recorded: u64,
+    /// Since the start: reads and refusals that were not.
+    pub dropped: u64,
+    /// Since the start: changes that were not.
+    pub lost: u64,
+    /// Files that cannot be read.
+    pub damaged: usize,
+    /// Why not everything is recorded now, or `null`.
+    pub trouble: Option<String>,
+}
+
+impl From<audit::Facts> for AuditView {
+    fn from(facts: audit::Facts) -> Self {
+        Self {
+            events: facts.events,
+            bytes: facts.bytes,
+            limit: facts.limit,
+            keep_ms: facts.keep_ms,
+            from: facts.from.map(time),
+            waiting: facts.waiting.0,
+            waiting_changes: facts.waiting.1,
+            recorded: facts.recorded,
+            dropped: facts.dropped,
+            lost: facts.lost,
+            damaged: facts.damaged,
+            trouble: facts.trouble,
+        }
+    }
+}
+
 /// How it is.
 pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     let facts = admin.0.services.appliance.status(&call.permit).await?;
@@ -107,5 +158,6 @@ pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
             receiving: facts.uploads_receiving,
             limit: facts.uploads_limit,
         },
+        audit: admin.0.services.audit.facts().into(),
     }))
 }

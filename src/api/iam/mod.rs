@@ -23,11 +23,13 @@ use serde_json::Value;
 use self::errors::Failure;
 use self::route::Operation;
 use self::views::TokenBody;
+use super::Recorder;
 use super::registry::query::Query;
 use crate::server::PeerFacts;
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
 use crate::services::access::{Access, Action, Actor, Caller, Resource};
+use crate::services::audit::Trace;
 use crate::services::identity::{Account, Identity, UserView};
 use crate::services::signin::{Secret, signature};
 
@@ -42,12 +44,13 @@ pub struct Iam {
     access: Access,
     identity: Identity,
     region: String,
+    recorder: Recorder,
 }
 
 impl Iam {
     /// On these services; `region` is what the appliance calls itself.
-    pub const fn new(access: Access, identity: Identity, region: String) -> Self {
-        Self { access, identity, region }
+    pub const fn new(access: Access, identity: Identity, region: String, recorder: Recorder) -> Self {
+        Self { access, identity, region, recorder }
     }
 
     /// Whether a path is this surface's.
@@ -58,9 +61,14 @@ impl Iam {
     /// Answers a request whose path is this surface's.
     pub async fn handle(&self, request: Request<Body>, facts: &PeerFacts) -> Response<Body> {
         let (head, mut body) = request.into_parts();
-        let name = route::find(head.uri.path()).map_or("unknown", |(row, _)| row.name);
-        let outcome = self.serve(&head, &mut body).await;
+        let row = route::find(head.uri.path()).map(|(row, _)| row).filter(|row| row.method == head.method);
+        let trace = row.and_then(|row| self.recorder.begin(&row.audit, facts, &head.headers));
+        let name = row.map_or("unknown", |row| row.name);
+        let outcome = self.serve(&head, &mut body, trace.as_ref()).await;
         let mut response = outcome.unwrap_or_else(|failure| failure.into_response(&facts.request_id));
+        if let Some(trace) = &trace {
+            trace.end(response.status().as_u16());
+        }
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -68,16 +76,24 @@ impl Iam {
         response
     }
 
-    async fn serve(&self, head: &Parts, body: &mut Body) -> Result<Response<Body>, Failure> {
+    async fn serve(
+        &self,
+        head: &Parts,
+        body: &mut Body,
+        trace: Option<&Trace>,
+    ) -> Result<Response<Body>, Failure> {
         let (row, parameter) = route::find(head.uri.path()).ok_or_else(Failure::missing)?;
         if row.method != head.method {
             return Err(Failure::method());
         }
         let body = whole(body).await?;
         if row.operation == Operation::CreateToken {
-            return self.create_token(&body).await;
+            return self.create_token(&body, trace).await;
         }
         let caller = self.caller(head, &body)?;
+        if let Some(trace) = trace {
+            trace.by(&caller.actor).named(parameter);
+        }
         let value = match row.operation {
             Operation::ListDomains => views::domains(&self.own_account(&caller)?),
             Operation::ShowUser => self.show_user(&caller, parameter)?,
@@ -89,7 +105,7 @@ impl Iam {
         Ok(body::json(StatusCode::OK, &value))
     }
 
-    async fn create_token(&self, body: &Bytes) -> Result<Response<Body>, Failure> {
+    async fn create_token(&self, body: &Bytes, trace: Option<&Trace>) -> Result<Response<Body>, Failure> {
         // What serde quotes of a body could be a password.
         let request: TokenBody = serde_json::from_slice(body)
             .map_err(|_| Failure::invalid("the body is no request for a token"))?;
@@ -97,8 +113,14 @@ impl Iam {
         let password = request.auth.identity.password.filter(|_| methods.iter().any(|m| m == "password"));
         let user = password.ok_or_else(|| Failure::invalid("the method has to be password"))?.user;
         let (given, domain) = (Secret::from(user.password), user.domain.name.unwrap_or_default());
+        if let Some(trace) = trace {
+            trace.signed().asked("domain", domain.as_str()).asked("user", user.name.as_str());
+        }
         let proof = self.identity.sign_in_to(&domain, &user.name, &given).await?;
         let caller = Caller::plain(Actor::User(proof.user));
+        if let Some(trace) = trace {
+            trace.by(&caller.actor);
+        }
         let (account, user) = (self.own_account(&caller)?, self.own_user(&caller)?);
         let scope = request.auth.scope;
         if !scope.fits(&account, &self.region) {

@@ -2,6 +2,8 @@
 
 use hyper::Method;
 
+use crate::services::audit;
+
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -25,15 +27,17 @@ pub struct Row {
     pub path: &'static str,
     /// What it does.
     pub operation: Operation,
+    /// What it is in the audit trail.
+    pub audit: audit::Operation,
 }
 
 /// Every route.
 #[rustfmt::skip]
 pub static ROUTES: &[Row] = &[
-    Row { name: "token-create", method: Method::POST, path: "/v3/auth/tokens", operation: Operation::CreateToken },
-    Row { name: "projects-list", method: Method::GET, path: "/v3/projects", operation: Operation::ListProjects },
-    Row { name: "domains-list", method: Method::GET, path: "/v3/auth/domains", operation: Operation::ListDomains },
-    Row { name: "user-show", method: Method::GET, path: "/v3.0/OS-USER/users/{id}", operation: Operation::ShowUser },
+    Row { name: "token-create", method: Method::POST, path: "/v3/auth/tokens", operation: Operation::CreateToken, audit: audit::Operation::read("createToken", "token") },
+    Row { name: "projects-list", method: Method::GET, path: "/v3/projects", operation: Operation::ListProjects, audit: audit::Operation::read("listProjects", "project") },
+    Row { name: "domains-list", method: Method::GET, path: "/v3/auth/domains", operation: Operation::ListDomains, audit: audit::Operation::read("listAuthDomains", "domain") },
+    Row { name: "user-show", method: Method::GET, path: "/v3.0/OS-USER/users/{id}", operation: Operation::ShowUser, audit: audit::Operation::read("showUser", "user") },
 ];
 
 /// The route of a path and its parameter; a slash at the end makes no difference.

@@ -52,11 +52,12 @@ use self::path::{Path, Shape};
 use self::query::Query;
 use self::reply::Reply;
 use self::route::{BodyLimit, Row};
-use super::token;
+use super::{Recorder, token};
 use crate::server::PeerFacts;
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
 use crate::services::access::{Access, Action, Caller, Permit, Resource};
+use crate::services::audit::Trace;
 use crate::services::identity::Identity;
 use crate::services::images::Images;
 use crate::services::names::RepositoryName;
@@ -87,6 +88,7 @@ pub struct Registry {
     uploads: Uploads,
     settings: Settings,
     memory: Memory,
+    recorder: Recorder,
 }
 
 /// A request that was parsed and allowed.
@@ -113,9 +115,10 @@ impl Registry {
         images: Images,
         uploads: Uploads,
         settings: Settings,
+        recorder: Recorder,
     ) -> Self {
         let memory = Memory::new(settings.manifest_memory.max(settings.manifest_limit as u64));
-        Self { access, identity, images, uploads, settings, memory }
+        Self { access, identity, images, uploads, settings, memory, recorder }
     }
 
     /// Answers a request whose path is `/v2` or below.
@@ -124,8 +127,9 @@ impl Registry {
         let path = query::decoded_path(head.uri.path());
         let path = path.as_deref().and_then(Path::parse);
         let row = path.and_then(|path| self.row(&head.method, path.shape));
+        let trace = row.and_then(|row| self.recorder.begin(&row.audit, facts, &head.headers));
         let outcome = match (path, row) {
-            (Some(path), Some(row)) => self.serve(row, path, &head, &mut body, facts).await,
+            (Some(path), Some(row)) => self.serve(row, path, &head, &mut body, (facts, trace.as_ref())).await,
             (Some(path), None) => Err(self.method_unknown(path.shape)),
             (None, _) => Err(Failure::new(Kind::PathUnknown)),
         };
@@ -135,6 +139,9 @@ impl Registry {
             failure.into_reply()
         });
         let mut response = reply.into_response();
+        if let Some(trace) = &trace {
+            trace.end(response.status().as_u16());
+        }
         response.extensions_mut().insert(Route { surface: "registry", route: name });
         finish(&head, body, &mut response).await;
         response
@@ -147,9 +154,9 @@ impl Registry {
         path: Path<'_>,
         head: &Parts,
         body: &mut Body,
-        facts: &PeerFacts,
+        (facts, trace): (&PeerFacts, Option<&Trace>),
     ) -> Result<Reply, Failure> {
-        let done = self.call(row, path, head, body, facts).await;
+        let done = self.call(row, path, head, body, (facts, trace)).await;
         done.map_err(|failure| match challenge::error(failure.kind()) {
             Some(error) => {
                 let realm = self.origin(head, facts).absolute(&head.headers, &head.uri, facts.tls);
@@ -167,11 +174,18 @@ impl Registry {
         path: Path<'_>,
         head: &Parts,
         body: &mut Body,
-        facts: &PeerFacts,
+        (facts, trace): (&PeerFacts, Option<&Trace>),
     ) -> Result<Reply, Failure> {
         let resource = resource(path)?;
+        if let Some(trace) = trace {
+            follow(trace, path, &resource);
+        }
         let caller = self.caller(&head.headers).await?;
+        if let Some(trace) = trace {
+            trace.by(&caller.actor);
+        }
         let (caller, permit) = self.admitted(caller, row, path, resource)?;
+        let permit = permit.traced(trace);
         self.refuse_large(row, head)?;
         let call = Call {
             caller,
@@ -214,6 +228,17 @@ impl Registry {
     fn method_unknown(&self, shape: Shape) -> Failure {
         let allow = route::allow(shape, |row| self.is_on(row));
         Failure::new(Kind::MethodUnknown).with(header::ALLOW, allow)
+    }
+}
+
+/// What the trail records of a request: its path.
+fn follow(trace: &Trace, path: Path<'_>, resource: &Resource) {
+    trace.on(resource);
+    let Resource::Repository(name) = resource else { return };
+    trace.asked("repository", name.as_str());
+    if !path.tail.is_empty() {
+        let between = if path.tail.contains(':') { '@' } else { ':' };
+        trace.named(format!("{}{between}{}", name.as_str(), path.tail)).asked("reference", path.tail);
     }
 }
 

@@ -13,6 +13,7 @@ use super::reply::Reply;
 use super::{Call, Registry, base, blobs, catalog, manifests, referrers, tags, uploads};
 use crate::server::body::Body;
 use crate::services::access::Action;
+use crate::services::audit::Operation;
 
 /// What a handler gives.
 pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>>;
@@ -44,6 +45,8 @@ pub struct Row {
     pub action: Action,
     /// What it takes of a body.
     pub body: BodyLimit,
+    /// What it is in the audit trail. The parts of a push are not recorded: its manifest is.
+    pub audit: Operation,
     /// Does it.
     pub handler: Handler,
 }
@@ -56,15 +59,21 @@ const PATCH: &[Method] = &[Method::PATCH];
 const PUT: &[Method] = &[Method::PUT];
 const DELETE: &[Method] = &[Method::DELETE];
 
+const PULL: Operation = Operation::pull("pullImage", "images");
+const REFUSED_PULL: Operation = Operation::refused("pullImage", "images");
+const REFUSED_PUSH: Operation = Operation::refused("postMultipartImagePackage", "images");
+
+#[expect(clippy::too_many_arguments, reason = "a row of a table")]
 const fn row(
     name: &'static str,
     methods: &'static [Method],
     shape: Shape,
     action: Action,
     body: BodyLimit,
+    audit: Operation,
     handler: Handler,
 ) -> Row {
-    Row { name, methods, shape, action, body, handler }
+    Row { name, methods, shape, action, body, audit, handler }
 }
 
 impl Row {
@@ -78,22 +87,22 @@ impl Row {
 /// is the Docker API's.
 #[rustfmt::skip]
 pub static ROUTES: &[Row] = &[
-    row("ping", READ, Shape::Base, Action::Ping, BodyLimit::Nothing, |r, c, _| Box::pin(base::ping(r, c))),
-    row("catalog", READ, Shape::Catalog, Action::ListRepositories, BodyLimit::Nothing, |r, c, _| Box::pin(catalog::list(r, c))),
-    row("tags-list", READ, Shape::Tags, Action::Pull, BodyLimit::Nothing, |r, c, _| Box::pin(tags::list(r, c))),
-    row("manifest-get", GET, Shape::Manifest, Action::Pull, BodyLimit::Nothing, |r, c, _| Box::pin(manifests::get(r, c))),
-    row("manifest-head", HEAD, Shape::Manifest, Action::Pull, BodyLimit::Nothing, |r, c, _| Box::pin(manifests::head(r, c))),
-    row("manifest-put", PUT, Shape::Manifest, Action::Push, BodyLimit::Manifest, |r, c, b| Box::pin(manifests::put(r, c, b))),
-    row("manifest-delete", DELETE, Shape::Manifest, Action::DeleteVersion, BodyLimit::Nothing, |r, c, _| Box::pin(manifests::delete(r, c))),
-    row("blob-get", GET, Shape::Blob, Action::Pull, BodyLimit::Nothing, |r, c, _| Box::pin(blobs::get(r, c))),
-    row("blob-head", HEAD, Shape::Blob, Action::Pull, BodyLimit::Nothing, |r, c, _| Box::pin(blobs::head(r, c))),
-    row("blob-delete", DELETE, Shape::Blob, Action::DeleteVersion, BodyLimit::Nothing, |r, c, _| Box::pin(blobs::delete(r, c))),
-    row("upload-start", POST, Shape::Uploads, Action::Push, BodyLimit::Blob, |r, c, b| Box::pin(uploads::start(r, c, b))),
-    row("upload-status", READ, Shape::Upload, Action::Push, BodyLimit::Nothing, |r, c, _| Box::pin(uploads::status(r, c))),
-    row("upload-chunk", PATCH, Shape::Upload, Action::Push, BodyLimit::Blob, |r, c, b| Box::pin(uploads::append(r, c, b))),
-    row("upload-finish", PUT, Shape::Upload, Action::Push, BodyLimit::Blob, |r, c, b| Box::pin(uploads::finish(r, c, b))),
-    row("upload-cancel", DELETE, Shape::Upload, Action::Push, BodyLimit::Nothing, |r, c, _| Box::pin(uploads::cancel(r, c))),
-    row("referrers", READ, Shape::Referrers, Action::Pull, BodyLimit::Nothing, |r, c, _| Box::pin(referrers::list(r, c))),
+    row("ping", READ, Shape::Base, Action::Ping, BodyLimit::Nothing, Operation::NONE, |r, c, _| Box::pin(base::ping(r, c))),
+    row("catalog", READ, Shape::Catalog, Action::ListRepositories, BodyLimit::Nothing, Operation::read("listCatalog", "imagerepository"), |r, c, _| Box::pin(catalog::list(r, c))),
+    row("tags-list", READ, Shape::Tags, Action::Pull, BodyLimit::Nothing, Operation::read("listImageTags", "imagetag"), |r, c, _| Box::pin(tags::list(r, c))),
+    row("manifest-get", GET, Shape::Manifest, Action::Pull, BodyLimit::Nothing, PULL, |r, c, _| Box::pin(manifests::get(r, c))),
+    row("manifest-head", HEAD, Shape::Manifest, Action::Pull, BodyLimit::Nothing, REFUSED_PULL, |r, c, _| Box::pin(manifests::head(r, c))),
+    row("manifest-put", PUT, Shape::Manifest, Action::Push, BodyLimit::Manifest, Operation::change("postMultipartImagePackage", "images", 201), |r, c, b| Box::pin(manifests::put(r, c, b))),
+    row("manifest-delete", DELETE, Shape::Manifest, Action::DeleteVersion, BodyLimit::Nothing, Operation::change("deleteImageTag", "imagetag", 202), |r, c, _| Box::pin(manifests::delete(r, c))),
+    row("blob-get", GET, Shape::Blob, Action::Pull, BodyLimit::Nothing, REFUSED_PULL, |r, c, _| Box::pin(blobs::get(r, c))),
+    row("blob-head", HEAD, Shape::Blob, Action::Pull, BodyLimit::Nothing, REFUSED_PULL, |r, c, _| Box::pin(blobs::head(r, c))),
+    row("blob-delete", DELETE, Shape::Blob, Action::DeleteVersion, BodyLimit::Nothing, Operation::change("deleteImageBlob", "imageblob", 202), |r, c, _| Box::pin(blobs::delete(r, c))),
+    row("upload-start", POST, Shape::Uploads, Action::Push, BodyLimit::Blob, REFUSED_PUSH, |r, c, b| Box::pin(uploads::start(r, c, b))),
+    row("upload-status", READ, Shape::Upload, Action::Push, BodyLimit::Nothing, REFUSED_PUSH, |r, c, _| Box::pin(uploads::status(r, c))),
+    row("upload-chunk", PATCH, Shape::Upload, Action::Push, BodyLimit::Blob, REFUSED_PUSH, |r, c, b| Box::pin(uploads::append(r, c, b))),
+    row("upload-finish", PUT, Shape::Upload, Action::Push, BodyLimit::Blob, REFUSED_PUSH, |r, c, b| Box::pin(uploads::finish(r, c, b))),
+    row("upload-cancel", DELETE, Shape::Upload, Action::Push, BodyLimit::Nothing, REFUSED_PUSH, |r, c, _| Box::pin(uploads::cancel(r, c))),
+    row("referrers", READ, Shape::Referrers, Action::Pull, BodyLimit::Nothing, Operation::read("listImageReferrers", "imagetag"), |r, c, _| Box::pin(referrers::list(r, c))),
 ];
 
 /// The row for a method on a shape.

@@ -13,10 +13,13 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::Recorder;
 use super::registry::query::Query;
+use crate::server::PeerFacts;
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
 use crate::services::access::Access;
+use crate::services::audit::{Operation, Trace};
 use crate::services::identity::{Identity, SignInError, TokenError, TokenRequest};
 use crate::services::signin::Secret;
 use crate::services::signin::authorization::Authorization;
@@ -30,6 +33,8 @@ pub const REALM: &str = "/swr/auth/v2/registry/auth/";
 const ROUTES: [(Method, &str); 2] =
     [(Method::GET, "/swr/auth/v2/registry/auth"), (Method::GET, "/swr/auth/v2/registry/auth/")];
 
+/// Only refusals are in the trail: every pull begins with a token.
+static OPERATION: Operation = Operation::refused("createRegistryToken", "token");
 const ROUTE: Route = Route { surface: "token", route: "registry-token" };
 
 /// The surface. Clones share everything.
@@ -37,12 +42,13 @@ const ROUTE: Route = Route { surface: "token", route: "registry-token" };
 pub struct TokenEndpoint {
     access: Access,
     identity: Identity,
+    recorder: Recorder,
 }
 
 impl TokenEndpoint {
     /// On these services.
-    pub const fn new(access: Access, identity: Identity) -> Self {
-        Self { access, identity }
+    pub const fn new(access: Access, identity: Identity, recorder: Recorder) -> Self {
+        Self { access, identity, recorder }
     }
 
     /// Whether a path is this surface's.
@@ -51,15 +57,19 @@ impl TokenEndpoint {
     }
 
     /// Answers a request whose path is this surface's.
-    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+    pub async fn handle(&self, request: Request<Body>, facts: &PeerFacts) -> Response<Body> {
         let (head, _) = request.into_parts();
+        let trace = self.recorder.begin(&OPERATION, facts, &head.headers);
         let mut response = match head.method {
             Method::GET | Method::HEAD => {
                 let query = Query::parse(head.uri.query().unwrap_or_default());
-                self.give(&head.headers, &query).await
+                self.give(&head.headers, &query, trace.as_ref()).await
             }
             _ => error(StatusCode::NOT_FOUND, "UNSUPPORTED", "there is no such path"),
         };
+        if let Some(trace) = &trace {
+            trace.end(response.status().as_u16());
+        }
         if head.method == Method::HEAD {
             *response.body_mut() = body::empty();
         }
@@ -70,11 +80,14 @@ impl TokenEndpoint {
         response
     }
 
-    async fn give(&self, headers: &HeaderMap, query: &Query) -> Response<Body> {
+    async fn give(&self, headers: &HeaderMap, query: &Query, trace: Option<&Trace>) -> Response<Body> {
         let login = match self.login(headers) {
             Ok(login) => login,
             Err(error) => return refused(&error.into()),
         };
+        if let (Some(trace), Some((user, _))) = (trace, &login) {
+            trace.asked("user", user.as_str());
+        }
         let scopes = scope::parse(query.all("scope"));
         match self.identity.registry_token(TokenRequest { login, scopes }).await {
             Ok(issued) => given(&issued),

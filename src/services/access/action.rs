@@ -246,6 +246,10 @@ actions! {
     ListUploads = "pierhead:upload:list", Operator, Read, No;
     /// End anybody's upload.
     AbortUpload = "pierhead:upload:abort", Operator, Write, No;
+    /// See what was done in the account.
+    ListAccountEvents = "pierhead:audit:listAccountEvents", TenantAdministrator, Read, No;
+    /// See what was done, by whomever.
+    ListEvents = "pierhead:audit:listEvents", Operator, Read, No;
     /// Check, export and import the store.
     MaintainStore = "pierhead:store:maintain", Host, Write, No;
 }

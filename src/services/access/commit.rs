@@ -42,7 +42,7 @@ impl Access {
         let mut work = work;
         for _ in 0..ATTEMPTS {
             let (access, permit) = (self.clone(), permit.copied());
-            let done = meta.commit(move |tx| match access.holds(tx, &permit) {
+            let done = meta.commit_with(permit.event(), move |tx| match access.holds(tx, &permit) {
                 Ok(true) => work(tx).map_err(Undone::Failed),
                 Ok(false) => Err(Undone::TooSoon(work)),
                 Err(error) => Err(Undone::Failed(error)),

@@ -43,9 +43,10 @@ pub use directory::{Directory, LoadError};
 pub use policy::Policy;
 pub use resource::Resource;
 
+use super::audit::Trace;
 use super::names::RepositoryName;
 use crate::seams::{Clock, SystemClock};
-use crate::stores::meta::{ChangedRow, Follow, Meta};
+use crate::stores::meta::{Attach, Attached, ChangedRow, Follow, Meta};
 use decide::Question;
 
 /// A yes: this actor may do this action to this resource, now.
@@ -56,18 +57,37 @@ pub struct Permit {
     resource: Resource,
     /// The number of the organisation it is in; none if that was not there.
     organisation: Option<u64>,
+    trace: Option<Trace>,
 }
 
 impl Permit {
     /// The same once more, for this room: a permit is given on, not multiplied.
     fn copied(&self) -> Self {
         let (actor, action, resource) = (self.actor.clone(), self.action, self.resource.clone());
-        Self { actor, action, resource, organisation: self.organisation }
+        Self { actor, action, resource, organisation: self.organisation, trace: self.trace.clone() }
     }
 
     /// Who was allowed.
     pub const fn actor(&self) -> &Actor {
         &self.actor
+    }
+
+    /// The same, for a request that the audit trail follows.
+    pub fn traced(mut self, trace: Option<&Trace>) -> Self {
+        self.trace = trace.cloned();
+        self
+    }
+
+    /// A fact for the audit trail that only whoever does it knows; never a secret.
+    pub fn tell(&self, name: &'static str, value: impl Into<serde_json::Value>) {
+        if let Some(trace) = &self.trace {
+            trace.answered(name, value);
+        }
+    }
+
+    /// What is to be committed with the change this permit is for: its event.
+    pub fn event(&self) -> Attached {
+        self.trace.clone().map(|trace| Arc::new(trace) as Arc<dyn Attach>)
     }
 
     /// The repository this permit is for, if it is for `action` on one; anything else is a fault
@@ -181,7 +201,7 @@ impl Access {
         let now = self.authorise(&permit.actor, permit.action, permit.resource.clone())?;
         match (permit.organisation, now.organisation) {
             (Some(then), Some(now)) if then != now => Err(Refusal::Denied),
-            _ => Ok(now),
+            _ => Ok(now.traced(permit.trace.as_ref())),
         }
     }
 
@@ -209,7 +229,7 @@ impl Access {
             tracing::debug!(?actor, action = action.name(), "refused");
         }
         match (allowed, actor) {
-            (true, _) => Ok(Permit { actor: actor.clone(), action, resource, organisation }),
+            (true, _) => Ok(Permit { actor: actor.clone(), action, resource, organisation, trace: None }),
             (false, Actor::Anonymous) => Err(Refusal::Unauthenticated),
             (false, _) => Err(Refusal::Denied),
         }

@@ -81,7 +81,7 @@ impl Report {
         self.add(Finding { id: invariant.id, severity: invariant.severity, what, advice: invariant.advice });
     }
 
-    /// Adds a finding of the metadata's own check by its id (M1 to M8).
+    /// Adds a finding of the metadata's own check (M1 to M8), or the audit trail's (A1 to A3), by its id.
     pub fn add_metadata(&mut self, id: &'static str, what: String) {
         let (severity, advice) = METADATA
             .iter()
@@ -132,8 +132,9 @@ const REBUILT: &str = "no content is lost: the next start rebuilds the index; re
 const STANDS_IN: &str = "an older snapshot and the journal stand in; check the disk";
 const CUT: &str = "nothing: it was never acknowledged, and the next start leaves it out";
 const CLEARED: &str = "nothing: the next start removes or rebuilds it";
+const EVENTS: &str = "no content is lost, but what was recorded there cannot be read; check the disk. The file goes with its day";
 
-/// What the metadata's own check finds, by id; stated in `FORMAT.md` too.
+/// What the checks of the metadata and of the audit trail find, by id; stated in `FORMAT.md` too.
 pub const METADATA: &[(&str, Severity, &str)] = &[
     ("M1", Severity::Error, RESTORE),
     ("M2", Severity::Note, CUT),
@@ -143,6 +144,9 @@ pub const METADATA: &[(&str, Severity, &str)] = &[
     ("M6", Severity::Error, RESTORE),
     ("M7", Severity::Note, CLEARED),
     ("M8", Severity::Error, RESTORE),
+    ("A1", Severity::Warning, EVENTS),
+    ("A2", Severity::Warning, EVENTS),
+    ("A3", Severity::Note, CLEARED),
 ];
 
 macro_rules! invariants {

@@ -186,6 +186,7 @@ impl Shelves {
             Err(error) => return Err(self.failed(error).await),
         };
         let sparse = self.rules.sparse_manifests;
+        permit.tell("digest", digest.to_string());
         self.push(&permit, move |rows| {
             rows.put_manifest(&digest, size, &document, sparse)?;
             tags.iter().try_for_each(|tag| rows.tag(tag, &digest))

@@ -1,5 +1,5 @@
-//! `fsck`: the metadata's own checks (journal, snapshots, index), then every invariant of rows and
-//! blobs, as `FORMAT.md` numbers them. Changes nothing.
+//! `fsck`: the metadata's own checks (journal, snapshots, index), every invariant of rows and blobs, and
+//! the audit trail's, as `FORMAT.md` numbers them. Changes nothing.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use crate::services::error::Error;
 use crate::services::fsck::{self, DiskBlobs, Options, Packed, Report, Stage, Unreadable};
 use crate::stores::disk::Disk;
 use crate::stores::meta::{self, CheckOptions, TruthError};
+use crate::stores::trail::{self, TrailError};
 
 /// Why the check could not be finished.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,9 @@ pub enum CheckError {
     /// The metadata cannot be read.
     #[error("the metadata cannot be read")]
     Metadata(#[source] TruthError),
+    /// The audit trail cannot be read.
+    #[error("the audit trail cannot be read")]
+    Trail(#[source] TrailError),
     /// Rows or blobs cannot be read.
     #[error("the store cannot be read")]
     Unreadable(#[from] Unreadable),
@@ -47,6 +51,8 @@ pub fn check(
     for finding in found {
         report.add_metadata(finding.id, format!("{}: {}", finding.what, finding.detail));
     }
+    trail::check(disk.as_ref(), &mut |id, file, why| report.add_metadata(id, format!("{file}: {why}")))
+        .map_err(CheckError::Trail)?;
     Ok(report)
 }
 

@@ -16,6 +16,7 @@
 //! Must not know who the caller is or what a row means. Only `engine/sled.rs` names sled. Reading
 //! order: `writer`, `journal`, `chain`, `truth`, `recovery`. Layout: `storage-format/FORMAT.md`.
 
+mod attach;
 mod background;
 mod chain;
 mod check;
@@ -50,6 +51,7 @@ use pierhead_storage_format::keys::TableKey;
 use pierhead_storage_format::paths;
 use tokio::sync::{Semaphore, oneshot};
 
+pub use attach::{Attach, Attached};
 pub use chain::TornTail;
 pub use check::{CheckOptions, check};
 pub use error::{MetaError, OpenError, TruthError};

@@ -13,10 +13,11 @@ use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::records::{Level, Role};
 use serde_json::Value;
 
+use super::super::audit;
 use super::super::people::People;
 use super::super::serve::{services, shelves};
 use super::super::store::{self, Store};
-use super::super::surfaces::Surfaces;
+use super::super::surfaces::{Surfaces, recorder};
 use crate::api::health::Health;
 use crate::api::trust::Trust;
 use crate::config::{Settings, Size};
@@ -24,6 +25,7 @@ use crate::seams::TestClock;
 use crate::server::body::{self, Body};
 use crate::server::{App, Peer, PeerFacts};
 use crate::services::access::{Action, Actor, Permit, Resource};
+use crate::services::audit::Audit;
 use crate::services::identity::{NewAccount, NewKey, NewPolicy, NewUser, UserChange};
 use crate::services::images::Images;
 use crate::services::organisations::On;
@@ -45,6 +47,7 @@ pub struct House {
     pub clock: Arc<TestClock>,
     pub acme: Id,
     pub images: Images,
+    pub audit: Audit,
     surfaces: Surfaces,
     store: Arc<Store>,
     _folder: tempfile::TempDir,
@@ -112,11 +115,13 @@ impl House {
         let people = People::open_at(&settings, lab, &store, clock.clone()).expect("people");
         let shelves = shelves(&settings, &store, &people.access);
         let health = Health::new(Vec::new());
+        let audit = audit::open(&settings, &store, &people, clock.clone()).expect("a trail");
+        let recorder = recorder(&settings, Some(audit.clone()));
         let (images, uploads) = services(&settings, &shelves);
-        let surfaces =
-            Surfaces::new(&settings, &people, (images.clone(), uploads), health, Trust::new(|| None));
+        let told = (health, Trust::new(|| None));
+        let surfaces = Surfaces::new(&settings, &people, (images.clone(), uploads), told, &recorder);
         let acme = Id::from_bytes([0; 16]);
-        let mut house = Self { people, clock, acme, images, surfaces, store, _folder: folder };
+        let mut house = Self { people, clock, acme, images, audit, surfaces, store, _folder: folder };
         if !lab {
             house.move_in().await;
         }

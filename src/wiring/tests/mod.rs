@@ -7,4 +7,5 @@ mod pulls;
 mod pushes;
 mod sessions;
 mod tokens;
+mod trail;
 mod walk;

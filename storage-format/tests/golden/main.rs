@@ -6,6 +6,7 @@
 //! - `golden/journal/v1.bin`, `golden/snapshot/v1.bin`: a whole segment and snapshot, see `files.rs`
 //! - `golden/upload/v1.bin`: a whole journal of an upload, see `files.rs`
 //! - `golden/outboard/v1.bin`: the outboard of a blob, see `files.rs`
+//! - `golden/audit/`: a log and a segment of the audit trail, see `audit.rs`
 //! - `golden/dump/v1.jsonl`: a whole dump; `golden/store/v1.txt`: a `FORMAT` file
 //! - `golden/key-file/`: a key file, and what was sealed under it, see `src/key_file.rs`
 //!
@@ -14,6 +15,7 @@
 //! are never overwritten: a record whose bytes changed gets a new version instead.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod audit;
 mod files;
 mod samples;
 

@@ -1,5 +1,7 @@
 //! What the golden files are made from: a row a table, and more where a record has more shapes.
 
+#[path = "audit_samples.rs"]
+pub mod audit;
 #[path = "identity_samples.rs"]
 mod identity;
 
@@ -159,7 +161,7 @@ fn blobs() -> Vec<Sample> {
 
 /// Every sample.
 pub fn samples() -> Vec<Sample> {
-    [organisations(), names(), manifests(), references(), blobs(), identity::samples()]
+    [organisations(), names(), manifests(), references(), blobs(), identity::samples(), audit::samples()]
         .into_iter()
         .flatten()
         .collect()

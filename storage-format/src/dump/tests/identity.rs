@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::{row, text};
+use crate::audit::{EventKey, EventRecord, Rating};
 use crate::dump::Row;
 use crate::identity::Id;
 use crate::identity::keys::{
@@ -64,7 +65,7 @@ fn parts() -> impl Strategy<Value = Parts> {
 
 /// A valid row of any table of this kind, and organisations with all they have.
 pub(super) fn any_row() -> impl Strategy<Value = Row> {
-    (0..16usize, parts()).prop_map(|(table, parts)| match table {
+    (0..17usize, parts()).prop_map(|(table, parts)| match table {
         0 => organisation(parts),
         table => people(Table::ALL[11 + table], parts),
     })
@@ -163,6 +164,27 @@ fn rights(table: Table, parts: Parts) -> Row {
             let creator = until.map(|_| Creator { id, name: other });
             let record = RepositorySettingsRecord { public: yes, category, creator, updated_at: b };
             row(&RepositorySettingsKey { name }, &record)
+        }
+        Table::AuditOutbox => {
+            let record = EventRecord {
+                at: a,
+                took: b,
+                name: name.clone(),
+                resource_type: other.clone(),
+                resource: other,
+                resource_id: String::new(),
+                account: Some(id),
+                account_name: name.clone(),
+                user: until.map(|_| other_id),
+                user_name: name,
+                source: "192.0.2.1".to_owned(),
+                code: b,
+                rating: if yes { Rating::Normal } else { Rating::Warning },
+                request_id: None,
+                request: "{}".to_owned(),
+                response: "{}".to_owned(),
+            };
+            row(&EventKey { id }, &record)
         }
         other => unreachable!("table {} is not of this kind", other.name()),
     }

@@ -1,0 +1,131 @@
+//! `/api/v1/audit`, and the same of one account: what was done.
+
+use pierhead_storage_format::audit::{EventRecord, Rating};
+use pierhead_storage_format::identity::Id;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::errors::{Failure, Kind};
+use super::query::{Limit, parsed};
+use super::reply::{Page, Reply, time};
+use super::{Admin, Call};
+use crate::services::audit::{Order, Search, Wanted};
+
+/// An event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventView {
+    /// 32 lower-case hex digits, in the order of time.
+    pub trace_id: String,
+    /// RFC 3339.
+    pub time: String,
+    /// What was done.
+    pub trace_name: String,
+    /// `normal`, `warning` or `incident`.
+    pub trace_rating: String,
+    /// To what kind of thing.
+    pub resource_type: String,
+    /// Its name, or empty.
+    pub resource_name: String,
+    /// Its id, or empty.
+    pub resource_id: String,
+    /// Whose trail it is in, or `null`.
+    pub account_id: Option<Id>,
+    /// That account's name then.
+    pub account: String,
+    /// Who, or `null` for whoever is no user.
+    pub user_id: Option<Id>,
+    /// His name then, or what he is.
+    pub user: String,
+    /// Where it came from.
+    pub source_ip: String,
+    /// The answer's HTTP status.
+    pub code: u64,
+    /// Milliseconds it took.
+    pub took_ms: u64,
+    /// As in the answer's `X-Request-Id` and in the log, or `null`.
+    pub request_id: Option<Id>,
+    /// What was asked.
+    pub request: Value,
+    /// What was answered.
+    pub response: Value,
+}
+
+impl From<(Id, EventRecord)> for EventView {
+    fn from((id, event): (Id, EventRecord)) -> Self {
+        let json = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
+        Self {
+            trace_id: id.to_string(),
+            time: time(event.at),
+            trace_rating: event.rating.name().to_owned(),
+            request: json(&event.request),
+            response: json(&event.response),
+            trace_name: event.name,
+            resource_type: event.resource_type,
+            resource_name: event.resource,
+            resource_id: event.resource_id,
+            account_id: event.account,
+            account: event.account_name,
+            user_id: event.user,
+            user: event.user_name,
+            source_ip: event.source,
+            code: event.code,
+            took_ms: event.took,
+            request_id: event.request_id,
+        }
+    }
+}
+
+/// Which end of the trail comes first.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum First {
+    #[default]
+    Newest,
+    Oldest,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Query {
+    limit: Limit,
+    #[serde(deserialize_with = "parsed")]
+    after: Option<Id>,
+    order: First,
+    user: Option<String>,
+    resource_type: Option<String>,
+    resource: Option<String>,
+    trace_name: Option<String>,
+    rating: Option<Rating>,
+    #[serde(deserialize_with = "parsed")]
+    from: Option<jiff::Timestamp>,
+    #[serde(deserialize_with = "parsed")]
+    until: Option<jiff::Timestamp>,
+}
+
+/// A page of events. It may have fewer than asked for though there are more: `next` says so.
+pub async fn list(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
+    let query: Query = call.query()?;
+    let filter = Search {
+        account: None,
+        user: query.user,
+        resource_type: query.resource_type,
+        resource: query.resource,
+        name: query.trace_name,
+        rating: query.rating,
+        from: query.from.map(ms).transpose()?,
+        until: query.until.map(ms).transpose()?,
+    };
+    let order = match query.order {
+        First::Newest => Order::Newest,
+        First::Oldest => Order::Oldest,
+    };
+    let wanted = Wanted { filter, order, after: query.after, limit: query.limit.0 };
+    let page = admin.0.services.audit.list(&call.permit, wanted).await?;
+    let items: Vec<EventView> = page.events.into_iter().map(EventView::from).collect();
+    Ok(Reply::ok(&Page { items, next: page.next.map(|id| id.to_string()) }))
+}
+
+fn ms(time: jiff::Timestamp) -> Result<u64, Failure> {
+    let ms = u64::try_from(time.as_millisecond());
+    ms.map_err(|_| Failure::about(Kind::QueryInvalid, "times are after 1970"))
+}

@@ -1,0 +1,89 @@
+//! What every surface does alike for the audit trail: where a request comes from, and whether it is followed.
+//! A surface begins a trace from its row, tells it what it learns, hands it on with the permit and ends it with
+//! the answer's status, all in one place.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::header::{self, HeaderMap, HeaderName};
+
+use crate::server::{Peer, PeerFacts};
+use crate::services::audit::{Audit, Operation, Source, Trace};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Begins traces; none without a trail. Clones are the same one.
+#[derive(Clone)]
+pub struct Recorder {
+    audit: Option<Audit>,
+    is_trusted_proxy: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+}
+
+impl Recorder {
+    /// Into this trail; whether an address is a proxy whose forwarding headers are believed.
+    pub fn new(audit: Option<Audit>, is_trusted_proxy: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>) -> Self {
+        Self { audit, is_trusted_proxy }
+    }
+
+    /// Follows a request, if anything of it can be recorded.
+    pub fn begin(
+        &self,
+        operation: &'static Operation,
+        facts: &PeerFacts,
+        headers: &HeaderMap,
+    ) -> Option<Trace> {
+        let source = || self.source(&facts.peer, headers);
+        let trace = self.audit.as_ref()?.begin(operation, source(), &facts.request_id)?;
+        if headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-auth-token") {
+            trace.signed();
+        }
+        Some(trace)
+    }
+
+    /// The address nearest to us that is no proxy of ours. A client may put others in front of it.
+    fn source(&self, peer: &Peer, headers: &HeaderMap) -> Source {
+        let Some(peer_ip) = peer.ip() else { return Source::Local(peer.to_string()) };
+        if !(self.is_trusted_proxy)(peer_ip) {
+            return Source::Address(peer_ip);
+        }
+        let texts = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<&str> = texts.flat_map(|text| text.split(',')).map(str::trim).collect();
+        let hops = hops.iter().rev().map_while(|hop| hop.parse::<IpAddr>().ok());
+        let mut nearest = peer_ip;
+        for hop in hops {
+            nearest = hop;
+            if !(self.is_trusted_proxy)(hop) {
+                break;
+            }
+        }
+        Source::Address(nearest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_what_trusted_proxies_forward_and_nothing_a_client_makes_up() {
+        let trusted = |ip: IpAddr| ip.to_string().starts_with("10.");
+        let recorder = Recorder::new(None, Arc::new(trusted));
+        let cases = [
+            ("no proxy", "192.0.2.1", "198.51.100.7", "192.0.2.1"),
+            ("a proxy without the header", "10.0.0.1", "", "10.0.0.1"),
+            ("a proxy", "10.0.0.1", "198.51.100.7", "198.51.100.7"),
+            ("two proxies", "10.0.0.1", "198.51.100.7, 10.0.0.2", "198.51.100.7"),
+            ("a client that makes one up", "10.0.0.1", "203.0.113.9, 198.51.100.7", "198.51.100.7"),
+            ("no address", "10.0.0.1", "198.51.100.7, unknown", "10.0.0.1"),
+            ("proxies alone", "10.0.0.1", "10.0.0.3", "10.0.0.3"),
+        ];
+        for (name, peer, forwarded, expected) in cases {
+            let peer = Peer::Network(format!("{peer}:1").parse().expect("an address"));
+            let mut headers = HeaderMap::new();
+            if !forwarded.is_empty() {
+                headers.insert(X_FORWARDED_FOR, forwarded.parse().expect("a value"));
+            }
+            assert_eq!(recorder.source(&peer, &headers).to_string(), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The audit trail of a running appliance: opened after who there is, before anything listens; moved to the disk
+//! every second, and at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::StartError;
+use super::people::People;
+use super::store::Store;
+use crate::config::Settings;
+use crate::jobs::Jobs;
+use crate::seams::{Clock, OsRandom};
+use crate::services::access;
+use crate::services::audit::{Audit, Options, Parts};
+
+/// How often events are written down.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked for old ones.
+const EXPIRE_EVERY: Duration = Duration::from_secs(600);
+
+/// Opens it. Blocks.
+pub fn open(
+    settings: &Settings,
+    store: &Store,
+    people: &People,
+    clock: Arc<dyn Clock>,
+) -> Result<Audit, StartError> {
+    let reserve = Arc::clone(&store.reserve);
+    let parts = Parts {
+        trail: store.trail.clone(),
+        meta: store.meta.clone(),
+        access: people.access.clone(),
+        clock,
+        random: Arc::new(OsRandom),
+        room: Arc::new(move |bytes| reserve.admits(bytes).is_ok()),
+        options: Options {
+            reads: settings.audit.reads,
+            pulls: settings.audit.pulls,
+            keep_ms: settings.audit.keep.as_ms(),
+            max_bytes: settings.audit.max_size.bytes(),
+        },
+    };
+    Ok(Audit::open(parts).map_err(access::LoadError::from)?)
+}
+
+/// Lets `jobs` write events down and remove old ones.
+pub fn watch(audit: &Audit, jobs: &mut Jobs) {
+    let keeping = audit.clone();
+    jobs.every(KEEP_EVERY, move || {
+        let audit = keeping.clone();
+        async move {
+            if let Err(error) = audit.keep().await {
+                tracing::debug!(%error, "events of the audit trail wait");
+            }
+        }
+    });
+    let expiring = audit.clone();
+    jobs.every(EXPIRE_EVERY, move || {
+        let audit = expiring.clone();
+        async move {
+            match audit.expire().await {
+                Ok(0) | Err(_) => {}
+                Ok(files) => tracing::info!(files, "removed old events of the audit trail"),
+            }
+        }
+    });
+}
