@@ -409,15 +409,6 @@ fn a_data_directory_has_one_owner_at_a_time() {
 }
 
 #[test]
-fn serve_without_lab_refuses_to_start() {
-    let output = run(&["serve", "--listen", "127.0.0.1:0"]);
-    assert_eq!(output.status.code(), Some(2));
-    for words in ["sign-in is not built yet", "--lab"] {
-        assert!(stderr(&output).contains(words), "{}", stderr(&output));
-    }
-}
-
-#[test]
 fn lab_listens_beyond_loopback_only_when_told_twice() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let data = folder.path().to_str().expect("a plain path");
