@@ -59,7 +59,9 @@ impl Rows {
     fn of(blobs: u64) -> Self {
         let mut rows = Self(Vec::new());
         let repositories = blobs.div_ceil(IMAGE * IMAGES);
-        rows.put(&OrganisationKey { name: "large".into() }, &OrganisationRecord { created_at: 1 });
+        let organisation = OrganisationRecord { number: 1, created_at: 1, owner: None, creator: None };
+        rows.put(&OrganisationKey { name: "large".into() }, &organisation);
+        rows.put(&CounterKey { name: "organisation".into() }, &CounterRecord { next: 2 });
         rows.put(&CounterKey { name: "repository".into() }, &CounterRecord { next: repositories + 1 });
         for repository in 1..=repositories {
             rows.repository(repository);

@@ -70,6 +70,7 @@ impl Store {
         self.names(&mut rows)?;
         self.images(&mut rows)?;
         self.blob_tables(&mut rows)?;
+        rows.row(&CounterKey { name: "organisation".to_owned() }, &CounterRecord { next: 2 })?;
         let next = CounterRecord { next: self.repositories + 1 };
         rows.row(&CounterKey { name: "repository".to_owned() }, &next)?;
         self.references(&mut rows)?;
@@ -78,7 +79,7 @@ impl Store {
 
     fn names<W: Write>(self, rows: &mut Rows<W>) -> Result<(), BenchError> {
         let organisation = OrganisationKey { name: ORGANISATION.to_owned() };
-        rows.row(&organisation, &OrganisationRecord { created_at: PUSHED_AT })?;
+        rows.row(&organisation, &OrganisationRecord { number: 1, created_at: PUSHED_AT, owner: None, creator: None })?;
         for id in 1..=self.repositories {
             rows.row(&RepositoryKey { name: name(id) }, &RepositoryRecord { id, created_at: PUSHED_AT })?;
         }

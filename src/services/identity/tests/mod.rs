@@ -46,6 +46,8 @@ fn store(root: &std::path::Path) -> Meta {
         clock: Arc::new(SystemClock),
         cache_bytes: 8 << 20,
         snapshot_after: 64 << 20,
+        boot: None,
+        check_at_once: u64::MAX,
         on_full: Arc::new(|| false),
     };
     Meta::open(options).expect("opened").0
