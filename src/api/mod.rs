@@ -7,6 +7,7 @@ pub mod iam;
 mod kinds;
 pub mod metrics;
 pub mod registry;
+pub mod swr;
 pub mod token;
 pub mod trust;
 
@@ -21,6 +22,7 @@ pub fn routes() -> Vec<(&'static str, hyper::Method, String)> {
         ("token", token::routes()),
         ("iam", iam::routes()),
         ("registry", registry::routes()),
+        ("swr", swr::routes()),
         ("admin", admin::routes()),
     ];
     let named = |(surface, routes): (&'static str, Vec<(hyper::Method, String)>)| {

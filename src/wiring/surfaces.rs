@@ -1,6 +1,7 @@
 //! The surfaces that the network reaches, by path.
 
 use std::future::{Future, ready};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::people::People;
 use crate::api::health::Health;
 use crate::api::iam::Iam;
 use crate::api::registry::{self, Registry};
+use crate::api::swr::{self, Swr};
 use crate::api::token::TokenEndpoint;
 use crate::api::trust::Trust;
 use crate::config::Settings;
@@ -26,6 +28,7 @@ pub struct Surfaces {
     trust: Trust,
     token: TokenEndpoint,
     iam: Iam,
+    swr: Swr,
     registry: Registry,
 }
 
@@ -44,6 +47,7 @@ impl Surfaces {
             trust,
             token: TokenEndpoint::new(access.clone(), identity.clone()),
             iam: Iam::new(access.clone(), identity.clone(), settings.identity.region.clone()),
+            swr: swr(settings, people, images.clone()),
             registry: Registry::new(access, identity, images, uploads, registry_settings(settings)),
         }
     }
@@ -68,6 +72,10 @@ impl App for Surfaces {
             response.extensions_mut().insert(Route { surface: "trust", route: "ca.crt" });
             return Box::pin(ready(response));
         }
+        if Swr::is_for(&request) {
+            let swr = self.swr.clone();
+            return Box::pin(async move { swr.handle(request, &facts).await });
+        }
         let path = request.uri().path();
         if path == "/v2" || path.starts_with("/v2/") {
             let registry = self.registry.clone();
@@ -86,12 +94,23 @@ impl App for Surfaces {
     }
 }
 
-fn registry_settings(settings: &Settings) -> registry::Settings {
+fn swr(settings: &Settings, people: &People, images: Images) -> Swr {
+    let People { access, identity, organisations } = people.clone();
+    let services = swr::Services { access, identity, organisations, images };
+    let is_trusted_proxy = is_trusted_proxy(settings);
+    Swr::new(services, swr::Settings { region: settings.identity.region.clone(), is_trusted_proxy })
+}
+
+fn is_trusted_proxy(settings: &Settings) -> Arc<dyn Fn(IpAddr) -> bool + Send + Sync> {
     let proxies = settings.server.trusted_proxies.clone();
+    Arc::new(move |address| proxies.iter().any(|range| range.contains(address)))
+}
+
+fn registry_settings(settings: &Settings) -> registry::Settings {
     registry::Settings {
         manifest_limit: usize::try_from(settings.registry.max_manifest.bytes()).unwrap_or(usize::MAX),
         manifest_memory: settings.registry.manifest_memory.bytes(),
         deletes: settings.registry.delete,
-        is_trusted_proxy: Arc::new(move |address| proxies.iter().any(|range| range.contains(address))),
+        is_trusted_proxy: is_trusted_proxy(settings),
     }
 }

@@ -128,6 +128,13 @@ impl Organisations {
         Ok(seen)
     }
 
+    /// Whether somebody may know that an organisation is there: he may look at it, or was granted something in it.
+    pub fn is_visible(&self, actor: &Actor, name: &OrganisationName) -> bool {
+        let resource = Resource::Organisation(name.clone());
+        self.access.authorise(actor, Action::ShowOrganisation, resource).is_ok()
+            || self.has_right_within(actor, name)
+    }
+
     fn has_right_within(&self, actor: &Actor, name: &OrganisationName) -> bool {
         let Actor::User(user) = actor else { return false };
         let within = format!("{name}/");
