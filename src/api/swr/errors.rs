@@ -44,6 +44,7 @@ kinds! {
     DescriptionTooLong = PAYLOAD_TOO_LARGE "SVCSTG.SWR.4131012" "description: {}";
     UserUnknown = BAD_REQUEST "SVCSTG.SWR.4001067" "there is no user {} in the account of the organization";
     OwnRights = BAD_REQUEST "SVCSTG.SWR.4001066" "nobody changes his own permissions";
+    PermissionInvalid = BAD_REQUEST "SVCSTG.SWR.4001091" "permit is read";
     DomainUnknown = BAD_REQUEST "SVCSTG.SWR.4001041" "the image cannot be shared with account {}";
     ShareMissing = BAD_REQUEST "SVCSTG.SWR.4001090" "the image is not shared with this account";
     RetentionMissing = BAD_REQUEST "SVCSTG.SWR.4000306" "there is no such retention policy";

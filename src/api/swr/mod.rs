@@ -15,14 +15,21 @@
 //! `reply` are the grammar, `errors` the refusals; then a handler, such as `versions`. A new operation
 //! is a row and a handler.
 
+mod account;
 mod caller;
 mod errors;
+mod logins;
+mod organisations;
 mod path;
 mod pending;
 mod query;
 mod reply;
+mod repositories;
+mod rights;
 mod route;
+mod shares;
 mod versions;
+mod words;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,6 +38,7 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, Version};
+use pierhead_storage_format::identity::Id;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -46,9 +54,10 @@ use super::registry::query::Query;
 use crate::server::PeerFacts;
 use crate::server::body::Body;
 use crate::server::metrics::Route;
-use crate::services::access::{Access, Actor, Permit, Resource};
-use crate::services::identity::{Identity, Proof};
-use crate::services::images::Images;
+use crate::services::access::{Access, Action, Actor, Permit, Resource};
+use crate::services::error::Error;
+use crate::services::identity::{Account, Identity, Proof};
+use crate::services::images::{Images, RepositoryFacts};
 use crate::services::names::{OrganisationName, RepositoryName};
 use crate::services::organisations::Organisations;
 
@@ -123,6 +132,12 @@ impl Call<'_> {
         json(&self.body)
     }
 
+    /// The image that is asked about.
+    fn repository(&self) -> Result<&RepositoryName, Failure> {
+        let name = self.permit.repository(self.row.action);
+        Ok(name.ok_or(Error::Bug("a permit for something else"))?)
+    }
+
     /// The registry as the client named it, with its port: the front of the names of images.
     fn host(&self) -> &str {
         self.origin.split_once("://").map_or("", |(_, host)| host)
@@ -188,6 +203,27 @@ impl Swr {
         (row.handler)(self, Call { row, proof, permit, params, query: &query, body, origin }).await
     }
 
+    /// A permit for something else that a call needs.
+    fn permit(&self, call: &Call<'_>, action: Action, resource: Resource) -> Result<Permit, Failure> {
+        Ok(self.0.access.authorise(call.actor(), action, resource)?)
+    }
+
+    /// What is known of the image of a call.
+    fn facts(&self, call: &Call<'_>, name: &RepositoryName) -> Result<RepositoryFacts, Failure> {
+        let permit = self.permit(call, Action::ShowRepository, Resource::Repository(name.clone()))?;
+        Ok(self.0.images.facts(&permit)?)
+    }
+
+    /// The account of the one who asks.
+    fn own_account(&self, call: &Call<'_>) -> Result<Account, Failure> {
+        let permit = self.permit(call, Action::ShowSelf, Resource::Registry)?;
+        Ok(self.0.identity.own_account(&permit)?)
+    }
+
+    fn account_name(&self, id: Id) -> Option<String> {
+        self.0.access.directory().account(id).map(|account| account.name.clone())
+    }
+
     /// How the client reached the registry.
     fn origin(&self, head: &Parts, facts: &PeerFacts) -> String {
         let trusted = &self.0.settings.is_trusted_proxy;
@@ -229,6 +265,11 @@ fn repository(organisation: &str, name: &str) -> Result<RepositoryName, Failure>
     let _: OrganisationName = self::organisation(organisation)?;
     let whole = format!("{organisation}/{name}");
     whole.parse().map_err(|_| Failure::about(Kind::RepositoryName, format!("{name:?}")))
+}
+
+/// The name of an image without its organisation.
+fn rest(name: &RepositoryName) -> &str {
+    name.as_str().get(name.organisation().len() + 1..).unwrap_or_default()
 }
 
 fn json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {

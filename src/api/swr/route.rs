@@ -10,8 +10,7 @@ use hyper::{Method, header};
 use super::errors::{Failure, Kind};
 use super::path::{self, Params};
 use super::reply::Reply;
-use super::{Call, Swr};
-use super::{pending, versions};
+use super::{Call, Swr, account, logins, organisations, pending, repositories, rights, shares, versions};
 use crate::services::access::Action;
 
 /// What a handler gives.
@@ -116,47 +115,47 @@ rows! {
     "ShowApiVersion" GET "/{api_version}" Ping Registry Nothing "showApiVersion" "version" [200 404] versions::show;
 
     // Organisations.
-    "ListNamespaces" GET "/v2/manage/namespaces" ListOrganisations Registry Nothing "listUserNamespaces" "usernamespace" [200] pending::refuse;
-    "CreateNamespace" POST "/v2/manage/namespaces" CreateOrganisation NewOrganisation Json "createUserNamespace" "usernamespace" [201 409] pending::refuse;
-    "ShowNamespace" GET "/v2/manage/namespaces/{namespace}" ShowOrganisation Organisation Nothing "showUserNamespace" "usernamespace" [200 404] pending::refuse;
-    "DeleteNamespaces" DELETE "/v2/manage/namespaces/{namespace}" DeleteOrganisation Organisation Nothing "deleteUserNamespace" "usernamespace" [204 404 406] pending::refuse;
+    "ListNamespaces" GET "/v2/manage/namespaces" ListOrganisations Registry Nothing "listUserNamespaces" "usernamespace" [200] organisations::list;
+    "CreateNamespace" POST "/v2/manage/namespaces" CreateOrganisation NewOrganisation Json "createUserNamespace" "usernamespace" [201 409] organisations::create;
+    "ShowNamespace" GET "/v2/manage/namespaces/{namespace}" ShowOrganisation Organisation Nothing "showUserNamespace" "usernamespace" [200 404] organisations::show;
+    "DeleteNamespaces" DELETE "/v2/manage/namespaces/{namespace}" DeleteOrganisation Organisation Nothing "deleteUserNamespace" "usernamespace" [204 404 406] organisations::delete;
 
     // Rights in organisations.
-    "ShowNamespaceAuth" GET "/v2/manage/namespaces/{namespace}/access" ShowOrganisationGrants Organisation Nothing "showUserNamespaceAuth" "usernamespaceauth" [200 404] pending::refuse;
-    "CreateNamespaceAuth" POST "/v2/manage/namespaces/{namespace}/access" CreateOrganisationGrant Organisation Json "createUserNamespaceAuth" "usernamespaceauth" [200 404 409] pending::refuse;
-    "UpdateNamespaceAuth" PATCH "/v2/manage/namespaces/{namespace}/access" UpdateOrganisationGrant Organisation Json "updateUserNamespaceAuth" "usernamespaceauth" [201 404] pending::refuse;
-    "DeleteNamespaceAuth" DELETE "/v2/manage/namespaces/{namespace}/access" DeleteOrganisationGrant Organisation Json "deleteUserNamespaceAuth" "usernamespaceauth" [204 404] pending::refuse;
+    "ShowNamespaceAuth" GET "/v2/manage/namespaces/{namespace}/access" ShowOrganisationGrants Organisation Nothing "showUserNamespaceAuth" "usernamespaceauth" [200 404] rights::show;
+    "CreateNamespaceAuth" POST "/v2/manage/namespaces/{namespace}/access" CreateOrganisationGrant Organisation Json "createUserNamespaceAuth" "usernamespaceauth" [200 404 409] rights::grant_in;
+    "UpdateNamespaceAuth" PATCH "/v2/manage/namespaces/{namespace}/access" UpdateOrganisationGrant Organisation Json "updateUserNamespaceAuth" "usernamespaceauth" [201 404] rights::update;
+    "DeleteNamespaceAuth" DELETE "/v2/manage/namespaces/{namespace}/access" DeleteOrganisationGrant Organisation Json "deleteUserNamespaceAuth" "usernamespaceauth" [204 404] rights::revoke;
 
     // Repositories.
-    "CreateRepo" POST "/v2/manage/namespaces/{namespace}/repos" CreateRepository NewRepository Json "createImageRepository" "imagerepository" [200 404 409] pending::refuse;
-    "ShowRepository" GET "/v2/manage/namespaces/{namespace}/repos/{repository}" ShowRepository Repository Nothing "showImageRepository" "imagerepository" [200 404] pending::refuse;
-    "UpdateRepo" PATCH "/v2/manage/namespaces/{namespace}/repos/{repository}" UpdateRepository Repository Json "updateImageRepository" "imagerepository" [201 404] pending::refuse;
-    "DeleteRepo" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}" DeleteRepository Repository Nothing "deleteImageRepository" "imagerepository" [204 404 409] pending::refuse;
-    "ListReposDetails" GET "/v2/manage/repos" ListRepositories Registry Nothing "listImageRepositories" "imagerepository" [200] pending::refuse;
-    "ListSharedReposDetails" GET "/v2/manage/shared-repositories" ListRepositories Registry Nothing "listSharedReposDetails" "imagerepository" [200] pending::refuse;
+    "CreateRepo" POST "/v2/manage/namespaces/{namespace}/repos" CreateRepository NewRepository Json "createImageRepository" "imagerepository" [200 404 409] repositories::create;
+    "ShowRepository" GET "/v2/manage/namespaces/{namespace}/repos/{repository}" ShowRepository Repository Nothing "showImageRepository" "imagerepository" [200 404] repositories::show;
+    "UpdateRepo" PATCH "/v2/manage/namespaces/{namespace}/repos/{repository}" UpdateRepository Repository Json "updateImageRepository" "imagerepository" [201 404] repositories::update;
+    "DeleteRepo" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}" DeleteRepository Repository Nothing "deleteImageRepository" "imagerepository" [204 404 409] repositories::delete;
+    "ListReposDetails" GET "/v2/manage/repos" ListRepositories Registry Nothing "listImageRepositories" "imagerepository" [200] repositories::list;
+    "ListSharedReposDetails" GET "/v2/manage/shared-repositories" ListRepositories Registry Nothing "listSharedReposDetails" "imagerepository" [200] repositories::list_shared;
 
     // Rights on repositories.
-    "ShowUserRepositoryAuth" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/access" ShowRepositoryGrants Repository Nothing "showUserRepositoryAuth" "userrepositoryauth" [200 404] pending::refuse;
-    "CreateUserRepositoryAuth" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/access" CreateRepositoryGrant Repository Json "createUserRepositoryAuth" "userrepositoryauth" [201 404 409] pending::refuse;
-    "UpdateUserRepositoryAuth" PATCH "/v2/manage/namespaces/{namespace}/repos/{repository}/access" UpdateRepositoryGrant Repository Json "updateUserRepositoryAuth" "userrepositoryauth" [201 404] pending::refuse;
-    "DeleteUserRepositoryAuth" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}/access" DeleteRepositoryGrant Repository Json "deleteUserRepositoryAuth" "userrepositoryauth" [204 404] pending::refuse;
+    "ShowUserRepositoryAuth" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/access" ShowRepositoryGrants Repository Nothing "showUserRepositoryAuth" "userrepositoryauth" [200 404] rights::show;
+    "CreateUserRepositoryAuth" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/access" CreateRepositoryGrant Repository Json "createUserRepositoryAuth" "userrepositoryauth" [201 404 409] rights::grant_on;
+    "UpdateUserRepositoryAuth" PATCH "/v2/manage/namespaces/{namespace}/repos/{repository}/access" UpdateRepositoryGrant Repository Json "updateUserRepositoryAuth" "userrepositoryauth" [201 404] rights::update;
+    "DeleteUserRepositoryAuth" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}/access" DeleteRepositoryGrant Repository Json "deleteUserRepositoryAuth" "userrepositoryauth" [204 404] rights::revoke;
 
     // Sharing.
-    "CreateRepoDomains" POST "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains" CreateShare Repository Json "createRepoDomains" "imagerepositoryaccessdomain" [201 404 409] pending::refuse;
-    "ListRepoDomains" GET "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains" ListShares Repository Nothing "listRepoDomains" "imagerepositoryaccessdomain" [200 404] pending::refuse;
-    "ShowAccessDomain" GET "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains/{access_domain}" ShowShare Repository Nothing "showAccessDomain" "imagerepositoryaccessdomain" [200 404] pending::refuse;
-    "UpdateRepoDomains" PATCH "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains/{access_domain}" UpdateShare Repository Json "updateRepoDomains" "imagerepositoryaccessdomain" [201 404] pending::refuse;
-    "DeleteRepoDomains" DELETE "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains/{access_domain}" DeleteShare Repository Nothing "deleteRepoDomains" "imagerepositoryaccessdomain" [204 404] pending::refuse;
+    "CreateRepoDomains" POST "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains" CreateShare Repository Json "createRepoDomains" "imagerepositoryaccessdomain" [201 404 409] shares::create;
+    "ListRepoDomains" GET "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains" ListShares Repository Nothing "listRepoDomains" "imagerepositoryaccessdomain" [200 404] shares::list;
+    "ShowAccessDomain" GET "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains/{access_domain}" ShowShare Repository Nothing "showAccessDomain" "imagerepositoryaccessdomain" [200 404] shares::show;
+    "UpdateRepoDomains" PATCH "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains/{access_domain}" UpdateShare Repository Json "updateRepoDomains" "imagerepositoryaccessdomain" [201 404] shares::update;
+    "DeleteRepoDomains" DELETE "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains/{access_domain}" DeleteShare Repository Nothing "deleteRepoDomains" "imagerepositoryaccessdomain" [204 404] shares::delete;
 
     // The account, and signing in.
-    "ListQuotas" GET "/v2/manage/projects/{project_id}/quotas" ListQuotas Registry Nothing "listQuotas" "quota" [200] pending::refuse;
-    "ShowDomainOverview" GET "/v2/manage/overview" ShowOverview Registry Nothing "getDomainOverview" "overview" [200] pending::refuse;
-    "ShowDomainResourceReports" GET "/v2/manage/reports/{resource_type}/{frequency}" ShowReports Registry Nothing "getDomainResourceReports" "overview" [200] pending::refuse;
-    "ShowShareFeatureGates" GET "/v2/manage/projects/{project_id}/feature-gates" ShowFeatures Registry Nothing "showShareFeatureGates" "featuregate" [200] pending::refuse;
-    "CheckAgency" GET "/v2/manage/agency" CheckAgency Registry Nothing "checkAgency" "agency" [200] pending::refuse;
-    "CreateAgency" POST "/v2/manage/agency" CreateAgency Registry Nothing "createAgency" "agency" [204] pending::refuse;
-    "CreateSecret" POST "/v2/manage/utils/secret" CreateLoginSecret Registry Nothing "createDockerConfig" "dockerlogincmd" [200] pending::refuse;
-    "CreateAuthorizationToken" POST "/v2/manage/utils/authorizationtoken" CreateLoginToken Registry Nothing "createAuthorizationToken" "dockerlogincmd" [200] pending::refuse;
+    "ListQuotas" GET "/v2/manage/projects/{project_id}/quotas" ListQuotas Registry Nothing "listQuotas" "quota" [200] account::quotas;
+    "ShowDomainOverview" GET "/v2/manage/overview" ShowOverview Registry Nothing "getDomainOverview" "overview" [200] account::overview;
+    "ShowDomainResourceReports" GET "/v2/manage/reports/{resource_type}/{frequency}" ShowReports Registry Nothing "getDomainResourceReports" "overview" [200] account::reports;
+    "ShowShareFeatureGates" GET "/v2/manage/projects/{project_id}/feature-gates" ShowFeatures Registry Nothing "showShareFeatureGates" "featuregate" [200] account::features;
+    "CheckAgency" GET "/v2/manage/agency" CheckAgency Registry Nothing "checkAgency" "agency" [200] account::agency;
+    "CreateAgency" POST "/v2/manage/agency" CreateAgency Registry Nothing "createAgency" "agency" [204] account::let_act;
+    "CreateSecret" POST "/v2/manage/utils/secret" CreateLoginSecret Registry Nothing "createDockerConfig" "dockerlogincmd" [200] logins::secret;
+    "CreateAuthorizationToken" POST "/v2/manage/utils/authorizationtoken" CreateLoginToken Registry Nothing "createAuthorizationToken" "dockerlogincmd" [200] logins::token;
 
     // Tags.
     "ListRepositoryTags" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/tags" ListTags Repository Nothing "listImageTags" "imagetag" [200 404] pending::refuse;

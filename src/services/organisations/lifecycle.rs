@@ -32,6 +32,15 @@ pub struct Organisation {
     pub level: Option<Level>,
 }
 
+/// How much of something there may be, and is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// At most.
+    pub limit: u64,
+    /// Now.
+    pub used: u64,
+}
+
 impl Organisations {
     /// Makes an organisation, for the account of the one who asks, or for `owner` if the host's
     /// administrator does. The user who makes one is granted to manage it.
@@ -126,6 +135,17 @@ impl Organisations {
             }
         }
         Ok(seen)
+    }
+
+    /// How many organisations the account of the one who asks may own, and how many it owns.
+    pub fn quota(&self, permit: &Permit) -> Result<Quota, Error> {
+        if !permit.covers_registry(Action::ListQuotas) {
+            return Err(Error::Bug("a permit for something else"));
+        }
+        let author = self.author(permit)?;
+        let directory = self.access.directory();
+        let used = author.map_or(0, |author| directory.organisations_of(author.account).count());
+        Ok(Quota { limit: self.limits.organisations, used: used as u64 })
     }
 
     /// Whether somebody may know that an organisation is there: he may look at it, or was granted something in it.

@@ -197,7 +197,9 @@ async fn a_walk_over_every_route_lets_nobody_in_who_has_no_business_there() {
     let house = House::open().await;
     let place = furnish(&house).await;
     let credentials = credentials(&house, &place).await;
-    let routes = api::routes();
+    let mut routes = api::routes();
+    // Last, so that there is something to ask about before.
+    routes.sort_by_key(|(surface, method, _)| *surface == "swr" && *method == Method::DELETE);
     let mut lines: Vec<String> =
         routes.iter().map(|(surface, method, path)| format!("{surface} {method} {path}")).collect();
     for who in &credentials {

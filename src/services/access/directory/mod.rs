@@ -208,6 +208,12 @@ impl Directory {
         now.map(|(account, share)| (*account, share))
     }
 
+    /// The repositories of an organisation that are shared with some account, whether the shares still say anything or not.
+    pub fn shared_in(&self, organisation: &str) -> impl Iterator<Item = &str> {
+        let is_in = move |name: &&String| name.split('/').next() == Some(organisation);
+        self.shares.keys().filter(is_in).map(String::as_str)
+    }
+
     /// The repositories shared with an account, by name.
     pub fn shared_with(&self, account: Id) -> impl Iterator<Item = &str> {
         self.shared_with.get(&account).into_iter().flatten().map(String::as_str)
