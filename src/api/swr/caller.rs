@@ -6,7 +6,7 @@ use hyper::http::request::Parts;
 
 use super::Swr;
 use super::errors::{Failure, Kind};
-use super::route::{Row, Signs, Subject};
+use super::route::{Row, Signs, Subject, Takes};
 use crate::api::registry::incoming::Incoming;
 use crate::server::body::Body;
 use crate::services::access::{Action, Actor, Caller, Permit, Refusal, Resource};

@@ -26,7 +26,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use blobs::{Reading, Sources};
-pub use catalogue::{Catalogue, OrderBy, RepositoryFacts, Totals, Wanted};
+pub use catalogue::{OrderBy, RepositoryFacts, Wanted};
 pub use listing::Referrer;
 use making::Making;
 pub use manifests::{ManifestFacts, PutManifest};
