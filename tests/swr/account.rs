@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::client::{House, now};
+use super::support::{Server, Settings};
 
 #[test]
 fn an_account_is_told_its_sums_and_what_this_version_does() {
@@ -87,4 +88,23 @@ fn versions_are_told_to_those_who_sign_in_and_the_ping_is_the_registrys() {
     house.push(admin, "manage", "v1", 1);
     let tags = admin.http.get("/v2/manage/tags/list").header("Authorization", admin.login()).send();
     assert_eq!(tags.expect(200).json()["tags"], json!(["v1"]));
+}
+
+#[test]
+fn in_a_lab_nobody_signs_in_and_what_is_done_to_images_is_open() {
+    let Some(server) = Server::own(Settings::default()) else { return };
+    let http = server.http();
+    let new = |name: &str| json!({"namespace": name}).to_string();
+    http.post("/v2/manage/namespaces").body(new("group")).send().empty(201);
+    http.post("/v2/manage/namespaces").body(new("group")).send().refusal(409, "4090060");
+    let all = http.get("/v2/manage/namespaces").send().expect(200).json();
+    assert_eq!((&all["namespaces"][0]["name"], &all["namespaces"][0]["auth"]), (&json!("group"), &json!(7)));
+    let repo = json!({"repository": "a", "is_public": false}).to_string();
+    http.post("/v2/manage/namespaces/group/repos").body(repo).send().empty(200);
+    let listed = http.get("/v2/manage/repos").send().expect(200);
+    assert_eq!((&listed.json()[0]["name"], listed.need("content-range")), (&json!("a"), "0-1/1"));
+    http.delete("/v2/manage/namespaces/group/repos/a").send().expect(204);
+    http.delete("/v2/manage/namespaces/group").send().expect(204);
+    // There is nobody to sign in as.
+    http.post("/v2/manage/utils/secret").send().refusal(401, "APIGW.0301");
 }
