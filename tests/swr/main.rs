@@ -10,6 +10,7 @@
 mod account;
 mod client;
 mod errors;
+mod model;
 mod organisations;
 mod repositories;
 mod shares;
