@@ -8,6 +8,7 @@ mod kinds;
 pub mod metrics;
 mod recorder;
 pub mod registry;
+pub mod swr;
 pub mod token;
 pub mod trust;
 
@@ -24,6 +25,7 @@ pub fn routes() -> Vec<(&'static str, hyper::Method, String)> {
         ("token", token::routes()),
         ("iam", iam::routes()),
         ("registry", registry::routes()),
+        ("swr", swr::routes()),
         ("admin", admin::routes()),
     ];
     let named = |(surface, routes): (&'static str, Vec<(hyper::Method, String)>)| {

@@ -13,6 +13,7 @@ use crate::api::Recorder;
 use crate::api::health::Health;
 use crate::api::iam::Iam;
 use crate::api::registry::{self, Registry};
+use crate::api::swr::{self, Swr};
 use crate::api::token::TokenEndpoint;
 use crate::api::trust::Trust;
 use crate::config::Settings;
@@ -29,6 +30,7 @@ pub struct Surfaces {
     trust: Trust,
     token: TokenEndpoint,
     iam: Iam,
+    swr: Swr,
     registry: Registry,
 }
 
@@ -52,6 +54,7 @@ impl Surfaces {
                 settings.identity.region.clone(),
                 recorder.clone(),
             ),
+            swr: swr(settings, people, images.clone()),
             registry: Registry::new(
                 access,
                 identity,
@@ -83,6 +86,10 @@ impl App for Surfaces {
             response.extensions_mut().insert(Route { surface: "trust", route: "ca.crt" });
             return Box::pin(ready(response));
         }
+        if Swr::is_for(&request) {
+            let swr = self.swr.clone();
+            return Box::pin(async move { swr.handle(request, &facts).await });
+        }
         let path = request.uri().path();
         if path == "/v2" || path.starts_with("/v2/") {
             let registry = self.registry.clone();
@@ -101,12 +108,19 @@ impl App for Surfaces {
     }
 }
 
-/// Into this trail, or none.
-pub fn recorder(settings: &Settings, audit: Option<Audit>) -> Recorder {
-    Recorder::new(audit, trusted(settings))
+fn swr(settings: &Settings, people: &People, images: Images) -> Swr {
+    let People { access, identity, organisations } = people.clone();
+    let services = swr::Services { access, identity, organisations, images };
+    let is_trusted_proxy = is_trusted_proxy(settings);
+    Swr::new(services, swr::Settings { region: settings.identity.region.clone(), is_trusted_proxy })
 }
 
-fn trusted(settings: &Settings) -> Arc<dyn Fn(IpAddr) -> bool + Send + Sync> {
+/// Into this trail, or none.
+pub fn recorder(settings: &Settings, audit: Option<Audit>) -> Recorder {
+    Recorder::new(audit, is_trusted_proxy(settings))
+}
+
+fn is_trusted_proxy(settings: &Settings) -> Arc<dyn Fn(IpAddr) -> bool + Send + Sync> {
     let proxies = settings.server.trusted_proxies.clone();
     Arc::new(move |address| proxies.iter().any(|range| range.contains(address)))
 }
@@ -116,6 +130,6 @@ fn registry_settings(settings: &Settings) -> registry::Settings {
         manifest_limit: usize::try_from(settings.registry.max_manifest.bytes()).unwrap_or(usize::MAX),
         manifest_memory: settings.registry.manifest_memory.bytes(),
         deletes: settings.registry.delete,
-        is_trusted_proxy: trusted(settings),
+        is_trusted_proxy: is_trusted_proxy(settings),
     }
 }

@@ -9,20 +9,24 @@
 //! I2: a tag names a manifest that is there.
 //! I3: a blob is in a repository by upload or mount; knowing a digest never gives its bytes.
 //!
-//! `manifests` gets, puts and deletes; `blobs` reads, mounts and unlinks; `listing` pages; `rows`
-//! keeps the books, `making` what a push makes first; `document` reads a manifest's JSON.
+//! `manifests` gets, puts and deletes; `blobs` reads, mounts and unlinks; `listing` pages, `catalogue` lists
+//! repositories for their management; `rows` keeps the books, `making` what a push makes first, `removal` ends a
+//! repository; `document` reads a manifest's JSON.
 
 mod blobs;
+mod catalogue;
 mod document;
 mod listing;
 mod making;
 mod manifests;
+mod removal;
 mod rows;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use blobs::{Reading, Sources};
+pub use catalogue::{OrderBy, RepositoryFacts, Wanted};
 pub use listing::Referrer;
 use making::Making;
 pub use manifests::{ManifestFacts, PutManifest};
@@ -77,6 +81,11 @@ impl Images {
     /// On these stores.
     pub fn new(shelves: Arc<Shelves>) -> Self {
         Self { shelves }
+    }
+
+    /// The wall clock, as everything here reads it: UTC milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.shelves.clock.now_ms()
     }
 }
 

@@ -68,6 +68,35 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         Ok(self.tx.put(&RepositoryCountersKey { repository: self.id }, &self.counters)?)
     }
 
+    /// Removes some of what is here: tags, then manifests, then blobs; whether nothing is left. Tags and
+    /// blobs count one of `share`, manifests ten.
+    pub fn empty(&mut self, share: usize) -> Result<bool, Error> {
+        let tags = self.tx.page::<TagKey>(&TagKey::prefix(self.id), None, share)?;
+        for (key, record) in &tags {
+            self.counters.tags = self.counters.tags.saturating_sub(1);
+            self.tx.delete(&self.manifest_tag(&record.digest, &key.tag))?;
+            self.tx.delete(key)?;
+        }
+        let mut left = share - tags.len();
+        let manifests =
+            self.tx.page::<ManifestKey>(&ManifestKey::prefix(self.id), None, left.div_ceil(10))?;
+        for (key, _) in &manifests {
+            self.delete_manifest(&key.digest)?;
+        }
+        left = left.saturating_sub(manifests.len() * 10);
+        let blobs = self.tx.page::<RepositoryBlobKey>(&RepositoryBlobKey::prefix(self.id), None, left)?;
+        for (key, _) in &blobs {
+            self.unlink_blob(&key.digest)?;
+        }
+        Ok(left > blobs.len())
+    }
+
+    /// Removes this repository, in which nothing is left, in the place of [`Rows::finish`].
+    pub fn remove(self) -> Result<(), Error> {
+        self.tx.delete(&RepositoryCountersKey { repository: self.id })?;
+        Ok(self.tx.delete(&RepositoryKey { name: self.name.as_str().to_owned() })?)
+    }
+
     /// A blob linked to this repository.
     pub fn blob(&mut self, digest: &Digest) -> Result<Option<RepositoryBlobRecord>, Error> {
         Ok(self.tx.get(&RepositoryBlobKey { repository: self.id, digest: *digest })?)

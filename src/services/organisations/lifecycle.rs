@@ -33,12 +33,25 @@ pub struct Organisation {
     pub level: Option<Level>,
 }
 
+/// How much of something there may be, and is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// At most.
+    pub limit: u64,
+    /// Now.
+    pub used: u64,
+}
+
 impl Organisations {
     /// Makes an organisation, for the account of the one who asks, or for `owner` if the host's
-    /// administrator does. The user who makes one is granted to manage it.
+    /// administrator does; for nobody in a lab, where there are no accounts. The user who makes one is
+    /// granted to manage it.
     pub async fn create(&self, permit: &Permit, owner: Option<Id>) -> Result<(), Error> {
         let name = organisation(permit, Action::CreateOrganisation)?;
         let author = self.author(permit)?;
+        if *permit.actor() == Actor::Anonymous {
+            return self.create_in_lab(name).await;
+        }
         let owner = author.as_ref().map(|author| author.account).or(owner);
         let owner =
             owner.ok_or(Error::Invalid { field: "account", why: "name the account it is for".to_owned() })?;
@@ -54,6 +67,22 @@ impl Organisations {
             establish(tx, key, owner, author.map(|author| author.creator), limit, now).map(|_| ())
         })
         .await
+    }
+
+    /// As the first push to it would.
+    async fn create_in_lab(&self, name: OrganisationName) -> Result<(), Error> {
+        let created_at = self.clock.now_ms();
+        self.meta
+            .commit(move |tx| {
+                let key = OrganisationKey { name: name.as_str().to_owned() };
+                if tx.get(&key)?.is_some() {
+                    return Err(Error::Exists(Thing::Organisation(key.name)));
+                }
+                let number = next_number(tx)?;
+                let record = OrganisationRecord { number, created_at, owner: None, creator: None };
+                Ok(tx.put(&key, &record)?)
+            })
+            .await
     }
 
     /// Removes an organisation without repositories, and the rights in it.
@@ -140,6 +169,24 @@ impl Organisations {
             }
         }
         Ok(seen)
+    }
+
+    /// How many organisations the account of the one who asks may own, and how many it owns.
+    pub fn quota(&self, permit: &Permit) -> Result<Quota, Error> {
+        if !permit.covers_registry(Action::ListQuotas) {
+            return Err(Error::Bug("a permit for something else"));
+        }
+        let author = self.author(permit)?;
+        let directory = self.access.directory();
+        let used = author.map_or(0, |author| directory.organisations_of(author.account).count());
+        Ok(Quota { limit: self.limits.organisations, used: used as u64 })
+    }
+
+    /// Whether somebody may know that an organisation is there: he may look at it, or was granted something in it.
+    pub fn is_visible(&self, actor: &Actor, name: &OrganisationName) -> bool {
+        let resource = Resource::Organisation(name.clone());
+        self.access.authorise(actor, Action::ShowOrganisation, resource).is_ok()
+            || self.has_right_within(actor, name)
     }
 
     fn has_right_within(&self, actor: &Actor, name: &OrganisationName) -> bool {

@@ -8,7 +8,7 @@ use pierhead_storage_format::keys::RepositoryKey;
 
 use super::{Organisations, repository, there};
 use crate::seams::tasks;
-use crate::services::access::{Action, Actor, Permit};
+use crate::services::access::{Action, Actor, Permit, Resource};
 use crate::services::error::{Error, Thing};
 use crate::stores::meta::Tx;
 
@@ -156,6 +156,32 @@ impl Organisations {
             (user.account, names)
         };
         Ok(names.iter().filter_map(|name| self.share_of(name, account)).collect())
+    }
+
+    /// What the account of the one who asks shares with others, ended or not, by name: of what he may see the shares of.
+    pub fn shared_by(&self, permit: &Permit) -> Result<Vec<Share>, Error> {
+        if !permit.covers_registry(Action::ListRepositories) {
+            return Err(Error::Bug("a permit for something else"));
+        }
+        let Actor::User(user) = permit.actor() else { return Ok(Vec::new()) };
+        let mut names: Vec<String> = {
+            let directory = self.access.directory();
+            let Some(user) = directory.user(*user) else { return Ok(Vec::new()) };
+            directory.shared_by(user.account).map(str::to_owned).collect()
+        };
+        names.sort_unstable();
+        let mut shares = Vec::new();
+        for name in names {
+            let Ok(parsed) = name.parse() else { continue };
+            let resource = Resource::Repository(parsed);
+            if self.access.authorise(permit.actor(), Action::ListShares, resource).is_err() {
+                continue;
+            }
+            let accounts: Vec<Id> =
+                self.access.directory().shares_of(&name).map(|(account, _)| account).collect();
+            shares.extend(accounts.into_iter().filter_map(|account| self.share_of(&name, account)));
+        }
+        Ok(shares)
     }
 
     fn share_of(&self, name: &str, account: Id) -> Option<Share> {

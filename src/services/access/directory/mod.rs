@@ -243,6 +243,12 @@ impl Directory {
         now.map(|(account, share)| (*account, share))
     }
 
+    /// The repositories of an account that are shared with others, whether the shares still say anything or not.
+    pub fn shared_by(&self, account: Id) -> impl Iterator<Item = &str> {
+        let owner = |name: &str| self.organisations.get(name.split('/').next()?)?.owner;
+        self.shares.keys().map(String::as_str).filter(move |name| owner(name) == Some(account))
+    }
+
     /// The repositories shared with an account, by name.
     pub fn shared_with(&self, account: Id) -> impl Iterator<Item = &str> {
         self.shared_with.get(&account).into_iter().flatten().map(String::as_str)

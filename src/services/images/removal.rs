@@ -1,0 +1,111 @@
+//! Removing a repository with all in it. One change set if it is small; a large one is emptied some
+//! hundred rows at a time, each change set leaving exact books, and its row goes with the last of them, so that neither
+//! other changes wait nor a stop in between leaves anything that cannot be removed by asking again.
+//!
+//! V1: rights on a repository go in the change set that its row goes in: a later one of its name has none of them.
+
+use std::collections::BTreeSet;
+
+use pierhead_storage_format::identity::Id;
+use pierhead_storage_format::identity::keys::{GrantKey, RepositorySettingsKey, ShareKey, TextOwner};
+use pierhead_storage_format::keys::RepositoryKey;
+
+use super::rows::Rows;
+use super::{Images, Shelves, permitted};
+use crate::seams::tasks;
+use crate::services::access::{Action, Permit};
+use crate::services::error::Error;
+use crate::services::names::RepositoryName;
+use crate::services::organisations;
+
+/// What one change set removes at most: tags and blobs count one, manifests ten.
+const SHARE: usize = 4000;
+
+/// Grants and shares: who, on what.
+type Rights = (Vec<(Id, String)>, Vec<(Id, String)>);
+
+impl Images {
+    /// Removes a repository with its tags, manifests, rights and shares. Bytes that nothing needs any more are
+    /// collected later.
+    pub async fn delete_repository(&self, permit: &Permit) -> Result<(), Error> {
+        self.delete_by(permit, SHARE).await
+    }
+
+    /// The same, in steps of another size.
+    pub async fn delete_by(&self, permit: &Permit, share: usize) -> Result<(), Error> {
+        let name = permitted(permit, Action::DeleteRepository)?.clone();
+        let shelves = std::sync::Arc::clone(&self.shelves);
+        tasks::to_the_end(async move { shelves.remove_repository(name, share).await }).await?
+    }
+}
+
+impl Shelves {
+    async fn remove_repository(&self, name: RepositoryName, mut share: usize) -> Result<(), Error> {
+        let id = self.repository(&name)?.ok_or_else(|| Error::RepositoryUnknown(name.clone()))?;
+        loop {
+            match self.remove_some(name.clone(), id, share).await {
+                Ok(true) => break,
+                Ok(false) => {}
+                // Manifests that name very much; fewer of them fit.
+                Err(Error::TooMuch) if share > 1 => share = (share / 8).max(1),
+                Err(error) => return Err(error),
+            }
+        }
+        // Rights given between the look at the directory and the change set.
+        let rights = self.rights(&name);
+        if rights.0.is_empty() && rights.1.is_empty() {
+            return Ok(());
+        }
+        let key = RepositoryKey { name: name.as_str().to_owned() };
+        self.meta
+            .commit(move |tx| match tx.get(&key)? {
+                Some(_) => Ok(()),
+                None => forget(tx, rights),
+            })
+            .await
+    }
+
+    /// Removes some of what is in a repository, and the repository if that was all; whether it was.
+    async fn remove_some(&self, name: RepositoryName, id: u64, share: usize) -> Result<bool, Error> {
+        let rights = self.rights(&name);
+        let now = self.clock.now_ms();
+        self.meta
+            .commit(move |tx| {
+                let key = RepositoryKey { name: name.as_str().to_owned() };
+                // Removed by another request meanwhile, and perhaps made anew: that one stays.
+                if tx.get(&key)?.is_none_or(|record| record.id != id) {
+                    return Ok(true);
+                }
+                let mut rows = Rows::existing(tx, name, now)?;
+                if !rows.empty(share)? {
+                    rows.finish()?;
+                    return Ok(false);
+                }
+                rows.remove()?;
+                tx.delete(&RepositorySettingsKey { name: key.name })?;
+                organisations::put_text(tx, TextOwner::Repository(id), "")?;
+                forget(tx, rights)?;
+                Ok(true)
+            })
+            .await
+    }
+
+    /// The rights on exactly this repository.
+    fn rights(&self, name: &RepositoryName) -> Rights {
+        let directory = self.access.directory();
+        let whole = || name.as_str().to_owned();
+        let grants = directory.granted_on(name.as_str()).map(|(user, _)| (user, whole()));
+        let shares: BTreeSet<Id> = directory.shares_of(name.as_str()).map(|(account, _)| account).collect();
+        (grants.collect(), shares.into_iter().map(|account| (account, whole())).collect())
+    }
+}
+
+fn forget(tx: &mut crate::stores::meta::Tx<'_>, (grants, shares): Rights) -> Result<(), Error> {
+    for (user, name) in grants {
+        tx.delete(&GrantKey { user, name })?;
+    }
+    for (account, name) in shares {
+        tx.delete(&ShareKey { account, name })?;
+    }
+    Ok(())
+}
