@@ -17,6 +17,7 @@ use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
 use crate::services::names::RepositoryName;
 use crate::services::organisations;
+use crate::stores::meta::Tx;
 
 /// What one change set removes at most: tags and blobs count one, manifests ten.
 const SHARE: usize = 4000;
@@ -34,18 +35,25 @@ impl Images {
     /// The same, in steps of another size.
     pub async fn delete_by(&self, permit: &Permit, share: usize) -> Result<(), Error> {
         let name = permitted(permit, Action::DeleteRepository)?.clone();
-        let shelves = std::sync::Arc::clone(&self.shelves);
-        tasks::to_the_end(async move { shelves.remove_repository(name, share).await }).await?
+        let (shelves, permit) = (std::sync::Arc::clone(&self.shelves), self.shelves.access.again(permit)?);
+        tasks::to_the_end(async move { shelves.remove_repository(&permit, name, share).await }).await?
     }
 }
 
 impl Shelves {
-    async fn remove_repository(&self, name: RepositoryName, mut share: usize) -> Result<(), Error> {
+    /// Asks for the permit again in the first step; what has begun is done to its end.
+    async fn remove_repository(
+        &self,
+        permit: &Permit,
+        name: RepositoryName,
+        mut share: usize,
+    ) -> Result<(), Error> {
         let id = self.repository(&name)?.ok_or_else(|| Error::RepositoryUnknown(name.clone()))?;
+        let mut asked = Some(permit);
         loop {
-            match self.remove_some(name.clone(), id, share).await {
+            match self.remove_some(asked, name.clone(), id, share).await {
                 Ok(true) => break,
-                Ok(false) => {}
+                Ok(false) => asked = None,
                 // Manifests that name very much; fewer of them fit.
                 Err(Error::TooMuch) if share > 1 => share = (share / 8).max(1),
                 Err(error) => return Err(error),
@@ -65,29 +73,38 @@ impl Shelves {
             .await
     }
 
-    /// Removes some of what is in a repository, and the repository if that was all; whether it was.
-    async fn remove_some(&self, name: RepositoryName, id: u64, share: usize) -> Result<bool, Error> {
+    /// Removes some of what is in a repository, and the repository if that was all; whether it was. With
+    /// `permit`, only if that still holds.
+    async fn remove_some(
+        &self,
+        permit: Option<&Permit>,
+        name: RepositoryName,
+        id: u64,
+        share: usize,
+    ) -> Result<bool, Error> {
         let rights = self.rights(&name);
         let now = self.clock.now_ms();
-        self.meta
-            .commit(move |tx| {
-                let key = RepositoryKey { name: name.as_str().to_owned() };
-                // Removed by another request meanwhile, and perhaps made anew: that one stays.
-                if tx.get(&key)?.is_none_or(|record| record.id != id) {
-                    return Ok(true);
-                }
-                let mut rows = Rows::existing(tx, name, now)?;
-                if !rows.empty(share)? {
-                    rows.finish()?;
-                    return Ok(false);
-                }
-                rows.remove()?;
-                tx.delete(&RepositorySettingsKey { name: key.name })?;
-                organisations::put_text(tx, TextOwner::Repository(id), "")?;
-                forget(tx, rights)?;
-                Ok(true)
-            })
-            .await
+        let work = move |tx: &mut Tx<'_>| {
+            let key = RepositoryKey { name: name.as_str().to_owned() };
+            // Removed by another request meanwhile, and perhaps made anew: that one stays.
+            if tx.get(&key)?.is_none_or(|record| record.id != id) {
+                return Ok(true);
+            }
+            let mut rows = Rows::existing(tx, name, now)?;
+            if !rows.empty(share)? {
+                rows.finish()?;
+                return Ok(false);
+            }
+            rows.remove()?;
+            tx.delete(&RepositorySettingsKey { name: key.name })?;
+            organisations::put_text(tx, TextOwner::Repository(id), "")?;
+            forget(tx, rights)?;
+            Ok(true)
+        };
+        match permit {
+            Some(permit) => self.access.commit(&self.meta, permit, work).await,
+            None => self.meta.commit(work).await,
+        }
     }
 
     /// The rights on exactly this repository.
@@ -100,7 +117,7 @@ impl Shelves {
     }
 }
 
-fn forget(tx: &mut crate::stores::meta::Tx<'_>, (grants, shares): Rights) -> Result<(), Error> {
+fn forget(tx: &mut Tx<'_>, (grants, shares): Rights) -> Result<(), Error> {
     for (user, name) in grants {
         tx.delete(&GrantKey { user, name })?;
     }

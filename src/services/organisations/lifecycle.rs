@@ -50,7 +50,7 @@ impl Organisations {
         let name = organisation(permit, Action::CreateOrganisation)?;
         let author = self.author(permit)?;
         if *permit.actor() == Actor::Anonymous {
-            return self.create_in_lab(name).await;
+            return self.create_in_lab(permit, name).await;
         }
         let owner = author.as_ref().map(|author| author.account).or(owner);
         let owner =
@@ -70,10 +70,10 @@ impl Organisations {
     }
 
     /// As the first push to it would.
-    async fn create_in_lab(&self, name: OrganisationName) -> Result<(), Error> {
+    async fn create_in_lab(&self, permit: &Permit, name: OrganisationName) -> Result<(), Error> {
         let created_at = self.clock.now_ms();
         self.meta
-            .commit(move |tx| {
+            .commit_with(permit.event(), move |tx| {
                 let key = OrganisationKey { name: name.as_str().to_owned() };
                 if tx.get(&key)?.is_some() {
                     return Err(Error::Exists(Thing::Organisation(key.name)));
