@@ -54,7 +54,7 @@ impl Surfaces {
                 settings.identity.region.clone(),
                 recorder.clone(),
             ),
-            swr: swr(settings, people, images.clone()),
+            swr: swr(settings, people, images.clone(), recorder.clone()),
             registry: Registry::new(
                 access,
                 identity,
@@ -108,11 +108,12 @@ impl App for Surfaces {
     }
 }
 
-fn swr(settings: &Settings, people: &People, images: Images) -> Swr {
+fn swr(settings: &Settings, people: &People, images: Images, recorder: Recorder) -> Swr {
     let People { access, identity, organisations } = people.clone();
     let services = swr::Services { access, identity, organisations, images };
     let is_trusted_proxy = is_trusted_proxy(settings);
-    Swr::new(services, swr::Settings { region: settings.identity.region.clone(), is_trusted_proxy })
+    let region = settings.identity.region.clone();
+    Swr::new(services, swr::Settings { region, is_trusted_proxy, recorder })
 }
 
 /// Into this trail, or none.

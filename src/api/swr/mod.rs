@@ -48,6 +48,7 @@ use self::path::Params;
 use self::query::Asked;
 use self::reply::Reply;
 use self::route::{Found, Row, Subject};
+use super::Recorder;
 use super::registry::incoming;
 use super::registry::location::Origin;
 use super::registry::query::Query;
@@ -55,6 +56,7 @@ use crate::server::PeerFacts;
 use crate::server::body::Body;
 use crate::server::metrics::Route;
 use crate::services::access::{Access, Action, Actor, Permit, Resource};
+use crate::services::audit::Trace;
 use crate::services::error::Error;
 use crate::services::identity::{Account, Identity, Proof};
 use crate::services::images::{Images, RepositoryFacts};
@@ -82,6 +84,8 @@ pub struct Settings {
     pub region: String,
     /// Whether an address is a proxy whose forwarding headers are believed.
     pub is_trusted_proxy: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// Into the audit trail.
+    pub recorder: Recorder,
 }
 
 /// The surface. Clones share everything.
@@ -165,11 +169,12 @@ impl Swr {
     /// Answers a request that is this surface's.
     pub async fn handle(&self, request: Request<Body>, facts: &PeerFacts) -> Response<Body> {
         let (head, mut body) = request.into_parts();
-        let mut name = "unknown";
+        let (mut name, mut trace) = ("unknown", None);
         let outcome = match route::find(&head.method, head.uri.path()) {
             Ok(found) => {
                 name = found.row.operation;
-                self.serve(found, &head, &mut body, facts).await
+                trace = self.0.settings.recorder.begin(&found.row.audit, facts, &head.headers);
+                self.serve(found, &head, &mut body, (facts, trace.as_ref())).await
             }
             Err(failure) => Err(failure),
         };
@@ -178,6 +183,9 @@ impl Swr {
             failure.into_reply(&facts.request_id)
         });
         let mut response = reply.into_response();
+        if let Some(trace) = &trace {
+            trace.end(response.status().as_u16());
+        }
         response.extensions_mut().insert(Route { surface: "swr", route: name });
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -193,11 +201,18 @@ impl Swr {
         found: Found,
         head: &Parts,
         body: &mut Body,
-        facts: &PeerFacts,
+        (facts, trace): (&PeerFacts, Option<&Trace>),
     ) -> Result<Reply, Failure> {
         let Found { row, params } = found;
         let Known { caller, proof, body } = self.known(row, head, body).await?;
-        let permit = self.admitted(&caller, row, subject(row.subject, &params, &body)?)?;
+        if let Some(trace) = trace {
+            trace.by(&caller.actor);
+        }
+        let resource = subject(row.subject, &params, &body)?;
+        if let Some(trace) = trace {
+            follow(trace, &resource, &params);
+        }
+        let permit = self.admitted(&caller, row, resource)?.traced(trace);
         let query = Query::parse(head.uri.query().unwrap_or_default());
         let origin = self.origin(head, facts);
         (row.handler)(self, Call { row, proof, permit, params, query: &query, body, origin }).await
@@ -230,6 +245,23 @@ impl Swr {
         let origin = facts.peer.ip().map(|peer| Origin::of(&head.headers, peer, |ip| trusted(ip)));
         let origin = origin.unwrap_or_default().absolute(&head.headers, &head.uri, facts.tls);
         origin.unwrap_or_default().url("")
+    }
+}
+
+/// What the trail records of a request: its path.
+fn follow(trace: &Trace, resource: &Resource, params: &Params) {
+    trace.on(resource);
+    for name in ["tag", "access_domain", "trigger", "retention_id", "project_id"] {
+        let value = params.get(name);
+        if !value.is_empty() {
+            trace.asked(name, value);
+        }
+    }
+    let tag = params.get("tag");
+    if let Resource::Repository(name) = resource
+        && !tag.is_empty()
+    {
+        trace.named(format!("{}:{tag}", name.as_str()));
     }
 }
 

@@ -12,6 +12,7 @@ use super::path::{self, Params};
 use super::reply::Reply;
 use super::{Call, Swr, account, logins, organisations, pending, repositories, rights, shares, versions};
 use crate::services::access::Action;
+use crate::services::audit::Operation;
 
 /// What a handler gives.
 pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>>;
@@ -43,15 +44,6 @@ pub enum Takes {
     Json,
 }
 
-/// What the audit trail calls an operation and what it is done to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trace {
-    /// Its name.
-    pub name: &'static str,
-    /// The type of resource.
-    pub resource: &'static str,
-}
-
 /// How those who ask prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signs {
@@ -75,8 +67,8 @@ pub struct Row {
     pub subject: Subject,
     /// Its body.
     pub takes: Takes,
-    /// In the audit trail.
-    pub trace: Trace,
+    /// What it is in the audit trail.
+    pub audit: Operation,
     /// Statuses it answers with, beside 400, 401, 403, 413 and 5xx.
     pub statuses: &'static [u16],
     /// Does it.
@@ -90,9 +82,17 @@ impl Row {
     }
 }
 
+/// What reads is asked for by GET.
+const fn audited(method: &Method, name: &'static str, resource_type: &'static str, done: u16) -> Operation {
+    match *method {
+        Method::GET => Operation::read(name, resource_type),
+        _ => Operation::change(name, resource_type, done),
+    }
+}
+
 macro_rules! rows {
     ($($operation:literal $method:ident $path:literal $action:ident $subject:ident $takes:ident
-       $trace:literal $resource:literal [$($status:literal)*] $room:ident::$handler:ident;)*) => {
+       $trace:literal $resource:literal [$done:literal $($status:literal)*] $room:ident::$handler:ident;)*) => {
         /// Every operation.
         pub static ROUTES: &[Row] = &[$(Row {
             operation: $operation,
@@ -101,14 +101,14 @@ macro_rules! rows {
             action: Action::$action,
             subject: Subject::$subject,
             takes: Takes::$takes,
-            trace: Trace { name: $trace, resource: $resource },
-            statuses: &[$($status),*],
+            audit: audited(&Method::$method, $trace, $resource, $done),
+            statuses: &[$done, $($status),*],
             handler: |swr, call| Box::pin($room::$handler(swr, call)),
         },)*];
     };
 }
 
-// Operation, method, path, action, subject, body, trace and type of resource, statuses, handler.
+// Operation, method, path, action, subject, body, trace and type of resource, statuses (that of success first), handler.
 rows! {
     // Versions.
     "ListApiVersions" GET "/" Ping Registry Nothing "listApiVersions" "version" [200] versions::list;
@@ -118,7 +118,7 @@ rows! {
     "ListNamespaces" GET "/v2/manage/namespaces" ListOrganisations Registry Nothing "listUserNamespaces" "usernamespace" [200] organisations::list;
     "CreateNamespace" POST "/v2/manage/namespaces" CreateOrganisation NewOrganisation Json "createUserNamespace" "usernamespace" [201 409] organisations::create;
     "ShowNamespace" GET "/v2/manage/namespaces/{namespace}" ShowOrganisation Organisation Nothing "showUserNamespace" "usernamespace" [200 404] organisations::show;
-    "DeleteNamespaces" DELETE "/v2/manage/namespaces/{namespace}" DeleteOrganisation Organisation Nothing "deleteUserNamespace" "usernamespace" [204 404 406] organisations::delete;
+    "DeleteNamespaces" DELETE "/v2/manage/namespaces/{namespace}" DeleteOrganisation Organisation Nothing "deleteUserNamesapce" "usernamespace" [204 404 406] organisations::delete;
 
     // Rights in organisations.
     "ShowNamespaceAuth" GET "/v2/manage/namespaces/{namespace}/access" ShowOrganisationGrants Organisation Nothing "showUserNamespaceAuth" "usernamespaceauth" [200 404] rights::show;
@@ -141,11 +141,11 @@ rows! {
     "DeleteUserRepositoryAuth" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}/access" DeleteRepositoryGrant Repository Json "deleteUserRepositoryAuth" "userrepositoryauth" [204 404] rights::revoke;
 
     // Sharing.
-    "CreateRepoDomains" POST "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains" CreateShare Repository Json "createRepoDomains" "imagerepositoryaccessdomain" [201 404 409] shares::create;
-    "ListRepoDomains" GET "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains" ListShares Repository Nothing "listRepoDomains" "imagerepositoryaccessdomain" [200 404] shares::list;
-    "ShowAccessDomain" GET "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains/{access_domain}" ShowShare Repository Nothing "showAccessDomain" "imagerepositoryaccessdomain" [200 404] shares::show;
-    "UpdateRepoDomains" PATCH "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains/{access_domain}" UpdateShare Repository Json "updateRepoDomains" "imagerepositoryaccessdomain" [201 404] shares::update;
-    "DeleteRepoDomains" DELETE "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains/{access_domain}" DeleteShare Repository Nothing "deleteRepoDomains" "imagerepositoryaccessdomain" [204 404] shares::delete;
+    "CreateRepoDomains" POST "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains" CreateShare Repository Json "createImageRepositoryAccessDomain" "imagerepositoryaccessdomain" [201 404 409] shares::create;
+    "ListRepoDomains" GET "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains" ListShares Repository Nothing "listImageRepositoryAccessDomains" "imagerepositoryaccessdomain" [200 404] shares::list;
+    "ShowAccessDomain" GET "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains/{access_domain}" ShowShare Repository Nothing "showImageRepositoryAccessDomain" "imagerepositoryaccessdomain" [200 404] shares::show;
+    "UpdateRepoDomains" PATCH "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains/{access_domain}" UpdateShare Repository Json "updateImageRepositoryAccessDomain" "imagerepositoryaccessdomain" [201 404] shares::update;
+    "DeleteRepoDomains" DELETE "/v2/manage/namespaces/{namespace}/repositories/{repository}/access-domains/{access_domain}" DeleteShare Repository Nothing "deleteImageRepositoryAccessDomain" "imagerepositoryaccessdomain" [204 404] shares::delete;
 
     // The account, and signing in.
     "ListQuotas" GET "/v2/manage/projects/{project_id}/quotas" ListQuotas Registry Nothing "listQuotas" "quota" [200] account::quotas;
@@ -243,14 +243,14 @@ mod tests {
     #[test]
     fn a_row_agrees_with_itself() {
         // SWR gives logins away by POST; they are no change of anything others see.
-        let is_login = |row: &Row| row.trace.resource == "dockerlogincmd";
+        let is_login = |row: &Row| row.audit.resource_type == "dockerlogincmd";
         for row in ROUTES {
             let name = row.operation;
             let reads = row.action.effect() == Effect::Read;
             assert_eq!(row.method.is_safe(), reads && !is_login(row), "{name}");
             assert!(!(row.method == Method::GET && row.takes == Takes::Json), "{name}");
             assert!(row.statuses.iter().any(|status| (200..300).contains(status)), "{name}");
-            assert!(!row.trace.name.is_empty() && !row.trace.resource.is_empty(), "{name}");
+            assert!(!row.audit.name.is_empty() && !row.audit.resource_type.is_empty(), "{name}");
             let has = |param: &str| row.path.contains(param);
             let fits = match row.subject {
                 Subject::Registry => !has("{repository}"),
