@@ -56,19 +56,12 @@ fn what_administrators_do_is_in_the_trail_over_kills_and_never_a_secret() {
     let changes = [
         ("user add ann --password-stdin", "createUser", "ann"),
         ("org add acme", "createUserNamespace", "acme"),
-        ("grant add ann acme --level edit", "createUserNamespaceAuth", "ann"),
+        ("grant set acme ann edit", "createUserNamespaceAuth", "ann"),
         ("key add ann", "createAccessKey", "ann"),
         ("repo add acme/web", "createImageRepository", "acme/web"),
     ];
-    let mut shown = String::new();
     for (line, ..) in changes {
-        let output = run(&data, line, &format!("{PASSWORD}\n"));
-        if !output.status.success() {
-            // The commands of other rooms may be spelt differently: what they do is told by those that work.
-            shown.push_str(&format!("{line}: {}\n", String::from_utf8_lossy(&output.stderr)));
-            continue;
-        }
-        shown.push_str(&String::from_utf8_lossy(&output.stdout));
+        done(&data, line);
     }
     // Killed with the answer just given: it is there.
     done(&data, "org add last");
@@ -76,9 +69,9 @@ fn what_administrators_do_is_in_the_trail_over_kills_and_never_a_secret() {
     server.start();
     let events = listed(&data, "");
     let found = names(&events);
-    assert_eq!(found.iter().filter(|name| **name == "createUserNamespace").count(), 2, "{shown}\n{found:?}");
-    for name in ["createUser", "createAccessKey"] {
-        assert!(found.contains(&name), "{name}: {shown}\n{found:?}");
+    for (line, name, resource) in changes {
+        let fits = |event: &&Value| event["trace_name"] == name && event["resource_name"] == resource;
+        assert_eq!(events.iter().filter(fits).count(), 1, "{line}: {found:?}");
     }
     for event in &events {
         let text = event.to_string();
@@ -113,5 +106,5 @@ fn what_administrators_do_is_in_the_trail_over_kills_and_never_a_secret() {
     assert!(done(&data, "status").contains("audit "));
     server.stop();
     let report: Value = serde_json::from_str(&done(&data, "fsck --json")).expect("JSON");
-    assert_eq!(report["findings"].as_array().map(Vec::len), Some(0), "{report}");
+    assert_eq!(report["report"]["findings"].as_array().map(Vec::len), Some(0), "{report}");
 }

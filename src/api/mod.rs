@@ -14,6 +14,12 @@ pub mod trust;
 
 pub use recorder::Recorder;
 
+/// Every operation of the surfaces that the audit trail knows.
+#[cfg(test)]
+pub fn operations() -> Vec<&'static crate::services::audit::Operation> {
+    [token::operations(), iam::operations(), registry::operations(), admin::operations()].concat()
+}
+
 /// Surface, method and path of every route there is, from the tables the surfaces route by: what a walk
 /// over all of them has to visit. `/metrics` has a listener of its own and no sign-in.
 #[cfg(test)]

@@ -34,6 +34,12 @@ pub async fn list(_: &Admin, _: Call<'_>) -> Result<Reply, Failure> {
     Ok(Reply::ok(&Page { items: items.collect(), next: None }))
 }
 
+/// Every row's operation in the audit trail.
+#[cfg(test)]
+pub fn operations() -> Vec<&'static crate::services::audit::Operation> {
+    ROUTES.iter().map(|row| &row.audit).collect()
+}
+
 /// Method and path of every operation, for the walk over all surfaces.
 #[cfg(test)]
 pub fn routes() -> Vec<(hyper::Method, String)> {

@@ -231,7 +231,7 @@ impl App for Admin {
 }
 
 #[cfg(test)]
-pub use index::routes;
+pub use index::{operations, routes};
 
 #[cfg(test)]
 mod tests {

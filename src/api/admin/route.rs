@@ -253,6 +253,7 @@ mod tests {
 
     use super::*;
     use crate::services::access::Effect;
+    use crate::services::audit::When;
 
     #[test]
     fn no_two_rows_answer_the_same_request_or_have_the_same_name() {
@@ -270,6 +271,7 @@ mod tests {
             assert!(row.path == "/api/v1" || row.path.starts_with("/api/v1/"), "{}", row.name);
             assert!(row.summary.len() > 10 && !row.summary.ends_with('.'), "{}", row.name);
             let reads = row.action.effect() == Effect::Read;
+            assert_eq!(row.audit.when == When::Change, !reads, "{}", row.name);
             assert_eq!(row.method.is_safe(), reads, "{}", row.name);
             assert!(!(reads && row.takes == Takes::Json), "{}", row.name);
         }

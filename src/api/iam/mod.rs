@@ -197,6 +197,12 @@ async fn whole(body: &mut Body) -> Result<Bytes, Failure> {
     Ok(all.freeze())
 }
 
+/// Every row's operation in the audit trail.
+#[cfg(test)]
+pub fn operations() -> Vec<&'static crate::services::audit::Operation> {
+    route::ROUTES.iter().map(|row| &row.audit).collect()
+}
+
 /// Method and path of every route, for the walk over all surfaces.
 #[cfg(test)]
 pub fn routes() -> Vec<(hyper::Method, String)> {

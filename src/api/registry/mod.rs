@@ -57,6 +57,8 @@ use crate::server::PeerFacts;
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
 use crate::services::access::{Access, Action, Caller, Permit, Resource};
+#[cfg(test)]
+use crate::services::audit::Operation;
 use crate::services::audit::Trace;
 use crate::services::identity::Identity;
 use crate::services::images::Images;
@@ -275,6 +277,12 @@ fn repository(name: &str) -> Result<RepositoryName, Failure> {
 
 fn digest(text: &str) -> Result<Digest, Failure> {
     text.parse().map_err(|error| Failure::about(Kind::DigestInvalid, error))
+}
+
+/// Every row's operation in the audit trail.
+#[cfg(test)]
+pub fn operations() -> Vec<&'static Operation> {
+    route::ROUTES.iter().map(|row| &row.audit).collect()
 }
 
 /// Method and path of every route, for the walk over all surfaces.

@@ -156,6 +156,12 @@ fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     body::json(status, &errors)
 }
 
+/// Every route's operation in the audit trail.
+#[cfg(test)]
+pub fn operations() -> Vec<&'static Operation> {
+    vec![&OPERATION]
+}
+
 /// Method and path of every route, for the walk over all surfaces.
 #[cfg(test)]
 pub fn routes() -> Vec<(Method, String)> {

@@ -45,6 +45,11 @@ impl Draft {
         }
     }
 
+    /// Whether a credential was shown that did not say who its bearer is.
+    pub fn is_sign_in_refused(&self) -> bool {
+        self.signed && !matches!(self.actor, Some(Actor::User(_)))
+    }
+
     /// The event of it.
     pub fn event(
         self,

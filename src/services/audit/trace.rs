@@ -97,7 +97,8 @@ impl Trace {
         self
     }
 
-    /// Somebody showed a credential: being refused is worth an event then, while being asked for one is not.
+    /// Somebody showed a credential: if it was not good, being refused is worth an event, while being asked for
+    /// one is not.
     pub fn signed(&self) -> &Self {
         lock(&self.0.draft).signed = true;
         self
@@ -121,8 +122,8 @@ impl Trace {
     fn is_wanted(&self, status: u16, rating: Rating) -> bool {
         let options = &self.0.audit.0.parts.options;
         let is_refused = rating == Rating::Incident || matches!(status, 401 | 403 | 429);
-        if status == 401 && !lock(&self.0.draft).signed {
-            return false; // nobody was refused: a client asked how to sign in
+        if status == 401 && !lock(&self.0.draft).is_sign_in_refused() {
+            return false; // nobody was refused: a client asked how to sign in, or for another token
         }
         match self.0.operation.when {
             When::Never => false,

@@ -1,5 +1,7 @@
 //! What the surfaces that the network reaches leave in the audit trail.
 
+use std::collections::BTreeSet;
+
 use hyper::Method;
 use pierhead_storage_format::audit::{EventKey, EventRecord, Rating};
 use pierhead_storage_format::identity::records::Role;
@@ -7,7 +9,7 @@ use serde_json::json;
 
 use super::house::{House, PASSWORD, basic, digest};
 use crate::services::access::{Action, Resource};
-use crate::services::audit::{Order, Search, Wanted};
+use crate::services::audit::{Order, Search, Wanted, When};
 
 const CONFIG: &[u8] = b"{}";
 
@@ -108,5 +110,38 @@ async fn signing_in_to_the_management_is_recorded_without_the_password() {
         let text = format!("{event:?}");
         assert!(!text.contains(PASSWORD) && !text.contains("a guess"), "{text}");
         assert_eq!(event.request, r#"{"domain":"acme","user":"anna"}"#);
+    }
+}
+
+/// `docs/audit.md` has a line for every operation there is, and for no other.
+#[test]
+fn every_trace_name_is_in_the_page_for_operators() {
+    let page = include_str!("../../../docs/audit.md");
+    let recorded = |when: When| when != When::Never;
+    let known: BTreeSet<String> = crate::api::operations()
+        .into_iter()
+        .filter(|operation| recorded(operation.when))
+        .map(|operation| {
+            format!("| `{}` | {} | {} |", operation.name, operation.resource_type, words(operation.when))
+        })
+        .collect();
+    let begin = page
+        .split_once("| trace name | resource type | recorded |\n| --- | --- | --- |\n")
+        .expect("a table")
+        .1;
+    let written: BTreeSet<String> =
+        begin.lines().take_while(|line| line.starts_with('|')).map(str::to_owned).collect();
+    let missing: Vec<&String> = known.difference(&written).collect();
+    let extra: Vec<&String> = written.difference(&known).collect();
+    assert!(missing.is_empty() && extra.is_empty(), "missing: {missing:#?}\nno more: {extra:#?}");
+}
+
+fn words(when: When) -> &'static str {
+    match when {
+        When::Never => "never",
+        When::Change => "always",
+        When::Read => "a read",
+        When::Pull => "a pull",
+        When::Refused => "if refused",
     }
 }
