@@ -73,11 +73,15 @@ pub enum Table {
     Favourite = 26,
     /// [`crate::identity::keys::RepositorySettingsKey`].
     RepositorySettings = 27,
+    /// [`crate::usage::RepositoryPullsKey`].
+    RepositoryPulls = 28,
+    /// [`crate::usage::AccountDayKey`].
+    AccountDay = 29,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -105,6 +109,8 @@ impl Table {
         Self::Share,
         Self::Favourite,
         Self::RepositorySettings,
+        Self::RepositoryPulls,
+        Self::AccountDay,
     ];
 
     /// The number on disk.
@@ -147,6 +153,8 @@ impl Table {
             Self::Share => "share",
             Self::Favourite => "favourite",
             Self::RepositorySettings => "repository-settings",
+            Self::RepositoryPulls => "repository-pulls",
+            Self::AccountDay => "account-day",
         }
     }
 }

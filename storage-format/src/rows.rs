@@ -11,6 +11,7 @@ use crate::keys::{
     OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
     TagKey,
 };
+use crate::usage::{AccountDayKey, RepositoryPullsKey};
 
 /// Work that is the same for every table once its types are known.
 pub trait ForTable {
@@ -50,6 +51,8 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::Share => work.call::<ShareKey>(),
         Table::Favourite => work.call::<FavouriteKey>(),
         Table::RepositorySettings => work.call::<RepositorySettingsKey>(),
+        Table::RepositoryPulls => work.call::<RepositoryPullsKey>(),
+        Table::AccountDay => work.call::<AccountDayKey>(),
     }
 }
 
