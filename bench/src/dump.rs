@@ -79,7 +79,10 @@ impl Store {
 
     fn names<W: Write>(self, rows: &mut Rows<W>) -> Result<(), BenchError> {
         let organisation = OrganisationKey { name: ORGANISATION.to_owned() };
-        rows.row(&organisation, &OrganisationRecord { number: 1, created_at: PUSHED_AT, owner: None, creator: None })?;
+        rows.row(
+            &organisation,
+            &OrganisationRecord { number: 1, created_at: PUSHED_AT, owner: None, creator: None },
+        )?;
         for id in 1..=self.repositories {
             rows.row(&RepositoryKey { name: name(id) }, &RepositoryRecord { id, created_at: PUSHED_AT })?;
         }

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod appliance;
+pub mod counters;
 pub mod error;
 pub mod fsck;
 pub mod identity;

@@ -206,6 +206,7 @@ fn of(error: &Error) -> Failure {
         Error::Invalid { .. } => Failure::about(Kind::Invalid, error),
         Error::Limit { what: "organisations", .. } => Failure::about(Kind::TooManyOrganisations, error),
         Error::Limit { .. } => Failure::about(Kind::Limit, error),
+        Error::NotOffered(what) => Failure::about(Kind::NotOffered, what),
         Error::Busy | Error::BlobInUse(_) => Failure::new(Kind::Busy),
         Error::TooMuch => Failure::new(Kind::TooMuch),
         Error::NoSpace => Failure::new(Kind::NoSpace),
@@ -247,6 +248,7 @@ fn exists(thing: &Thing) -> Failure {
         Thing::Repository(_) => Failure::new(Kind::RepositoryExists),
         Thing::Grant(_) => Failure::new(Kind::OrganisationGrantExists),
         Thing::Share(_) => Failure::new(Kind::ShareExists),
+        Thing::Tag(_) => Failure::new(Kind::TagExists),
         _ => Failure::about(Kind::Exists, thing),
     }
 }

@@ -122,7 +122,7 @@ impl RepositoryView {
             size: facts.bytes,
             is_public: facts.public,
             num_images: facts.versions,
-            num_download: 0,
+            num_download: facts.pulls,
             url: String::new(),
             path: path.clone(),
             internal_path: path,
@@ -144,7 +144,7 @@ impl ItemView {
             size: facts.bytes,
             is_public: facts.public,
             num_images: facts.versions,
-            num_download: 0,
+            num_download: facts.pulls,
             created_at: time(facts.created_at),
             updated_at: time(facts.updated_at),
             logo: "",
@@ -274,7 +274,14 @@ impl Swr {
     ) -> Result<RepositoryFacts, Failure> {
         if !is_mine && !shared.share.valid {
             let (updated_at, creator) = (shared.share.updated_at, None);
-            return Ok(RepositoryFacts { bytes: 0, versions: 0, updated_at, creator, ..shared.facts });
+            return Ok(RepositoryFacts {
+                bytes: 0,
+                versions: 0,
+                pulls: 0,
+                updated_at,
+                creator,
+                ..shared.facts
+            });
         }
         let facts = self.0.images.listed(&call.permit, &shared.name, Some(TAGS))?;
         Ok(facts.unwrap_or(shared.facts))

@@ -9,6 +9,7 @@ use pierhead_storage_format::records::{CounterRecord, OrganisationRecord};
 use super::users::{self, NewUser};
 use super::{Identity, account, own, rules, there};
 use crate::services::access::{Action, Permit};
+use crate::services::counters;
 use crate::services::error::{Error, Thing};
 use crate::services::names::LIBRARY;
 use crate::stores::meta::Tx;
@@ -201,6 +202,7 @@ impl Identity {
                 for name in shares {
                     tx.delete(&ShareKey { account: id, name })?;
                 }
+                counters::forget_account(tx, id)?;
                 Ok::<_, Error>(())
             })
             .await

@@ -55,6 +55,8 @@ pub struct RepositoryFacts {
     pub versions: u64,
     /// Bytes of its manifests and blobs, each digest once.
     pub bytes: u64,
+    /// Images pulled; may lag by seconds after a crash.
+    pub pulls: u64,
     /// The first of its tags, as many as were asked for.
     pub tags: Vec<String>,
 }
@@ -326,6 +328,7 @@ impl Images {
             updated_at: record.created_at.max(counters.pushed_at).max(settings.updated_at),
             versions: counters.tags,
             bytes: counters.bytes,
+            pulls: self.shelves.counters.pulls(name, record.id)?,
             tags: tags.into_iter().map(|(key, _)| key.tag).collect(),
         }))
     }

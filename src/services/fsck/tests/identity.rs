@@ -12,6 +12,9 @@ use pierhead_storage_format::identity::records::{
 };
 use pierhead_storage_format::keys::{CounterKey, OrganisationKey};
 use pierhead_storage_format::records::{CounterRecord, OrganisationRecord, Present};
+use pierhead_storage_format::usage::{
+    AccountDayKey, AccountDayRecord, RepositoryPullsKey, RepositoryPullsRecord,
+};
 
 use super::fixtures::Fixture;
 use super::{Store, WEB};
@@ -221,6 +224,12 @@ pub(super) const RIGHTS: &[Fixture] = &[
     }),
     ("a wrong number of access keys", "R29", |store| store.put(&keys_of(ANN), &CounterRecord { next: 2 })),
     ("access keys that are not counted", "R29", |store| store.drop(&keys_of(ANN))),
+    ("pulls of a repository that went", "R30", |store| {
+        store.put(&RepositoryPullsKey { repository: 77 }, &RepositoryPullsRecord::default());
+    }),
+    ("days of an account that went", "R30", |store| {
+        store.put(&AccountDayKey { account: GONE, day: 1 }, &AccountDayRecord::default());
+    }),
     ("temporary logins that are not counted", "R29", |store| store.drop(&logins_of(ANN))),
 ];
 
