@@ -45,6 +45,12 @@ pub enum Thing {
     Share(String),
     /// A tag by its name.
     Tag(String),
+    /// A retention policy by its number.
+    Retention(String),
+    /// A trigger by its name.
+    Trigger(String),
+    /// Where a repository is copied: region and organisation.
+    Synchronisation(String),
 }
 
 impl std::fmt::Display for Thing {
@@ -60,6 +66,9 @@ impl std::fmt::Display for Thing {
             Self::Grant(name) => ("grant", name),
             Self::Share(name) => ("share", name),
             Self::Tag(name) => ("tag", name),
+            Self::Retention(name) => ("retention policy", name),
+            Self::Trigger(name) => ("trigger", name),
+            Self::Synchronisation(name) => ("synchronisation", name),
         };
         write!(f, "{kind} {name:?}")
     }

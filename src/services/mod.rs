@@ -4,6 +4,7 @@
 //!
 //! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`signin`] tells what credentials
 //! prove, [`access`] decides who may;
+//! [`counters`] counts what is pulled and pushed; [`retention`], [`triggers`] and [`sync`] have rules and no engine yet;
 //! [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree, [`maintenance`] offers that to an administrator.
 
 pub mod access;
@@ -16,5 +17,9 @@ pub mod images;
 pub mod maintenance;
 pub mod names;
 pub mod organisations;
+pub mod patterns;
+pub mod retention;
 pub mod signin;
+pub mod sync;
+pub mod triggers;
 pub mod uploads;

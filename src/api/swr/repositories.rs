@@ -80,8 +80,9 @@ struct RepositoryView {
     priority: i32,
 }
 
+/// An image in a list.
 #[derive(Serialize)]
-struct ItemView {
+pub struct ItemView {
     name: String,
     category: &'static str,
     description: String,
@@ -135,7 +136,8 @@ impl RepositoryView {
 }
 
 impl ItemView {
-    fn new(facts: RepositoryFacts, host: &str, total: usize) -> Self {
+    /// As clients see it; `total` is how many there are on all pages.
+    pub fn new(facts: RepositoryFacts, host: &str, total: usize) -> Self {
         let path = format!("{host}/{}", facts.name);
         Self {
             name: rest(&facts.name).to_owned(),
@@ -214,6 +216,7 @@ pub async fn list(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
         category: words::category(asked.get("category"))?,
         public: asked.flag("is_public")?,
         order: (order.0, order.1 == Direction::Descending),
+        after: 0,
         offset,
         limit,
         tags: TAGS,
@@ -224,10 +227,13 @@ pub async fn list(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
 }
 
 /// An image that is shared, once for each account it is shared with.
-struct Shared {
-    share: Share,
-    name: RepositoryName,
-    facts: RepositoryFacts,
+pub struct Shared {
+    /// How it is shared.
+    pub share: Share,
+    /// The image.
+    pub name: RepositoryName,
+    /// What is known of it, without description and tags.
+    pub facts: RepositoryFacts,
 }
 
 /// Those the own account shares, or those shared with it.
@@ -266,7 +272,7 @@ pub async fn list_shared(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
 
 impl Swr {
     /// What is told of an image that is shared: of one that no longer is, only that it was.
-    fn shared_facts(
+    pub(super) fn shared_facts(
         &self,
         call: &Call<'_>,
         shared: Shared,
@@ -287,7 +293,8 @@ impl Swr {
         Ok(facts.unwrap_or(shared.facts))
     }
 
-    fn wanted_shares(
+    /// The shares that are wanted of what one may see.
+    pub(super) fn wanted_shares(
         &self,
         call: &Call<'_>,
         asked: &Asked,

@@ -75,6 +75,8 @@ pub enum OrderBy {
     Versions,
     /// Private ones, then public ones.
     Public,
+    /// The number, which is the order in which they were made.
+    Number,
 }
 
 /// What is asked of a list.
@@ -90,7 +92,9 @@ pub struct Wanted {
     pub public: Option<bool>,
     /// The order, and whether it is the other way round.
     pub order: (OrderBy, bool),
-    /// Items before the page.
+    /// Only those with a greater number.
+    pub after: u64,
+    /// Items before the page, of those.
     pub offset: usize,
     /// Items of the page at most.
     pub limit: usize,
@@ -103,7 +107,7 @@ pub struct Wanted {
 pub struct Catalogue {
     /// In the order asked for.
     pub items: Vec<RepositoryFacts>,
-    /// With those on other pages.
+    /// With those on other pages, but for those that [`Wanted::after`] leaves out.
     pub total: usize,
 }
 
@@ -146,6 +150,16 @@ impl Images {
 
     /// A page of the repositories that are the business of the one who asks.
     pub async fn catalogue(&self, permit: &Permit, wanted: &Wanted) -> Result<Catalogue, Error> {
+        let (page, total) = self.catalogue_names(permit, wanted).await?;
+        Ok(Catalogue { items: self.described(&page, wanted.tags).await?, total })
+    }
+
+    /// The names of such a page, and how many there are in all.
+    pub async fn catalogue_names(
+        &self,
+        permit: &Permit,
+        wanted: &Wanted,
+    ) -> Result<(Vec<RepositoryName>, usize), Error> {
         lists(permit)?;
         let (order, reversed) = wanted.order;
         let mut walk = Walk::of(self, permit.actor(), wanted.organisation.as_deref());
@@ -155,7 +169,7 @@ impl Images {
         let until = wanted.offset.saturating_add(wanted.limit);
         while let Some(batch) = walk.next(self)? {
             for (name, record) in batch {
-                if !self.fits(permit.actor(), &name, wanted)? {
+                if record.id <= wanted.after || !self.fits(permit.actor(), &name, wanted)? {
                     continue;
                 }
                 total += 1;
@@ -172,7 +186,7 @@ impl Images {
         }
         page.extend(first.into_iter().skip(wanted.offset).map(|place| place.2));
         page.extend(last.into_iter().skip(wanted.offset).map(|Reverse(place)| place.2));
-        Ok(Catalogue { items: self.described(&page, wanted.tags).await?, total })
+        Ok((page, total))
     }
 
     /// How many repositories each of these organisations has.
@@ -265,6 +279,7 @@ impl Images {
                 let rest = name.as_str().get(name.organisation().len() + 1..).unwrap_or_default();
                 Place(0, rest.to_owned(), name)
             }
+            OrderBy::Number => Place(record.id, String::new(), name),
             OrderBy::Versions => Place(counters()?.unwrap_or_default().tags, String::new(), name),
             OrderBy::Public => {
                 let is_public = self.shelves.access.directory().is_public(name.as_str());

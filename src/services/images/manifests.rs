@@ -109,9 +109,11 @@ impl Images {
         Ok(stored)
     }
 
-    /// Removes a tag; the manifest stays.
+    /// Removes a tag; the manifest stays. Whoever may remove versions may, and in the registry whoever may push.
     pub async fn delete_tag(&self, permit: Permit, tag: Tag) -> Result<(), Error> {
-        let name = permitted(&permit, Action::DeleteVersion)?.clone();
+        let name =
+            permit.repository(Action::Untag).map_or_else(|| permitted(&permit, Action::DeleteVersion), Ok);
+        let name = name?.clone();
         self.shelves
             .change(name, move |rows| match rows.untag(&tag)? {
                 true => Ok(()),

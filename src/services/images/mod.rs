@@ -37,7 +37,7 @@ pub use manifests::{ManifestFacts, PutManifest};
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{OrganisationKey, RepositoryKey};
 use rows::Rows;
-pub use versions::{Mark, OrderVersions, Version, Versions, WantedVersions};
+pub use versions::{Mark, OrderVersions, Version, WantedVersions};
 
 use super::access::{Access, Action, Permit};
 use super::counters::Counters;

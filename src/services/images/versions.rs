@@ -194,7 +194,7 @@ impl Images {
     }
 
     /// The number of a repository that has to be there.
-    pub(super) fn there(&self, name: &RepositoryName) -> Result<u64, Error> {
+    pub fn there(&self, name: &RepositoryName) -> Result<u64, Error> {
         self.shelves.repository(name)?.ok_or_else(|| Error::RepositoryUnknown(name.clone()))
     }
 
