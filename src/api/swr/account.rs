@@ -1,7 +1,7 @@
 //! What an account has and may have: quotas, overview, reports, what this edition can do.
 //!
 //! Nothing is kept of earlier days in this version, so that a report of storage has today's value and one of
-//! traffic has none.
+//! traffic has none. Storage is told in bytes: no document of SWR says what it tells it in.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -9,9 +9,6 @@ use serde_json::{Value, json};
 use super::errors::{Failure, Kind};
 use super::reply::{Reply, time};
 use super::{Call, Swr};
-
-/// Bytes of a megabyte, which storage is told in.
-const MEGABYTE: f64 = 1_000_000.0;
 
 #[derive(Serialize)]
 struct OverviewView {
@@ -43,7 +40,7 @@ pub async fn overview(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
         namspace_num: totals.organisations,
         repo_num: totals.repositories,
         image_num: totals.versions,
-        store_space: megabytes(totals.bytes),
+        store_space: totals.bytes as f64,
         downflow_size: 0.0,
     }))
 }
@@ -58,15 +55,11 @@ pub async fn reports(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
         "store" => {
             let totals = swr.0.images.totals(&call.permit).await?;
             let today = time(swr.0.images.now_ms()).chars().take(10).collect::<String>();
-            vec![json!({"date": today, "value": megabytes(totals.bytes)})]
+            vec![json!({"date": today, "value": totals.bytes as f64})]
         }
         _ => return Err(Failure::about(Kind::Invalid, "the resource is downflow or store")),
     };
     Ok(Reply::ok(&rows))
-}
-
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / MEGABYTE
 }
 
 /// What this edition can do.

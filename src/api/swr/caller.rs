@@ -6,7 +6,7 @@ use hyper::http::request::Parts;
 
 use super::Swr;
 use super::errors::{Failure, Kind};
-use super::route::{Row, Signs, Subject};
+use super::route::{Row, Signs, Subject, Takes};
 use crate::api::registry::incoming::Incoming;
 use crate::server::body::Body;
 use crate::services::access::{Action, Actor, Caller, Permit, Refusal, Resource};
@@ -32,27 +32,24 @@ pub struct Known {
 }
 
 impl Swr {
-    /// Who asks, and what he sent. A body is read before he is known only if he signed it. In a lab he is nobody in
-    /// particular, whatever he sends.
+    /// Who asks, and what he sent. A body is read before he is known only if he signed it, and one that
+    /// the operation has no use for not at all otherwise. In a lab he is nobody in particular, whatever he sends.
     pub(super) async fn known(&self, row: &Row, head: &Parts, body: &mut Body) -> Result<Known, Failure> {
-        if self.0.access.is_lab() {
-            return Ok(Known {
-                caller: Caller::plain(Actor::Anonymous),
-                proof: None,
-                body: whole(body).await?,
-            });
-        }
-        if row.signs() == Signs::Login {
-            let caller = self.by_login(&head.headers).await?;
-            return Ok(Known { caller, proof: None, body: whole(body).await? });
-        }
-        let sent = if is_signed(&head.headers) { Some(whole(body).await?) } else { None };
-        let (proof, caller) = self.by_api(head, sent.as_deref().unwrap_or_default())?;
-        let body = match sent {
-            Some(sent) => sent,
-            None => whole(body).await?,
+        let signed = if is_signed(&head.headers) { Some(whole(body).await?) } else { None };
+        let (caller, proof) = match row.signs() {
+            _ if self.0.access.is_lab() => (Caller::plain(Actor::Anonymous), None),
+            Signs::Login => (self.by_login(&head.headers).await?, None),
+            Signs::Api => {
+                let (proof, caller) = self.by_api(head, signed.as_deref().unwrap_or_default())?;
+                (caller, Some(proof))
+            }
         };
-        Ok(Known { caller, proof: Some(proof), body })
+        let body = match signed {
+            Some(signed) => signed,
+            None if row.takes == Takes::Json => whole(body).await?,
+            None => Bytes::new(),
+        };
+        Ok(Known { caller, proof, body })
     }
 
     /// By docker's credentials. A token of the registry is none: it is for repositories.

@@ -295,3 +295,87 @@ fn json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
 pub fn routes() -> Vec<(hyper::Method, String)> {
     route::ROUTES.iter().map(|row| (row.method.clone(), row.path.to_owned())).collect()
 }
+
+/// Whether a status is one that the table has for a route, or one that every route may answer with.
+#[cfg(test)]
+pub fn may_answer(method: &hyper::Method, path: &str, status: u16) -> bool {
+    const COMMON: [u16; 7] = [400, 401, 403, 405, 413, 429, 503];
+    let row = route::ROUTES.iter().find(|row| row.method == *method && row.path == path);
+    COMMON.contains(&status) || row.is_some_and(|row| row.statuses.contains(&status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_for(path: &str, header: Option<(&str, &str)>) -> bool {
+        let mut request = Request::builder().uri(path);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        Swr::is_for(&request.body(()).expect("a request"))
+    }
+
+    #[test]
+    fn the_surface_takes_its_paths_and_leaves_the_registry_its_own() {
+        let token = Some(("x-auth-token", "t"));
+        let signed = Some(("authorization", "SDK-HMAC-SHA256 Access=a"));
+        let basic = Some(("authorization", "Basic YTpi"));
+        let cases = [
+            ("/v2/manage/namespaces", None, true),
+            ("/v2/manage/nothing", None, true),
+            ("/v2/manage/a/manifests/v1", None, true),
+            ("/v3/manage/repos", None, true),
+            ("/dockyard/v2/namespaces", None, true),
+            ("/v2/manage/tags/list", token, false),
+            ("/v2/manage/blobs/uploads/", None, false),
+            ("/v2/manage", token, false),
+            ("/v2/", signed, false),
+            ("/v2/acme/web/tags/list", signed, false),
+            ("/v3/auth/tokens", token, false),
+            ("/v2", None, false),
+            ("/v2", basic, false),
+            ("/v2", signed, true),
+            ("/v2", token, true),
+            ("/", None, false),
+            ("/", token, true),
+        ];
+        for (path, header, expected) in cases {
+            assert_eq!(is_for(path, header), expected, "{path} {header:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_about_is_in_the_path_or_the_body_and_wrong_names_are_told() {
+        let of = |kind, path: &str, body: &str| {
+            let pattern = match kind {
+                Subject::Repository => "/{namespace}/{repository}",
+                _ => "/{namespace}",
+            };
+            let body = Bytes::copy_from_slice(body.as_bytes());
+            let params = path::fit(pattern, path).expect("fits");
+            subject(kind, &params, &body).map_err(|failure| failure.kind())
+        };
+        let organisation = |name: &str| Ok(Resource::Organisation(name.parse().expect("a name")));
+        let repository = |name: &str| Ok(Resource::Repository(name.parse().expect("a name")));
+        let cases = [
+            (Subject::Registry, "/x", "", Ok(Resource::Registry)),
+            (Subject::Organisation, "/acme", "", organisation("acme")),
+            (Subject::Organisation, "/Acme", "", Err(Kind::OrganisationName)),
+            (Subject::Organisation, "/a%2Fb", "", Err(Kind::OrganisationName)),
+            (Subject::Repository, "/acme/a$b", "", repository("acme/a/b")),
+            (Subject::Repository, "/a%2Fb/c", "", Err(Kind::OrganisationName)),
+            (Subject::Repository, "/acme/a$$b", "", Err(Kind::RepositoryName)),
+            (Subject::NewOrganisation, "/x", r#"{"namespace":"acme"}"#, organisation("acme")),
+            (Subject::NewOrganisation, "/x", r#"{"namespace":"manage"}"#, Err(Kind::OrganisationName)),
+            (Subject::NewOrganisation, "/x", "{}", Err(Kind::BodyInvalid)),
+            (Subject::NewOrganisation, "/x", "", Err(Kind::BodyInvalid)),
+            (Subject::NewRepository, "/acme", r#"{"repository":"a/b"}"#, repository("acme/a/b")),
+            (Subject::NewRepository, "/acme", r#"{"repository":""}"#, Err(Kind::RepositoryName)),
+            (Subject::NewRepository, "/acme", r#"{"repository":7}"#, Err(Kind::BodyInvalid)),
+        ];
+        for (kind, path, body, expected) in cases {
+            assert_eq!(of(kind, path, body), expected, "{kind:?} {path} {body}");
+        }
+    }
+}

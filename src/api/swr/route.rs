@@ -40,7 +40,7 @@ pub enum Subject {
 /// Whether an operation takes a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// None: one that comes is read for the signature and not looked at.
+    /// None: one that comes is read if it is signed, and not looked at.
     Nothing,
     /// JSON, also with DELETE.
     Json,

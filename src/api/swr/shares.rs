@@ -96,7 +96,7 @@ fn end_of_day(text: &str) -> Option<u64> {
 
 /// The day at whose end a share ends, as it was sent; one that ends within a day ends then.
 fn shown(until: u64) -> String {
-    let at = if until % DAY == 0 { until.saturating_sub(DAY) } else { until };
+    let at = if until.is_multiple_of(DAY) { until.saturating_sub(DAY) } else { until };
     let at = i64::try_from(at).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
     format!("{:.0}", at.unwrap_or(Timestamp::MAX))
 }

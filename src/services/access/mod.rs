@@ -226,7 +226,7 @@ impl Follow for Access {
 
 /// In a lab everybody is anonymous and does what is done to images; there is nobody to manage.
 fn is_open_in_a_lab(action: Action) -> bool {
-    let is_asking = matches!(action, Action::Ping | Action::ListRepositories);
+    let is_asking = matches!(action, Action::Ping | Action::ListRepositories | Action::ListOrganisations);
     is_asking || matches!(action.need(), Need::Level(_) | Need::OrganisationLevel(_) | Need::Developer)
 }
 

@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use accessories::{About, Accessory};
 pub use blobs::{Reading, Sources};
-pub use catalogue::{Catalogue, OrderBy, RepositoryFacts, Totals, Wanted};
+pub use catalogue::{OrderBy, RepositoryFacts, Wanted};
 pub use listing::{Page, Referrer};
 use making::Making;
 pub use manifests::{ManifestFacts, PutManifest};

@@ -28,16 +28,20 @@ impl Images {
     /// Removes a repository with its tags, manifests, rights and shares. Bytes that nothing needs any more are
     /// collected later.
     pub async fn delete_repository(&self, permit: &Permit) -> Result<(), Error> {
+        self.delete_by(permit, SHARE).await
+    }
+
+    /// The same, in steps of another size.
+    pub async fn delete_by(&self, permit: &Permit, share: usize) -> Result<(), Error> {
         let name = permitted(permit, Action::DeleteRepository)?.clone();
         let shelves = std::sync::Arc::clone(&self.shelves);
-        tasks::to_the_end(async move { shelves.remove_repository(name).await }).await?
+        tasks::to_the_end(async move { shelves.remove_repository(name, share).await }).await?
     }
 }
 
 impl Shelves {
-    async fn remove_repository(&self, name: RepositoryName) -> Result<(), Error> {
+    async fn remove_repository(&self, name: RepositoryName, mut share: usize) -> Result<(), Error> {
         let id = self.repository(&name)?.ok_or_else(|| Error::RepositoryUnknown(name.clone()))?;
-        let mut share = SHARE;
         loop {
             match self.remove_some(name.clone(), id, share).await {
                 Ok(true) => break,

@@ -26,7 +26,7 @@ use pierhead_storage_format::records::OrganisationRecord;
 
 pub use attributes::{Attributes, Changed, put_text, text};
 pub use grants::{Granted, On};
-pub use lifecycle::{Organisation, Quota, establish};
+pub use lifecycle::{Organisation, establish};
 pub use shares::{Share, ShareTerms};
 
 use super::access::{Access, Action, Actor, Permit, Resource};

@@ -167,8 +167,7 @@ impl Organisations {
         let mut names: Vec<String> = {
             let directory = self.access.directory();
             let Some(user) = directory.user(*user) else { return Ok(Vec::new()) };
-            let own = directory.organisations_of(user.account);
-            own.flat_map(|name| directory.shared_in(name)).map(str::to_owned).collect()
+            directory.shared_by(user.account).map(str::to_owned).collect()
         };
         names.sort_unstable();
         let mut shares = Vec::new();

@@ -25,6 +25,7 @@ use crate::server::body::{self, Body};
 use crate::server::{App, Peer, PeerFacts};
 use crate::services::access::{Action, Actor, Permit, Resource};
 use crate::services::identity::{NewAccount, NewKey, NewUser, UserChange};
+use crate::services::images::Images;
 use crate::services::organisations::On;
 use crate::services::signin::Secret;
 use crate::services::signin::access_key::login_key;
@@ -43,6 +44,7 @@ pub struct House {
     pub people: People,
     pub clock: Arc<TestClock>,
     pub acme: Id,
+    pub images: Images,
     surfaces: Surfaces,
     store: Arc<Store>,
     _folder: tempfile::TempDir,
@@ -110,10 +112,11 @@ impl House {
         let people = People::open_at(&settings, lab, &store, clock.clone()).expect("people");
         let shelves = shelves(&settings, &store, &people.access);
         let health = Health::new(Vec::new());
+        let (images, uploads) = services(&settings, &shelves);
         let surfaces =
-            Surfaces::new(&settings, &people, services(&settings, &shelves), health, Trust::new(|| None));
+            Surfaces::new(&settings, &people, (images.clone(), uploads), health, Trust::new(|| None));
         let acme = Id::from_bytes([0; 16]);
-        let mut house = Self { people, clock, acme, surfaces, store, _folder: folder };
+        let mut house = Self { people, clock, acme, images, surfaces, store, _folder: folder };
         if !lab {
             house.move_in().await;
         }

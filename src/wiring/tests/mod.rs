@@ -1,10 +1,12 @@
 //! The surfaces of the network on a real store, with a clock that stands where a test sets it, and with
 //! the services at hand: what a right that was taken away does to the next request, at any moment.
 
+mod catalogue;
 mod house;
 mod iam;
 mod pulls;
 mod pushes;
+mod removal;
 mod sessions;
 mod tokens;
 mod walk;

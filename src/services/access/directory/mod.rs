@@ -208,10 +208,10 @@ impl Directory {
         now.map(|(account, share)| (*account, share))
     }
 
-    /// The repositories of an organisation that are shared with some account, whether the shares still say anything or not.
-    pub fn shared_in(&self, organisation: &str) -> impl Iterator<Item = &str> {
-        let is_in = move |name: &&String| name.split('/').next() == Some(organisation);
-        self.shares.keys().filter(is_in).map(String::as_str)
+    /// The repositories of an account that are shared with others, whether the shares still say anything or not.
+    pub fn shared_by(&self, account: Id) -> impl Iterator<Item = &str> {
+        let owner = |name: &str| self.organisations.get(name.split('/').next()?)?.owner;
+        self.shares.keys().map(String::as_str).filter(move |name| owner(name) == Some(account))
     }
 
     /// The repositories shared with an account, by name.
