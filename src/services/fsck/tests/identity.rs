@@ -224,17 +224,17 @@ pub(super) const RIGHTS: &[Fixture] = &[
     }),
     ("a wrong number of access keys", "R29", |store| store.put(&keys_of(ANN), &CounterRecord { next: 2 })),
     ("access keys that are not counted", "R29", |store| store.drop(&keys_of(ANN))),
+    ("temporary logins that are not counted", "R29", |store| store.drop(&logins_of(ANN))),
+];
+
+/// What is left of something that went.
+pub(super) const LEFTOVERS: &[Fixture] = &[
     ("pulls of a repository that went", "R30", |store| {
         store.put(&RepositoryPullsKey { repository: 77 }, &RepositoryPullsRecord::default());
     }),
     ("days of an account that went", "R30", |store| {
         store.put(&AccountDayKey { account: GONE, day: 1 }, &AccountDayRecord::default());
     }),
-    ("temporary logins that are not counted", "R29", |store| store.drop(&logins_of(ANN))),
-];
-
-/// What is left of something that went.
-pub(super) const LEFTOVERS: &[Fixture] = &[
     ("an access key of nobody", "R19", |store| {
         store.put(&AccessKeyKey { key: "OLD".into() }, &access_key(GONE));
         store.put(&keys_of(GONE), &CounterRecord { next: 1 });
