@@ -43,6 +43,14 @@ pub enum Thing {
     Grant(String),
     /// A share, by account and repository.
     Share(String),
+    /// A tag by its name.
+    Tag(String),
+    /// A retention policy by its number.
+    Retention(String),
+    /// A trigger by its name.
+    Trigger(String),
+    /// Where a repository is copied: region and organisation.
+    Synchronisation(String),
 }
 
 impl std::fmt::Display for Thing {
@@ -57,6 +65,10 @@ impl std::fmt::Display for Thing {
             Self::Repository(name) => ("repository", name),
             Self::Grant(name) => ("grant", name),
             Self::Share(name) => ("share", name),
+            Self::Tag(name) => ("tag", name),
+            Self::Retention(name) => ("retention policy", name),
+            Self::Trigger(name) => ("trigger", name),
+            Self::Synchronisation(name) => ("synchronisation", name),
         };
         write!(f, "{kind} {name:?}")
     }
@@ -147,6 +159,9 @@ pub enum Error {
         /// What is wrong, and what would be right.
         why: String,
     },
+    /// Something that this version does not do.
+    #[error("this version does not do this yet: {0}")]
+    NotOffered(&'static str),
     /// As many as there may be.
     #[error("there are {limit} {what} already, which is the limit")]
     Limit {

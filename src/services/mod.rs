@@ -4,11 +4,14 @@
 //!
 //! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`signin`] tells what credentials
 //! prove, [`access`] decides who may;
-//! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree, [`maintenance`] offers that to an administrator.
+//! [`counters`] counts what is pulled and pushed; [`retention`], [`triggers`] and [`sync`] have rules and no engine yet;
+//! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree,
+//! [`maintenance`] offers that to an administrator.
 
 pub mod access;
 pub mod appliance;
 pub mod audit;
+pub mod counters;
 pub mod error;
 pub mod fsck;
 pub mod identity;
@@ -16,5 +19,9 @@ pub mod images;
 pub mod maintenance;
 pub mod names;
 pub mod organisations;
+pub mod patterns;
+pub mod retention;
 pub mod signin;
+pub mod sync;
+pub mod triggers;
 pub mod uploads;

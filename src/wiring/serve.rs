@@ -27,8 +27,9 @@ use crate::seams::{OsRandom, SystemClock, tasks};
 use crate::server::metrics::Metrics;
 use crate::server::{self, Ended, Phase, Server, Stop, Tls};
 use crate::services;
-use crate::services::access::{Access, Action, Actor, Resource};
+use crate::services::access::{Access, Action, Actor, Permit, Refusal, Resource};
 use crate::services::audit::Audit;
+use crate::services::counters::Counters;
 use crate::services::images::{Images, PushRules, Shelves};
 use crate::services::uploads::{Limits, Uploads, clear_leftovers};
 use crate::stores::blobs::Resumable;
@@ -37,6 +38,11 @@ use crate::stores::blobs::Resumable;
 const DISK_EVERY: Duration = Duration::from_secs(2);
 /// How often idle upload sessions are looked for.
 const SESSIONS_EVERY: Duration = Duration::from_secs(30);
+
+/// How often what was pulled and pushed is added to the store.
+const COUNTERS_EVERY: Duration = Duration::from_secs(5);
+/// How often is looked how much repositories hold.
+const HELD_EVERY: Duration = Duration::from_secs(15 * 60);
 
 /// For making open uploads durable at the end.
 const PARK_LIMIT: Duration = Duration::from_secs(10);
@@ -100,6 +106,8 @@ pub async fn serve(
     certificates.watch(&mut jobs);
     people.watch(&mut jobs);
     audit::watch(&audit, &mut jobs);
+    count(&mut jobs, &shelves);
+    let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services {
         access,
@@ -124,6 +132,7 @@ pub async fn serve(
     uploads.park(PARK_LIMIT).await;
     people.settle().await;
     audit.settle().await;
+    add_counted(&counting).await;
     let closing = Arc::clone(&store);
     let closed = tasks::blocking(move || closing.close()).await;
     if closed.is_err() {
@@ -209,6 +218,7 @@ pub(super) fn shelves(settings: &Settings, store: &Store, access: &Access) -> Ar
             sparse_manifests: settings.registry.sparse_manifests,
         },
         access: access.clone(),
+        counters: Counters::new(store.meta.clone(), access.clone(), Arc::new(SystemClock)),
         suspects: Mutex::default(),
     })
 }
@@ -275,9 +285,44 @@ fn jobs((store, audit): (&Arc<Store>, &Audit), access: Access, uploads: &Uploads
     jobs
 }
 
+/// Has what was pulled and pushed added to the store.
+fn count(jobs: &mut Jobs, shelves: &Arc<Shelves>) {
+    let counting = Arc::clone(shelves);
+    jobs.every(COUNTERS_EVERY, move || {
+        let counting = Arc::clone(&counting);
+        async move { add_counted(&counting).await }
+    });
+    let looking = Arc::clone(shelves);
+    jobs.every(HELD_EVERY, move || {
+        let looking = Arc::clone(&looking);
+        async move {
+            let looked = match system(&looking.access, "counters") {
+                Ok(permit) => looking.counters.look(&permit).await,
+                Err(refusal) => Err(refusal.into()),
+            };
+            if let Err(error) = looked {
+                tracing::warn!(%error, "what the repositories hold could not be counted");
+            }
+        }
+    });
+}
+
+async fn add_counted(shelves: &Shelves) {
+    let added = match system(&shelves.access, "counters") {
+        Ok(permit) => shelves.counters.flush(&permit).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    if let Err(error) = added {
+        tracing::debug!(%error, "what was pulled and pushed stays in memory for now");
+    }
+}
+
+fn system(access: &Access, name: &'static str) -> Result<Permit, Refusal> {
+    access.authorise(&Actor::System(name), Action::MaintainStore, Resource::Registry)
+}
+
 async fn expire(access: Access, uploads: &Uploads) -> Result<usize, services::error::Error> {
-    let actor = Actor::System("session expiry");
-    let permit = access.authorise(&actor, Action::MaintainStore, Resource::Registry)?;
+    let permit = system(&access, "session expiry")?;
     uploads.expire(&permit).await
 }
 

@@ -10,7 +10,7 @@
 //! - E3: nothing of a dump may be used before its trailer was checked: a cut or altered dump is an
 //!   error, though each of its lines may be well-formed.
 //!
-//! Records are dumped as their newest version. When any record gets a new version, [`VERSION`]
+//! Records are dumped as their newest version. When any record gets a new version, or there is a new table, [`VERSION`]
 //! goes up and decoding keeps the old one (`old`). Layout: `FORMAT.md`, "Dump".
 
 mod old;
@@ -27,7 +27,7 @@ use crate::rows::{self, ForTable, for_table};
 pub const FORMAT: &str = "pierhead-metadata";
 
 /// The version of the dump written today; those before it are read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The longest line of a dump in bytes, its newline not counted. A reader that meets a longer one
 /// may stop: no row needs it.
@@ -149,7 +149,11 @@ fn decode_row_of(version: u32, line: &str) -> Result<Row, FormatError> {
 
 /// The tables that dumps of `version` know.
 fn tables(version: u32) -> &'static [Table] {
-    if version == 1 { &Table::ALL[..old::TABLES_OF_1] } else { &Table::ALL }
+    match version {
+        1 => &Table::ALL[..old::TABLES_OF_1],
+        2 => &Table::ALL[..old::TABLES_OF_2],
+        _ => &Table::ALL,
+    }
 }
 
 const NOT_A_ROW: FormatError = FormatError::Damaged("not a row as this program writes it");

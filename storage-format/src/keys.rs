@@ -75,11 +75,15 @@ pub enum Table {
     RepositorySettings = 27,
     /// [`crate::audit::EventKey`].
     AuditOutbox = 28,
+    /// [`crate::usage::RepositoryPullsKey`].
+    RepositoryPulls = 29,
+    /// [`crate::usage::AccountDayKey`].
+    AccountDay = 30,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -108,6 +112,8 @@ impl Table {
         Self::Favourite,
         Self::RepositorySettings,
         Self::AuditOutbox,
+        Self::RepositoryPulls,
+        Self::AccountDay,
     ];
 
     /// The number on disk.
@@ -151,6 +157,8 @@ impl Table {
             Self::Favourite => "favourite",
             Self::RepositorySettings => "repository-settings",
             Self::AuditOutbox => "audit-outbox",
+            Self::RepositoryPulls => "repository-pulls",
+            Self::AccountDay => "account-day",
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod small;
 pub mod snapshot;
 pub mod store;
 pub mod upload;
+pub mod usage;
 
 pub use codec::FormatError;
 pub use digest::{Algorithm, Digest};

@@ -12,6 +12,7 @@ use crate::keys::{
     OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
     TagKey,
 };
+use crate::usage::{AccountDayKey, RepositoryPullsKey};
 
 /// Work that is the same for every table once its types are known.
 pub trait ForTable {
@@ -52,6 +53,8 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::Favourite => work.call::<FavouriteKey>(),
         Table::RepositorySettings => work.call::<RepositorySettingsKey>(),
         Table::AuditOutbox => work.call::<EventKey>(),
+        Table::RepositoryPulls => work.call::<RepositoryPullsKey>(),
+        Table::AccountDay => work.call::<AccountDayKey>(),
     }
 }
 

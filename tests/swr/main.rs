@@ -9,7 +9,11 @@
 
 mod account;
 mod client;
+mod engines;
 mod errors;
+mod harbor;
+mod images;
+mod loops;
 mod model;
 mod organisations;
 mod repositories;

@@ -34,7 +34,7 @@ impl Registry {
         if caller.expired && path.shape == Shape::Upload {
             caller.expired = !self.goes_on(&caller.actor, &resource, path.tail);
         }
-        let permit = admit(&self.access, &caller, row.action, resource);
+        let permit = admit(&self.access, &caller, row.action_on(path.tail), resource);
         let permit = permit.map_err(|failure| if row.is_probe() { hidden(failure) } else { failure })?;
         Ok((caller, permit))
     }

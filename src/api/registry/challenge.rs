@@ -42,7 +42,7 @@ pub fn scope(row: &Row, path: Path<'_>, query: &Query) -> String {
         Shape::Base => String::new(),
         Shape::Catalog => "registry:catalog:*".to_owned(),
         _ => {
-            let mut scope = format!("repository:{}:{}", path.name, actions(row.action));
+            let mut scope = format!("repository:{}:{}", path.name, actions(row.action_on(path.tail)));
             let source = query.some("from").filter(|_| query.some("mount").is_some());
             if let Some(source) = source.filter(|name| name.parse::<RepositoryName>().is_ok())
                 && row.methods.contains(&Method::POST)
@@ -56,7 +56,7 @@ pub fn scope(row: &Row, path: Path<'_>, query: &Query) -> String {
 
 const fn actions(action: Action) -> &'static str {
     match action {
-        Action::Push => "pull,push",
+        Action::Push | Action::Untag => "pull,push",
         Action::DeleteVersion => "delete",
         _ => "pull",
     }
@@ -75,7 +75,8 @@ mod tests {
             (Method::GET, "/v2/a/b/manifests/1", "", "repository:a/b:pull"),
             (Method::GET, "/v2/nginx/manifests/1", "", "repository:nginx:pull"),
             (Method::PUT, "/v2/a/b/manifests/1", "", "repository:a/b:pull,push"),
-            (Method::DELETE, "/v2/a/b/manifests/1", "", "repository:a/b:delete"),
+            (Method::DELETE, "/v2/a/b/manifests/1", "", "repository:a/b:pull,push"),
+            (Method::DELETE, "/v2/a/b/manifests/sha256:0", "", "repository:a/b:delete"),
             (Method::POST, "/v2/a/b/blobs/uploads/", "", "repository:a/b:pull,push"),
             (
                 Method::POST,

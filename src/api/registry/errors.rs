@@ -194,9 +194,11 @@ impl From<Error> for Failure {
             // A push that would make an organisation too many: the words are the product's.
             Error::Limit { .. } => Self::new(Kind::Denied),
             // The management surfaces' refusals: this one never asks for what they are about.
-            Error::Missing(_) | Error::Exists(_) | Error::InUse(..) | Error::Invalid { .. } => {
-                Self::new(Kind::Internal)
-            }
+            Error::Missing(_)
+            | Error::Exists(_)
+            | Error::InUse(..)
+            | Error::Invalid { .. }
+            | Error::NotOffered(_) => Self::new(Kind::Internal),
             Error::Store(_) | Error::Bug(_) | Error::Passwords(_) | Error::Secrets(_) => {
                 Self::new(Kind::Internal)
             }

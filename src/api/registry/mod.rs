@@ -4,7 +4,7 @@
 //! and allowed; a *reply* is what a handler gives; a *failure* is what it could not do.
 //!
 //! P1: every answer carries `Docker-Distribution-Api-Version`.
-//! P2: a handler runs only with a permit for its row's action on its path's repository.
+//! P2: a handler runs only with a permit for its row's action on its path's repository (to take a tag away, for that).
 //! Who asks is found at every request, and a right that was taken away is gone from the next on.
 //! P3: an answer to a HEAD has headers only, a refusal's too.
 //! P4: a browser runs nothing it is answered: types and bytes are what anybody pushed, and the console

@@ -41,7 +41,7 @@ pub struct Row {
     pub methods: &'static [Method],
     /// The paths it answers.
     pub shape: Shape,
-    /// What the caller must be allowed to do, to the path's repository or else the registry.
+    /// What the caller must be allowed to do, to the path's repository or else the registry; see [`Row::action_on`].
     pub action: Action,
     /// What it takes of a body.
     pub body: BodyLimit,
@@ -80,6 +80,17 @@ impl Row {
     /// Whether it only asks if a blob is there, as clients do before they push it.
     pub fn is_probe(&self) -> bool {
         self.shape == Shape::Blob && self.methods == HEAD
+    }
+}
+
+impl Row {
+    /// What the caller must be allowed to do with what a path ends with. To take a tag away needs less than to take a
+    /// manifest away: Harbor does it with a token for pushing.
+    pub fn action_on(&self, tail: &str) -> Action {
+        match (self.shape, self.action) {
+            (Shape::Manifest, Action::DeleteVersion) if !tail.contains(':') => Action::Untag,
+            _ => self.action,
+        }
     }
 }
 

@@ -206,6 +206,7 @@ fn of(error: &Error) -> Failure {
         Error::Invalid { .. } => Failure::about(Kind::Invalid, error),
         Error::Limit { what: "organisations", .. } => Failure::about(Kind::TooManyOrganisations, error),
         Error::Limit { .. } => Failure::about(Kind::Limit, error),
+        Error::NotOffered(what) => Failure::about(Kind::NotOffered, what),
         Error::Busy | Error::BlobInUse(_) => Failure::new(Kind::Busy),
         Error::TooMuch => Failure::new(Kind::TooMuch),
         Error::NoSpace => Failure::new(Kind::NoSpace),
@@ -235,6 +236,9 @@ fn missing(thing: &Thing) -> Failure {
         Thing::Repository(_) => Failure::new(Kind::RepositoryMissing),
         Thing::Grant(_) => Failure::new(Kind::OrganisationGrantMissing),
         Thing::Share(_) => Failure::new(Kind::ShareMissing),
+        Thing::Retention(_) => Failure::new(Kind::RetentionMissing),
+        Thing::Trigger(_) => Failure::new(Kind::TriggerMissing),
+        Thing::Synchronisation(_) => Failure::new(Kind::SyncMissing),
         Thing::User(user) => Failure::about(Kind::UserUnknown, user),
         Thing::Account(account) => Failure::about(Kind::DomainUnknown, account),
         _ => Failure::about(Kind::Missing, thing),
@@ -247,6 +251,7 @@ fn exists(thing: &Thing) -> Failure {
         Thing::Repository(_) => Failure::new(Kind::RepositoryExists),
         Thing::Grant(_) => Failure::new(Kind::OrganisationGrantExists),
         Thing::Share(_) => Failure::new(Kind::ShareExists),
+        Thing::Tag(_) => Failure::new(Kind::TagExists),
         _ => Failure::about(Kind::Exists, thing),
     }
 }

@@ -17,17 +17,23 @@
 
 mod account;
 mod caller;
+mod dockyard;
 mod errors;
+mod lists;
 mod logins;
 mod organisations;
 mod path;
-mod pending;
+mod pieces;
 mod query;
 mod reply;
 mod repositories;
+mod retention;
 mod rights;
 mod route;
 mod shares;
+mod sync;
+mod tags;
+mod triggers;
 mod versions;
 mod words;
 
@@ -62,6 +68,9 @@ use crate::services::identity::{Account, Identity, Proof};
 use crate::services::images::{Images, RepositoryFacts};
 use crate::services::names::{OrganisationName, RepositoryName};
 use crate::services::organisations::Organisations;
+use crate::services::retention::Retention;
+use crate::services::sync::Synchronisation;
+use crate::services::triggers::Triggers;
 
 /// The second part of paths that are the registry's though the first is `manage`: those of the image `library/manage`.
 const REGISTRYS: [&str; 4] = ["tags", "manifests", "blobs", "referrers"];
@@ -97,6 +106,9 @@ struct Inner {
     identity: Identity,
     organisations: Organisations,
     images: Images,
+    retention: Retention,
+    triggers: Triggers,
+    sync: Synchronisation,
     settings: Settings,
 }
 
@@ -152,7 +164,9 @@ impl Swr {
     /// On these services.
     pub fn new(services: Services, settings: Settings) -> Self {
         let Services { access, identity, organisations, images } = services;
-        Self(Arc::new(Inner { access, identity, organisations, images, settings }))
+        let (retention, triggers) = (Retention::new(images.clone()), Triggers::new(images.clone()));
+        let sync = Synchronisation::new(images.clone());
+        Self(Arc::new(Inner { access, identity, organisations, images, retention, triggers, sync, settings }))
     }
 
     /// Whether a request is this surface's. The root and the paths of one part are the versions of this API

@@ -53,6 +53,12 @@ impl Reply {
         Self::ok(&items).with(header::CONTENT_RANGE, &format!("{offset}-{}/{total}", items.len()))
     }
 
+    /// 200 with JSON that is written while it is sent.
+    pub fn streamed(body: Body) -> Self {
+        let reply = Self(Response::new(body));
+        reply.with(header::CONTENT_TYPE, MEDIA_TYPE)
+    }
+
     /// With a header more. A value that is not one is left out, and logged as the fault of ours it is.
     pub fn with(mut self, name: HeaderName, value: &str) -> Self {
         match HeaderValue::from_str(value) {

@@ -80,8 +80,9 @@ struct RepositoryView {
     priority: i32,
 }
 
+/// An image in a list.
 #[derive(Serialize)]
-struct ItemView {
+pub struct ItemView {
     name: String,
     category: &'static str,
     description: String,
@@ -122,7 +123,7 @@ impl RepositoryView {
             size: facts.bytes,
             is_public: facts.public,
             num_images: facts.versions,
-            num_download: 0,
+            num_download: facts.pulls,
             url: String::new(),
             path: path.clone(),
             internal_path: path,
@@ -135,7 +136,8 @@ impl RepositoryView {
 }
 
 impl ItemView {
-    fn new(facts: RepositoryFacts, host: &str, total: usize) -> Self {
+    /// As clients see it; `total` is how many there are on all pages.
+    pub fn new(facts: RepositoryFacts, host: &str, total: usize) -> Self {
         let path = format!("{host}/{}", facts.name);
         Self {
             name: rest(&facts.name).to_owned(),
@@ -144,7 +146,7 @@ impl ItemView {
             size: facts.bytes,
             is_public: facts.public,
             num_images: facts.versions,
-            num_download: 0,
+            num_download: facts.pulls,
             created_at: time(facts.created_at),
             updated_at: time(facts.updated_at),
             logo: "",
@@ -214,6 +216,7 @@ pub async fn list(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
         category: words::category(asked.get("category"))?,
         public: asked.flag("is_public")?,
         order: (order.0, order.1 == Direction::Descending),
+        after: 0,
         offset,
         limit,
         tags: TAGS,
@@ -224,10 +227,13 @@ pub async fn list(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
 }
 
 /// An image that is shared, once for each account it is shared with.
-struct Shared {
-    share: Share,
-    name: RepositoryName,
-    facts: RepositoryFacts,
+pub struct Shared {
+    /// How it is shared.
+    pub share: Share,
+    /// The image.
+    pub name: RepositoryName,
+    /// What is known of it, without description and tags.
+    pub facts: RepositoryFacts,
 }
 
 /// Those the own account shares, or those shared with it.
@@ -266,7 +272,7 @@ pub async fn list_shared(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
 
 impl Swr {
     /// What is told of an image that is shared: of one that no longer is, only that it was.
-    fn shared_facts(
+    pub(super) fn shared_facts(
         &self,
         call: &Call<'_>,
         shared: Shared,
@@ -274,13 +280,21 @@ impl Swr {
     ) -> Result<RepositoryFacts, Failure> {
         if !is_mine && !shared.share.valid {
             let (updated_at, creator) = (shared.share.updated_at, None);
-            return Ok(RepositoryFacts { bytes: 0, versions: 0, updated_at, creator, ..shared.facts });
+            return Ok(RepositoryFacts {
+                bytes: 0,
+                versions: 0,
+                pulls: 0,
+                updated_at,
+                creator,
+                ..shared.facts
+            });
         }
         let facts = self.0.images.listed(&call.permit, &shared.name, Some(TAGS))?;
         Ok(facts.unwrap_or(shared.facts))
     }
 
-    fn wanted_shares(
+    /// The shares that are wanted of what one may see.
+    pub(super) fn wanted_shares(
         &self,
         call: &Call<'_>,
         asked: &Asked,

@@ -10,7 +10,10 @@ use hyper::{Method, header};
 use super::errors::{Failure, Kind};
 use super::path::{self, Params};
 use super::reply::Reply;
-use super::{Call, Swr, account, logins, organisations, pending, repositories, rights, shares, versions};
+use super::{
+    Call, Swr, account, dockyard, lists, logins, organisations, repositories, retention, rights, shares,
+    sync, tags, triggers, versions,
+};
 use crate::services::access::Action;
 use crate::services::audit::Operation;
 
@@ -158,47 +161,47 @@ rows! {
     "CreateAuthorizationToken" POST "/v2/manage/utils/authorizationtoken" CreateLoginToken Registry Nothing "createAuthorizationToken" "dockerlogincmd" [200] logins::token;
 
     // Tags.
-    "ListRepositoryTags" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/tags" ListTags Repository Nothing "listImageTags" "imagetag" [200 404] pending::refuse;
-    "CreateRepoTag" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/tags" CreateTag Repository Json "createImageTag" "imagetag" [201 404 409] pending::refuse;
-    "ShowRepoTag" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/tags/{tag}" ShowTag Repository Nothing "showImageTag" "imagetag" [200 404] pending::refuse;
-    "DeleteRepoTag" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}/tags/{tag}" DeleteVersion Repository Nothing "deleteImageTag" "imagetag" [204 404] pending::refuse;
-    "ListRepoAccessories" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/{tag}/accessories" ShowTag Repository Nothing "listRepoAccessories" "imagetag" [200 404] pending::refuse;
-    "ListReferences" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/{tag}/references" ShowTag Repository Nothing "listReferences" "imagetag" [200 404] pending::refuse;
+    "ListRepositoryTags" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/tags" ListTags Repository Nothing "listImageTags" "imagetag" [200 404] tags::list;
+    "CreateRepoTag" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/tags" CreateTag Repository Json "createImageTag" "imagetag" [201 404 409] tags::create;
+    "ShowRepoTag" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/tags/{tag}" ShowTag Repository Nothing "showImageTag" "imagetag" [200 404] tags::show;
+    "DeleteRepoTag" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}/tags/{tag}" DeleteVersion Repository Nothing "deleteImageTag" "imagetag" [204 404] tags::delete;
+    "ListRepoAccessories" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/{tag}/accessories" ShowTag Repository Nothing "listRepoAccessories" "imagetag" [200 404] tags::accessories;
+    "ListReferences" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/{tag}/references" ShowTag Repository Nothing "listReferences" "imagetag" [200 404] tags::references;
 
     // Triggers.
-    "CreateTrigger" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/triggers" CreateTrigger Repository Json "createTrigger" "trigger" [201 404 409] pending::refuse;
-    "ListTriggersDetails" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/triggers" ListTriggers Repository Nothing "listTriggers" "trigger" [200 404] pending::refuse;
-    "ShowTrigger" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/triggers/{trigger}" ShowTrigger Repository Nothing "showTrigger" "trigger" [200 404] pending::refuse;
-    "UpdateTrigger" PATCH "/v2/manage/namespaces/{namespace}/repos/{repository}/triggers/{trigger}" UpdateTrigger Repository Json "updateTrigger" "trigger" [201 404] pending::refuse;
-    "DeleteTrigger" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}/triggers/{trigger}" DeleteTrigger Repository Nothing "deleteTrigger" "trigger" [204 404] pending::refuse;
+    "CreateTrigger" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/triggers" CreateTrigger Repository Json "createTrigger" "trigger" [201 404 409] triggers::create;
+    "ListTriggersDetails" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/triggers" ListTriggers Repository Nothing "listTriggers" "trigger" [200 404] triggers::list;
+    "ShowTrigger" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/triggers/{trigger}" ShowTrigger Repository Nothing "showTrigger" "trigger" [200 404] triggers::show;
+    "UpdateTrigger" PATCH "/v2/manage/namespaces/{namespace}/repos/{repository}/triggers/{trigger}" UpdateTrigger Repository Json "updateTrigger" "trigger" [201 404] triggers::update;
+    "DeleteTrigger" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}/triggers/{trigger}" DeleteTrigger Repository Nothing "deleteTrigger" "trigger" [204 404] triggers::delete;
 
     // Retention.
-    "CreateRetention" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions" CreateRetention Repository Json "createRetention" "imageretention" [201 404] pending::refuse;
-    "ListRetentions" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions" ListRetentions Repository Nothing "listRetentions" "imageretention" [200 404] pending::refuse;
-    "ListRetentionHistories" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions/histories" ListRetentionHistories Repository Nothing "listRetentionHistories" "imageretention" [200 404] pending::refuse;
-    "ShowRetention" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions/{retention_id}" ShowRetention Repository Nothing "showRetention" "imageretention" [200 404] pending::refuse;
-    "UpdateRetention" PATCH "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions/{retention_id}" UpdateRetention Repository Json "updateRetention" "imageretention" [201 404] pending::refuse;
-    "DeleteRetention" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions/{retention_id}" DeleteRetention Repository Nothing "deleteRetention" "imageretention" [200 404] pending::refuse;
+    "CreateRetention" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions" CreateRetention Repository Json "createRetention" "imageretention" [201 404] retention::create;
+    "ListRetentions" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions" ListRetentions Repository Nothing "listRetentions" "imageretention" [200 404] retention::list;
+    "ListRetentionHistories" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions/histories" ListRetentionHistories Repository Nothing "listRetentionHistories" "imageretention" [200 404] retention::histories;
+    "ShowRetention" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions/{retention_id}" ShowRetention Repository Nothing "showRetention" "imageretention" [200 404] retention::show;
+    "UpdateRetention" PATCH "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions/{retention_id}" UpdateRetention Repository Json "updateRetention" "imageretention" [201 404] retention::update;
+    "DeleteRetention" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions/{retention_id}" DeleteRetention Repository Nothing "deleteRetention" "imageretention" [200 404] retention::delete;
 
     // Synchronisation.
-    "CreateImageSyncRepo" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/sync_repo" CreateAutoSync Repository Json "createImageSyncRepo" "imagesync" [200 404 409] pending::refuse;
-    "ListImageAutoSyncReposDetails" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/sync_repo" ListAutoSyncs Repository Nothing "listImageAutoSyncReposDetails" "imagesync" [200 404] pending::refuse;
-    "DeleteImageSyncRepo" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}/sync_repo" DeleteAutoSync Repository Json "deleteImageSyncRepo" "imagesync" [200 404] pending::refuse;
-    "CreateManualImageSyncRepo" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/sync_images" CreateManualSync Repository Json "createManualImageSyncRepo" "imagesync" [200 404] pending::refuse;
-    "ShowSyncJob" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/sync_job" ShowSyncJobs Repository Nothing "showSyncJob" "imagesync" [200 404] pending::refuse;
-    "ListSyncRegions" GET "/v2/manage/regions" ListRegions Registry Nothing "listSyncRegions" "imagesync" [200] pending::refuse;
+    "CreateImageSyncRepo" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/sync_repo" CreateAutoSync Repository Json "createImageSyncRepo" "imagesync" [200 404 409] sync::create;
+    "ListImageAutoSyncReposDetails" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/sync_repo" ListAutoSyncs Repository Nothing "listImageAutoSyncReposDetails" "imagesync" [200 404] sync::list;
+    "DeleteImageSyncRepo" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}/sync_repo" DeleteAutoSync Repository Json "deleteImageSyncRepo" "imagesync" [200 404] sync::delete;
+    "CreateManualImageSyncRepo" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/sync_images" CreateManualSync Repository Json "createManualImageSyncRepo" "imagesync" [200 404] sync::copy;
+    "ShowSyncJob" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/sync_job" ShowSyncJobs Repository Nothing "showSyncJob" "imagesync" [200 404] sync::jobs;
+    "ListSyncRegions" GET "/v2/manage/regions" ListRegions Registry Nothing "listSyncRegions" "imagesync" [200] sync::regions;
 
     // Version 3 lists.
-    "ListRepoDetails" GET "/v3/manage/repos" ListRepositories Registry Nothing "listImageRepositories" "imagerepository" [200] pending::refuse;
-    "ListSharedRepoDetails" GET "/v3/manage/shared-repositories" ListRepositories Registry Nothing "listSharedReposDetails" "imagerepository" [200] pending::refuse;
-    "ListRepositoryTag" GET "/v3/manage/namespaces/{namespace}/repos/{repository}/tags" ListTags Repository Nothing "listImageTags" "imagetag" [200 404] pending::refuse;
+    "ListRepoDetails" GET "/v3/manage/repos" ListRepositories Registry Nothing "listImageRepositories" "imagerepository" [200] lists::repositories;
+    "ListSharedRepoDetails" GET "/v3/manage/shared-repositories" ListRepositories Registry Nothing "listSharedReposDetails" "imagerepository" [200] lists::shared;
+    "ListRepositoryTag" GET "/v3/manage/namespaces/{namespace}/repos/{repository}/tags" ListTags Repository Nothing "listImageTags" "imagetag" [200 404] lists::tags;
 
     // What Harbor and migration scripts ask the registry's host for.
-    "DockyardListVisibleNamespaces" GET "/dockyard/v2/visible/namespaces" ListOrganisations Registry Nothing "listUserNamespaces" "usernamespace" [200] pending::refuse;
-    "DockyardListNamespaces" GET "/dockyard/v2/namespaces" ListOrganisations Registry Nothing "listUserNamespaces" "usernamespace" [200] pending::refuse;
-    "DockyardShowNamespace" GET "/dockyard/v2/namespaces/{namespace}" ListOrganisations Registry Nothing "showUserNamespace" "usernamespace" [200] pending::refuse;
-    "DockyardCreateNamespace" POST "/dockyard/v2/namespaces" CreateOrganisation NewOrganisation Json "createUserNamespace" "usernamespace" [201 409] pending::refuse;
-    "DockyardListRepositories" GET "/dockyard/v2/repositories" ListRepositories Registry Nothing "listImageRepositories" "imagerepository" [200] pending::refuse;
+    "DockyardListVisibleNamespaces" GET "/dockyard/v2/visible/namespaces" ListOrganisations Registry Nothing "listUserNamespaces" "usernamespace" [200] dockyard::visible;
+    "DockyardListNamespaces" GET "/dockyard/v2/namespaces" ListOrganisations Registry Nothing "listUserNamespaces" "usernamespace" [200] dockyard::namespaces;
+    "DockyardShowNamespace" GET "/dockyard/v2/namespaces/{namespace}" ListOrganisations Registry Nothing "showUserNamespace" "usernamespace" [200] dockyard::namespace;
+    "DockyardCreateNamespace" POST "/dockyard/v2/namespaces" CreateOrganisation NewOrganisation Json "createUserNamespace" "usernamespace" [201 409] organisations::create;
+    "DockyardListRepositories" GET "/dockyard/v2/repositories" ListRepositories Registry Nothing "listImageRepositories" "imagerepository" [200] dockyard::repositories;
 }
 
 /// What a request asks for.

@@ -146,6 +146,8 @@ actions! {
     CreateTag = "swr:repo:createRepoTag", Need::Level(Edit), Write, No;
     /// Remove tags, manifests and blobs.
     DeleteVersion = "swr:repo:deleteRepoTag", Need::Level(Manage), Write, No;
+    /// Take a tag off a manifest in the registry, as whoever pushes can by moving it. What denies removing versions denies it.
+    Untag = "pierhead:repo:untag", Need::Level(Edit), Write, No;
     /// Upload an image through the page.
     UploadPackage = "swr:repo:uploadPackage", OrganisationLevel(Edit), Write, No;
     /// Grant rights in a repository.
@@ -255,6 +257,14 @@ actions! {
 }
 
 impl Action {
+    /// An action that this one is a part of: what policies say of that, they say of this.
+    pub const fn part_of(self) -> Option<Self> {
+        match self {
+            Self::Untag => Some(Self::DeleteVersion),
+            _ => None,
+        }
+    }
+
     /// Whether it is the host's business, never a tenant's.
     pub const fn is_maintenance(self) -> bool {
         matches!(self.need(), Host)

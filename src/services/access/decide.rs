@@ -100,7 +100,10 @@ impl Question<'_> {
         let groups = self.directory.groups_of(id).flat_map(|(_, group)| &group.policies);
         let policies = user.policies.iter().chain(groups);
         policies.fold(Verdict::default(), |verdict, policy| {
-            let says = self.directory.document(*policy).map(|read| read.verdict(self.action, self.resource));
+            let says = self.directory.document(*policy).map(|read| {
+                let whole = self.action.part_of().map(|action| read.verdict(action, self.resource));
+                read.verdict(self.action, self.resource).and(whole.unwrap_or_default())
+            });
             // A document that is missing or cannot be read may have had a Deny in it.
             verdict.and(says.unwrap_or(Verdict { allowed: false, denied: true }))
         })

@@ -247,6 +247,34 @@ fn several_administrators_are_kept_apart_by_denies() {
 }
 
 #[test]
+fn what_policies_say_of_removing_versions_they_say_of_taking_tags_away() {
+    let mut world = World::new();
+    let statement = |effect: &str, action: &str| {
+        format!(r#"{{"Version":"1.1","Statement":[{{"Effect":"{effect}","Action":["{action}"]}}]}}"#)
+    };
+    let mut with = |number, effect, action| {
+        let policy = world.policy(number, &statement(effect, action));
+        let user = world.user(OWN, &[], &[policy]);
+        world.grant(user, "acme/web", Level::Edit);
+        user
+    };
+    let denied = with(50, "Deny", "swr:repo:deleteRepoTag");
+    let apart = with(51, "Deny", "pierhead:repo:untag");
+    let pusher = with(52, "Deny", "swr:repo:deleteRepo");
+    let policy = world.policy(53, &statement("Allow", "swr:repo:deleteRepoTag"));
+    let allowed = world.user(OWN, &[], &[policy]);
+    let access = world.access();
+    let web = repo("acme/web");
+    for (user, untag, delete) in
+        [(denied, false, false), (apart, false, false), (pusher, true, false), (allowed, true, true)]
+    {
+        assert_eq!(may(&access, user, Action::Untag, &web), untag);
+        assert_eq!(may(&access, user, Action::DeleteVersion, &web), delete);
+    }
+    assert!(may(&access, denied, Action::Push, &web));
+}
+
+#[test]
 fn a_deny_of_a_group_beats_grants_roles_and_public_images() {
     let mut world = World::new();
     let deny = r#"{"Version":"1.1","Statement":[{"Effect":"Deny","Action":["swr:repo:download"],"Resource":["SWR:*:repo:other"]},{"Effect":"Deny","Action":["*"],"Resource":["SWR:*:repo:acme/web"]}]}"#;

@@ -26,6 +26,7 @@ mod rows;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::error::Error;
 use std::ops::Range;

@@ -29,7 +29,8 @@ impl Check<'_> {
         let numbers = self.repository_numbers()?;
         self.no_row_is_below_an_unknown_number(&numbers)?;
         self.identity(&numbers)?;
-        self.rights()
+        self.rights()?;
+        self.usage(&numbers)
     }
 
     pub(super) fn every_row_decodes(&mut self) -> Result<bool, Unreadable> {

@@ -191,6 +191,7 @@ invariants! {
     R27, "R27", Error, DEFECT, "The counter `organisations of <account>` equals a recount.";
     R28, "R28", Error, RESTORE, "The counter `organisation` is above the number of every organisation, and no number but 0 comes twice.";
     R29, "R29", Error, DEFECT, "The counters `access keys of <user>` and `logins of <user>` equal a recount.";
+    R30, "R30", Note, LEFTOVER, "Every `repository-pulls` row belongs to a repository, every `account-day` row to an account.";
     B1, "B1", Error, HEAL, "Every `blob` row has a file of its size.";
     B2, "B2", Warning, EXTRA, "Every file below `blobs/` has a `blob` row.";
     BN, "B2", Note, WAIT, "Every file below `blobs/` has a `blob` row.";

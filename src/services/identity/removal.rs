@@ -15,6 +15,7 @@ use pierhead_storage_format::identity::keys::{
 use pierhead_storage_format::keys::{CounterKey, TableKey};
 
 use super::{Identity, groups, keys, logins, policies};
+use crate::services::counters;
 use crate::services::error::Error;
 use crate::stores::meta::Tx;
 
@@ -177,7 +178,10 @@ impl Left {
             Self::Member(group, user) => tx.delete(&GroupMemberKey { group, user })?,
             Self::Mark(user, name) => tx.delete(&FavouriteKey { user, name })?,
             Self::Share(account, name) => tx.delete(&ShareKey { account, name })?,
-            Self::Mention(account) => tx.delete(&mention(account))?,
+            Self::Mention(account) => {
+                counters::forget_account(tx, account)?;
+                tx.delete(&mention(account))?;
+            }
             Self::Counters(user) => {
                 tx.delete(&CounterKey { name: keys::counter(user) })?;
                 tx.delete(&CounterKey { name: logins::counter(user) })?;

@@ -302,9 +302,9 @@ impl Identity {
 pub(super) fn actions(name: &str) -> &'static [Action] {
     match name {
         "pull" => &[Action::Pull],
-        "push" => &[Action::Push],
-        "delete" => &[Action::DeleteVersion],
-        "*" => &[Action::Pull, Action::Push, Action::DeleteVersion],
+        "push" => &[Action::Push, Action::Untag],
+        "delete" => &[Action::DeleteVersion, Action::Untag],
+        "*" => &[Action::Pull, Action::Push, Action::DeleteVersion, Action::Untag],
         _ => &[],
     }
 }

@@ -85,7 +85,7 @@ impl Identity {
         let granted: Vec<String> = KNOWN
             .iter()
             .filter(|known| asked(known))
-            .filter(|known| actions(known).iter().all(|action| may(*action)))
+            .filter(|known| actions(known).iter().any(|action| may(*action)))
             .map(|known| (*known).to_owned())
             .collect();
         let kind = scope.kind.clone();

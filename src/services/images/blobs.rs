@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pierhead_storage_format::Digest;
+use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::keys::{BlobKey, BlobRepositoryKey, RepositoryBlobKey};
 
 use super::{Images, Shelves, permitted};
@@ -40,6 +41,9 @@ pub struct Download {
     digest: Digest,
     size: u64,
     left: u64,
+    sent: u64,
+    /// Whose figures it counts for.
+    account: Option<Id>,
 }
 
 impl Download {
@@ -48,6 +52,7 @@ impl Download {
         match self.reader.next().await? {
             Ok(piece) => {
                 self.left = self.left.saturating_sub(piece.len() as u64);
+                self.sent += piece.len() as u64;
                 Some(Ok(piece))
             }
             Err(error) => {
@@ -64,6 +69,7 @@ impl Download {
 
 impl Drop for Download {
     fn drop(&mut self) {
+        self.shelves.counters.blob_sent(self.account, self.sent);
         if self.left > 0 {
             let (shelves, digest, size) = (Arc::clone(&self.shelves), self.digest, self.size);
             tasks::aside(async move {
@@ -93,13 +99,14 @@ impl Images {
         range: Range<u64>,
         reading: Reading,
     ) -> Result<Download, Error> {
-        let size = self.linked_size(permitted(permit, Action::Pull)?, digest)?;
-        let size = size.ok_or(Error::BlobUnknown(*digest))?;
+        let name = permitted(permit, Action::Pull)?;
+        let size = self.linked_size(name, digest)?.ok_or(Error::BlobUnknown(*digest))?;
         let left = range.end - range.start;
         match self.shelves.blobs.read(digest, size, range, reading).await {
             Ok(reader) => {
                 let (shelves, digest) = (Arc::clone(&self.shelves), *digest);
-                Ok(Download { shelves, reader, digest, size, left })
+                let account = self.shelves.counters.owner(name);
+                Ok(Download { shelves, reader, digest, size, left, sent: 0, account })
             }
             Err(error) => {
                 if let BlobError::Io { .. } = error {

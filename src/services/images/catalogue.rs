@@ -55,6 +55,8 @@ pub struct RepositoryFacts {
     pub versions: u64,
     /// Bytes of its manifests and blobs, each digest once.
     pub bytes: u64,
+    /// Images pulled; may lag by seconds after a crash.
+    pub pulls: u64,
     /// The first of its tags, as many as were asked for.
     pub tags: Vec<String>,
 }
@@ -73,6 +75,8 @@ pub enum OrderBy {
     Versions,
     /// Private ones, then public ones.
     Public,
+    /// The number, which is the order in which they were made.
+    Number,
 }
 
 /// What is asked of a list.
@@ -88,7 +92,9 @@ pub struct Wanted {
     pub public: Option<bool>,
     /// The order, and whether it is the other way round.
     pub order: (OrderBy, bool),
-    /// Items before the page.
+    /// Only those with a greater number.
+    pub after: u64,
+    /// Items before the page, of those.
     pub offset: usize,
     /// Items of the page at most.
     pub limit: usize,
@@ -101,7 +107,7 @@ pub struct Wanted {
 pub struct Catalogue {
     /// In the order asked for.
     pub items: Vec<RepositoryFacts>,
-    /// With those on other pages.
+    /// With those on other pages, but for those that [`Wanted::after`] leaves out.
     pub total: usize,
 }
 
@@ -144,6 +150,16 @@ impl Images {
 
     /// A page of the repositories that are the business of the one who asks.
     pub async fn catalogue(&self, permit: &Permit, wanted: &Wanted) -> Result<Catalogue, Error> {
+        let (page, total) = self.catalogue_names(permit, wanted).await?;
+        Ok(Catalogue { items: self.described(&page, wanted.tags).await?, total })
+    }
+
+    /// The names of such a page, and how many there are in all.
+    pub async fn catalogue_names(
+        &self,
+        permit: &Permit,
+        wanted: &Wanted,
+    ) -> Result<(Vec<RepositoryName>, usize), Error> {
         lists(permit)?;
         let (order, reversed) = wanted.order;
         let mut walk = Walk::of(self, permit.actor(), wanted.organisation.as_deref());
@@ -153,7 +169,7 @@ impl Images {
         let until = wanted.offset.saturating_add(wanted.limit);
         while let Some(batch) = walk.next(self)? {
             for (name, record) in batch {
-                if !self.fits(permit.actor(), &name, wanted)? {
+                if record.id <= wanted.after || !self.fits(permit.actor(), &name, wanted)? {
                     continue;
                 }
                 total += 1;
@@ -170,7 +186,7 @@ impl Images {
         }
         page.extend(first.into_iter().skip(wanted.offset).map(|place| place.2));
         page.extend(last.into_iter().skip(wanted.offset).map(|Reverse(place)| place.2));
-        Ok(Catalogue { items: self.described(&page, wanted.tags).await?, total })
+        Ok((page, total))
     }
 
     /// How many repositories each of these organisations has.
@@ -263,6 +279,7 @@ impl Images {
                 let rest = name.as_str().get(name.organisation().len() + 1..).unwrap_or_default();
                 Place(0, rest.to_owned(), name)
             }
+            OrderBy::Number => Place(record.id, String::new(), name),
             OrderBy::Versions => Place(counters()?.unwrap_or_default().tags, String::new(), name),
             OrderBy::Public => {
                 let is_public = self.shelves.access.directory().is_public(name.as_str());
@@ -326,6 +343,7 @@ impl Images {
             updated_at: record.created_at.max(counters.pushed_at).max(settings.updated_at),
             versions: counters.tags,
             bytes: counters.bytes,
+            pulls: self.shelves.counters.pulls(name, record.id)?,
             tags: tags.into_iter().map(|(key, _)| key.tag).collect(),
         }))
     }

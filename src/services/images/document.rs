@@ -135,9 +135,50 @@ pub fn read(declared: Option<&MediaType>, bytes: &[u8]) -> Result<Document, Erro
     }
 }
 
+/// What is told of a stored manifest beside what its row says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Its `schemaVersion`.
+    pub schema: u64,
+    /// The config it names.
+    pub config: Option<Digest>,
+}
+
+impl Default for About {
+    fn default() -> Self {
+        Self { schema: 2, config: None }
+    }
+}
+
+/// What a stored manifest says of itself; of one that is not `read` here, nothing but its version if it is JSON that has
+/// one.
+pub fn about(bytes: &[u8], read: bool) -> About {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Told<'a> {
+        schema_version: Option<u64>,
+        #[serde(borrow)]
+        config: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        digest: String,
+    }
+    let Ok(told) = serde_json::from_slice::<Told<'_>>(bytes) else { return About::default() };
+    let config = told.config.filter(|_| read);
+    let config = config.and_then(|config| serde_json::from_str::<Named>(config.get()).ok());
+    let config = config.and_then(|config| config.digest.parse().ok());
+    About { schema: told.schema_version.unwrap_or(About::default().schema), config }
+}
+
 /// The annotations of a stored manifest as they stand in it; none if it has none or is not JSON.
 pub fn annotations(bytes: &[u8]) -> Option<Box<RawValue>> {
     serde_json::from_slice::<Annotated>(bytes).ok()?.annotations
+}
+
+/// Whether a manifest of this type is an index, which names images and is none.
+pub fn is_index(media_type: &str) -> bool {
+    kind_of(media_type) == Some(ManifestKind::Index)
 }
 
 fn kind_of(media_type: &str) -> Option<ManifestKind> {

@@ -60,9 +60,13 @@ impl Images {
     /// The bytes of a manifest that was located with the same permit, exactly as pushed; they are
     /// checked against the digest.
     pub async fn read_manifest(&self, permit: &Permit, facts: &ManifestFacts) -> Result<Bytes, Error> {
-        permitted(permit, Action::Pull)?;
+        let name = permitted(permit, Action::Pull)?;
         match self.shelves.blobs.read_whole(&facts.digest, facts.size).await {
-            Ok(bytes) => Ok(bytes),
+            Ok(bytes) => {
+                let is_image = !document::is_index(&facts.media_type);
+                self.shelves.counters.manifest_sent(name, facts.size, is_image);
+                Ok(bytes)
+            }
             Err(error) => Err(self.shelves.failed(error).await),
         }
     }
@@ -106,9 +110,11 @@ impl Images {
         Ok(stored)
     }
 
-    /// Removes a tag; the manifest stays.
+    /// Removes a tag; the manifest stays. Whoever may remove versions may, and in the registry whoever may push.
     pub async fn delete_tag(&self, permit: Permit, tag: Tag) -> Result<(), Error> {
-        let name = permitted(&permit, Action::DeleteVersion)?.clone();
+        let name =
+            permit.repository(Action::Untag).map_or_else(|| permitted(&permit, Action::DeleteVersion), Ok);
+        let name = name?.clone();
         self.shelves
             .change(&permit, name, move |rows| match rows.untag(&tag)? {
                 true => Ok(()),
@@ -192,6 +198,9 @@ impl Shelves {
             tags.iter().try_for_each(|tag| rows.tag(tag, &digest))
         })
         .await?;
+        if let Some(name) = permit.repository(Action::Push) {
+            self.counters.pushed(name);
+        }
         published.settled().await;
         Ok(())
     }

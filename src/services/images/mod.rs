@@ -10,9 +10,10 @@
 //! I3: a blob is in a repository by upload or mount; knowing a digest never gives its bytes.
 //!
 //! `manifests` gets, puts and deletes; `blobs` reads, mounts and unlinks; `listing` pages, `catalogue` lists
-//! repositories for their management; `rows` keeps the books, `making` what a push makes first, `removal` ends a
+//! repositories for their management, `versions` and `accessories` what is in one, `usage` what was pulled and pushed; `rows` keeps the books, `making` what a push makes first, `removal` ends a
 //! repository; `document` reads a manifest's JSON.
 
+mod accessories;
 mod blobs;
 mod catalogue;
 mod document;
@@ -21,20 +22,25 @@ mod making;
 mod manifests;
 mod removal;
 mod rows;
+mod usage;
+mod versions;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use accessories::{About, Accessory};
 pub use blobs::{Reading, Sources};
 pub use catalogue::{OrderBy, RepositoryFacts, Wanted};
-pub use listing::Referrer;
+pub use listing::{Page, Referrer};
 use making::Making;
 pub use manifests::{ManifestFacts, PutManifest};
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{OrganisationKey, RepositoryKey};
 use rows::Rows;
+pub use versions::{Mark, OrderVersions, Version, WantedVersions};
 
 use super::access::{Access, Action, Permit, Resource};
+use super::counters::Counters;
 use super::error::Error;
 use super::names::RepositoryName;
 use crate::seams::{Clock, tasks};
@@ -67,6 +73,8 @@ pub struct Shelves {
     pub rules: PushRules,
     /// Who may push, asked again before what took long is kept.
     pub access: Access,
+    /// What is pulled and pushed.
+    pub counters: Counters,
     /// Blobs whose files are being looked into; empty at first.
     pub suspects: Mutex<BTreeSet<Digest>>,
 }

@@ -11,6 +11,8 @@ use pierhead_storage_format::records::{
     RepositoryBlobRecord, RepositoryCounters, TagRecord,
 };
 
+use pierhead_storage_format::usage::RepositoryPullsKey;
+
 use super::document::Document;
 use super::making::Making;
 use super::permitted;
@@ -94,6 +96,7 @@ impl<'a, 'tx> Rows<'a, 'tx> {
     /// Removes this repository, in which nothing is left, in the place of [`Rows::finish`].
     pub fn remove(self) -> Result<(), Error> {
         self.tx.delete(&RepositoryCountersKey { repository: self.id })?;
+        self.tx.delete(&RepositoryPullsKey { repository: self.id })?;
         Ok(self.tx.delete(&RepositoryKey { name: self.name.as_str().to_owned() })?)
     }
 
@@ -209,6 +212,17 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         }
         self.tx.put(&self.manifest_tag(digest, tag.as_str()), &Present {})?;
         Ok(self.tx.put(&key, &TagRecord { digest: *digest, pushed_at: self.now })?)
+    }
+
+    /// What a tag names.
+    pub fn named(&mut self, tag: &Tag) -> Result<Option<Digest>, Error> {
+        let key = TagKey { repository: self.id, tag: tag.as_str().to_owned() };
+        Ok(self.tx.get(&key)?.map(|record| record.digest))
+    }
+
+    /// Something was pushed now.
+    pub const fn was_pushed(&mut self) {
+        self.counters.pushed_at = self.now;
     }
 
     /// Removes a tag; the manifest stays. False if there is no such tag.

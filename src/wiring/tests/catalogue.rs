@@ -7,8 +7,14 @@ use crate::services::access::{Action, Actor, Permit, Resource};
 use crate::services::images::{OrderBy, RepositoryFacts, Wanted};
 use crate::services::organisations::Changed;
 
-const ORDERS: [OrderBy; 5] =
-    [OrderBy::Organisation, OrderBy::Name, OrderBy::UpdatedAt, OrderBy::Versions, OrderBy::Public];
+const ORDERS: [OrderBy; 6] = [
+    OrderBy::Organisation,
+    OrderBy::Name,
+    OrderBy::UpdatedAt,
+    OrderBy::Versions,
+    OrderBy::Public,
+    OrderBy::Number,
+];
 
 async fn furnish(house: &House) {
     for organisation in ["acme-b", "b", "acmes"] {
@@ -62,6 +68,7 @@ async fn pages_of_any_size_put_together_are_the_list_in_its_order() {
                 OrderBy::UpdatedAt => a.updated_at <= b.updated_at,
                 OrderBy::Versions => a.versions <= b.versions,
                 OrderBy::Public => a.public <= b.public,
+                OrderBy::Number => a.id <= b.id,
             }
         });
         assert!(sorted, "{order:?}: {:?}", names(&all));
@@ -75,6 +82,25 @@ async fn pages_of_any_size_put_together_are_the_list_in_its_order() {
             assert_eq!(names(&together), names(&all), "{order:?} by {limit}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_list_that_goes_on_after_a_number_skips_nothing_though_what_was_told_goes() {
+    let house = House::open().await;
+    furnish(&house).await;
+    let permit = permit(&house, &Actor::LocalAdministrator);
+    let page = |after| Wanted { order: (OrderBy::Number, false), after, limit: 3, ..Wanted::default() };
+    let (first, total) = listed(&house, &permit, page(0)).await;
+    assert_eq!((first.len(), total), (3, 8));
+    let last = first.last().map_or(0, |facts| facts.id);
+    let gone = house.permit(Action::DeleteRepository, Resource::Repository(first[0].name.clone()));
+    house.images.delete_repository(&gone).await.expect("removed");
+    let (second, total) = listed(&house, &permit, page(last)).await;
+    assert_eq!((second.len(), total), (3, 5), "of those after it");
+    let (third, total) = listed(&house, &permit, page(second[2].id)).await;
+    assert_eq!((third.len(), total), (2, 2));
+    let all: Vec<u64> = [first, second, third].iter().flatten().map(|facts| facts.id).collect();
+    assert!(all.is_sorted() && all.len() == 8, "{all:?}");
 }
 
 #[tokio::test]

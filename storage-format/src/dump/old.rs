@@ -10,6 +10,8 @@ use crate::records::{OrganisationRecord, OrganisationV1};
 
 /// Dumps of version 1 know the tables up to `manifest-reference`.
 pub(super) const TABLES_OF_1: usize = 12;
+/// Dumps of version 2 know the tables up to `repository-settings`.
+pub(super) const TABLES_OF_2: usize = 27;
 
 /// The row of a line, if dumps of `version` spell rows of `table` in another way than today's.
 pub(super) fn row(version: u32, table: Table, line: &str) -> Option<Result<Row, FormatError>> {

@@ -13,6 +13,9 @@ use pierhead_storage_format::identity::records::{
 };
 use pierhead_storage_format::keys::CounterKey;
 use pierhead_storage_format::records::{CounterRecord, Present};
+use pierhead_storage_format::usage::{
+    AccountDayKey, AccountDayRecord, RepositoryPullsKey, RepositoryPullsRecord,
+};
 
 use super::{REPOSITORY, Sample, TIME, sample};
 
@@ -176,6 +179,24 @@ fn attributes() -> Vec<Sample> {
     ]
 }
 
+fn usage() -> Vec<Sample> {
+    let day = AccountDayRecord { pulls: 12, pulled: 34_567_890, pushes: 3, stored: Some(123_456_789) };
+    let pulls = RepositoryPullsRecord { pulls: 12, pulled_at: TIME };
+    let today = TIME / 86_400_000;
+    vec![
+        sample(None, &RepositoryPullsKey { repository: REPOSITORY }, &pulls),
+        sample(None, &AccountDayKey { account: id(0x10), day: today }, &day),
+        sample(
+            Some("unlooked"),
+            &AccountDayKey { account: id(0x10), day: today + 1 },
+            &AccountDayRecord { stored: None, ..day },
+        ),
+    ]
+}
+
 pub fn samples() -> Vec<Sample> {
-    [accounts(), users(), policies(), credentials(), rights(), attributes()].into_iter().flatten().collect()
+    [accounts(), users(), policies(), credentials(), rights(), attributes(), usage()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

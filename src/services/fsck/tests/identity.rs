@@ -12,6 +12,9 @@ use pierhead_storage_format::identity::records::{
 };
 use pierhead_storage_format::keys::{CounterKey, OrganisationKey};
 use pierhead_storage_format::records::{CounterRecord, OrganisationRecord, Present};
+use pierhead_storage_format::usage::{
+    AccountDayKey, AccountDayRecord, RepositoryPullsKey, RepositoryPullsRecord,
+};
 
 use super::fixtures::Fixture;
 use super::{Store, WEB};
@@ -231,6 +234,12 @@ pub(super) const RIGHTS: &[Fixture] = &[
 
 /// What is left of something that went.
 pub(super) const LEFTOVERS: &[Fixture] = &[
+    ("pulls of a repository that went", "R30", |store| {
+        store.put(&RepositoryPullsKey { repository: 77 }, &RepositoryPullsRecord::default());
+    }),
+    ("days of an account that went", "R30", |store| {
+        store.put(&AccountDayKey { account: GONE, day: 1 }, &AccountDayRecord::default());
+    }),
     ("an access key of nobody", "R19", |store| {
         store.put(&AccessKeyKey { key: "OLD".into() }, &access_key(GONE));
         store.put(&keys_of(GONE), &CounterRecord { next: 1 });

@@ -18,6 +18,7 @@ use crate::identity::records::{
 };
 use crate::keys::{OrganisationKey, Table};
 use crate::records::{OrganisationRecord, Present};
+use crate::usage::{AccountDayKey, AccountDayRecord, RepositoryPullsKey, RepositoryPullsRecord};
 
 fn id() -> impl Strategy<Value = Id> {
     any::<[u8; 16]>().prop_map(Id::from_bytes)
@@ -65,7 +66,7 @@ fn parts() -> impl Strategy<Value = Parts> {
 
 /// A valid row of any table of this kind, and organisations with all they have.
 pub(super) fn any_row() -> impl Strategy<Value = Row> {
-    (0..17usize, parts()).prop_map(|(table, parts)| match table {
+    (0..19usize, parts()).prop_map(|(table, parts)| match table {
         0 => organisation(parts),
         table => people(Table::ALL[11 + table], parts),
     })
@@ -185,6 +186,13 @@ fn rights(table: Table, parts: Parts) -> Row {
                 response: "{}".to_owned(),
             };
             row(&EventKey { id }, &record)
+        }
+        Table::RepositoryPulls => {
+            row(&RepositoryPullsKey { repository: a }, &RepositoryPullsRecord { pulls: b, pulled_at: a })
+        }
+        Table::AccountDay => {
+            let record = AccountDayRecord { pulls: a, pulled: b, pushes: a, stored: until };
+            row(&AccountDayKey { account: id, day: b }, &record)
         }
         other => unreachable!("table {} is not of this kind", other.name()),
     }

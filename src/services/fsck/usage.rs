@@ -1,0 +1,30 @@
+//! What was counted belongs to what is there (R30).
+
+use pierhead_storage_format::identity::keys::AccountKey;
+use pierhead_storage_format::usage::{AccountDayKey, RepositoryPullsKey};
+
+use super::report::R30;
+use super::rows::each;
+use super::{Check, Unreadable};
+
+impl Check<'_> {
+    /// `repositories` are the numbers in use, in order.
+    pub(super) fn usage(&mut self, repositories: &[u64]) -> Result<(), Unreadable> {
+        let rows = self.rows;
+        each::<RepositoryPullsKey>(rows, &[], |RepositoryPullsKey { repository }, _| {
+            if repositories.binary_search(&repository).is_err() {
+                self.report
+                    .find(&R30, format!("pulls of repository number {repository}, which is not there"));
+            }
+            Ok(())
+        })?;
+        let mut last = None;
+        each::<AccountDayKey>(rows, &[], |AccountDayKey { account, .. }, _| {
+            if last.replace(account) != Some(account) {
+                let what = || format!("days of account {account}, which is not there");
+                self.needs(&AccountKey { id: account }, &R30, what)?;
+            }
+            Ok(())
+        })
+    }
+}
