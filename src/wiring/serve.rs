@@ -82,8 +82,8 @@ pub async fn serve(
     let opening = Arc::clone(&certificates);
     let tls = tasks::blocking(move || opening.open()).await.map_err(services_panicked)??;
     let (opened, own) = (settings.clone(), Arc::clone(&store));
-    let people =
-        tasks::blocking(move || People::open(&opened, lab, &own)).await.map_err(services_panicked)??;
+    let (people, audit) =
+        tasks::blocking(move || who_and_what(&opened, lab, &own)).await.map_err(services_panicked)??;
     let numbered = people.organisations.number_old_ones().await?;
     if numbered > 0 {
         tracing::info!(numbered, "gave organisations of an older version their numbers");
@@ -93,9 +93,6 @@ pub async fn serve(
     if absent + outdated > 0 {
         tracing::info!(absent, outdated, "finished removals that were cut short");
     }
-    let (opened, own, whom) = (settings.clone(), Arc::clone(&store), people.clone());
-    let audit = tasks::blocking(move || audit::open(&opened, &own, &whom, Arc::new(SystemClock)));
-    let audit = audit.await.map_err(services_panicked)??;
     let recorder = recorder(&settings, Some(audit.clone()));
     let access = people.access.clone();
     let shelves = shelves(&settings, &store, &access);
@@ -143,6 +140,13 @@ pub async fn serve(
         Ended::Cut(connections) => tracing::warn!(connections, "stopped: what was under way was cut"),
     }
     Ok(store)
+}
+
+/// Who there is, and the trail of what is done.
+fn who_and_what(settings: &Settings, lab: bool, store: &Store) -> Result<(People, Audit), StartError> {
+    let people = People::open(settings, lab, store)?;
+    let audit = audit::open(settings, store, &people, Arc::new(SystemClock))?;
+    Ok((people, audit))
 }
 
 /// What the sockets need beside the app.

@@ -171,6 +171,7 @@ impl Asker {
         let wrong = |why: String| BenchError::content(what.clone(), why);
         let request = Request::builder().method(Method::GET).uri(target).header(header::HOST, "localhost");
         let request = request.body(Empty::new()).map_err(|error| wrong(error.to_string()))?;
+        self.sender.ready().await.map_err(|error| wrong(error.to_string()))?;
         let reply = self.sender.send_request(request).await.map_err(|error| wrong(error.to_string()))?;
         let status = reply.status();
         let body = reply.into_body().collect().await.map_err(|error| wrong(error.to_string()))?.to_bytes();

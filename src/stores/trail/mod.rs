@@ -32,7 +32,9 @@ use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::paths;
 
 pub use opening::{Bad, Leftovers, check};
-pub use search::{Event, Filter, Order, Page};
+#[cfg(test)]
+use search::Event;
+pub use search::{Filter, Order, Page};
 
 use crate::seams::Random;
 use crate::stores::disk::{Disk, is_full};

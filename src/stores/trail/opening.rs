@@ -99,7 +99,8 @@ fn take_log(
     leftovers: &mut Leftovers,
 ) -> Result<(), TrailError> {
     let path = paths::audit_log(&log.day, log.number);
-    if !view.segments.contains_key(&log.number) {
+    let is_sealed = view.segments.contains_key(&log.number);
+    if !is_sealed {
         let (events, torn) = match read(disk, log) {
             Ok(read) => read,
             Err(error) => {

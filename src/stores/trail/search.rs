@@ -148,12 +148,11 @@ impl Trail {
         let wanted = Wanted::new(filter);
         let after = after.map(|id| order.place(id));
         let mut units = units(&view, &wanted, order, after).into_iter().peekable();
-        let (mut found, mut reads, mut page) = (BTreeMap::new(), 0, Page::default());
+        let (mut found, mut reads, mut page) = (BTreeMap::<Place, Box<[u8]>>::new(), 0, Page::default());
         loop {
             let next = units.peek().map(|(place, _)| *place);
             while page.events.len() < limit
-                && let Some((place, record)) =
-                    found.first_key_value().map(|(p, r): (&Place, &Box<[u8]>)| (*p, r))
+                && let Some((place, record)) = found.first_key_value().map(|(place, record)| (*place, record))
                 && next.is_none_or(|next| place < next)
             {
                 page.events.push((order.id(place), EventRecord::decode(record)?));
