@@ -6,6 +6,7 @@ pub mod health;
 pub mod iam;
 mod kinds;
 pub mod metrics;
+mod openapi;
 pub mod registry;
 pub mod token;
 pub mod trust;

@@ -10,8 +10,8 @@ use super::path::{self, Params};
 use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
-    Admin, Call, accounts, credentials, grants, groups, index, organisations, policies, reload, repositories,
-    shares, status, uploads, users,
+    Admin, Call, accounts, credentials, document, grants, groups, index, organisations, policies, reload,
+    repositories, shares, status, uploads, users,
 };
 use crate::services::access::{Action, Resource};
 
@@ -58,6 +58,8 @@ pub struct Row {
 pub static ROUTES: &[Row] = &[
     Row { name: "index", method: Method::GET, path: "/api/v1", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
           summary: "every operation of this API", handler: |a, c| Box::pin(index::list(a, c)) },
+    Row { name: "openapi", method: Method::GET, path: "/api/v1/openapi.json", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
+          summary: "this API as an OpenAPI document", handler: |a, c| Box::pin(document::show(a, c)) },
     Row { name: "status", method: Method::GET, path: "/api/v1/status", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
           summary: "how the appliance is: version, addresses, metadata, space, uploads", handler: |a, c| Box::pin(status::show(a, c)) },
     Row { name: "reload", method: Method::POST, path: "/api/v1/reload", action: Action::Reload, resource: REGISTRY, takes: Takes::Nothing,

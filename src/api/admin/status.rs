@@ -1,19 +1,22 @@
 //! `/api/v1/status`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::errors::Failure;
 use super::reply::{Reply, time};
+use super::text::Time;
 use super::{Admin, Call};
 
 /// How the appliance is.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct StatusView {
     /// Of the program.
     pub version: String,
     /// Its process.
     pub process: u32,
     /// RFC 3339.
+    #[schemars(with = "Time")]
     pub started_at: String,
     /// Milliseconds.
     pub uptime_ms: u64,
@@ -30,7 +33,7 @@ pub struct StatusView {
 }
 
 /// Where the appliance listens.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListeningView {
     /// The registry, as `address:port`.
     pub addresses: Vec<String>,
@@ -43,7 +46,7 @@ pub struct ListeningView {
 }
 
 /// How the metadata is.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MetadataView {
     /// The last durable change set.
     pub sequence: u64,
@@ -60,7 +63,7 @@ pub struct MetadataView {
 }
 
 /// How full the disk is.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceView {
     /// Bytes free where the data is; `null` if the disk does not say.
     pub free: Option<u64>,
@@ -71,7 +74,7 @@ pub struct SpaceView {
 }
 
 /// How many upload sessions there are.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UploadsView {
     /// Open.
     pub open: usize,
