@@ -13,7 +13,7 @@ macro_rules! kinds {
         impl Kind {
             /// Every kind.
             #[cfg(test)]
-            const ALL: &[Self] = &[$(Self::$kind,)*];
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
 
             /// Status, code and message.
             pub const fn row(self) -> (hyper::StatusCode, &'static str, &'static str) {

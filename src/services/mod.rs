@@ -14,6 +14,7 @@ pub mod identity;
 pub mod images;
 pub mod maintenance;
 pub mod names;
+pub mod object;
 pub mod organisations;
 pub mod signin;
 pub mod uploads;

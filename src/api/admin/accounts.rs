@@ -11,6 +11,7 @@ use super::users::NewUserBody;
 use super::{Admin, Call};
 use crate::services::access::{Action, Resource};
 use crate::services::identity::{Account, First, NewAccount};
+use crate::services::object::Object;
 
 /// An account.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -68,14 +69,15 @@ pub struct NewAccountBody {
     #[schemars(with = "Name")]
     name: String,
     /// Its administrator, who gets that role.
-    administrator: NewUserBody,
+    #[schemars(with = "NewUserBody")]
+    administrator: Object<NewUserBody>,
 }
 
 impl NewAccountBody {
     /// What the service takes, and how what it made is shown.
     fn split(self) -> (NewAccount, impl FnOnce(First) -> FirstView) {
-        let (account, user) = (self.name.clone(), self.administrator.name.clone());
-        let new = NewAccount { name: self.name, administrator: self.administrator.into() };
+        let (account, user) = (self.name.clone(), self.administrator.0.name.clone());
+        let new = NewAccount { name: self.name, administrator: self.administrator.0.into() };
         let show = move |first: First| FirstView {
             account,
             account_id: first.account.to_string(),

@@ -338,7 +338,7 @@ impl JsonSchema for Document {
             "description": "An OpenAPI 3.1 document.",
             "required": ["openapi", "info", "paths", "components"],
             "properties": {
-                "openapi": {"const": "3.1.0", "description": "The version of OpenAPI."},
+                "openapi": {"type": "string", "const": "3.1.0", "description": "The version of OpenAPI."},
                 "info": {"type": "object", "description": "What it describes."},
                 "paths": {"type": "object", "description": "Every operation."},
                 "components": {"type": "object", "description": "Every schema."},
@@ -358,5 +358,75 @@ pub fn has(row: &str, outcome: &Result<Reply, Failure>) -> bool {
     match outcome {
         Ok(reply) => row.said().is_some_and(|(_, said)| said.answer.is_named(reply.of())),
         Err(failure) => row.failings().contains(&failure.kind()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::api::openapi::{check, page};
+
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/admin-api.md");
+    const HEAD: &str = include_str!("page_head.md");
+
+    #[test]
+    fn the_document_is_openapi_and_has_each_row_of_the_route_table_once_and_nothing_else() {
+        let mut rows: Vec<[String; 5]> = ROUTES
+            .iter()
+            .map(|row| {
+                [row.method.as_str(), row.path, row.name, row.action.name(), row.summary].map(str::to_owned)
+            })
+            .collect();
+        let mut said = check::operations(&document());
+        rows.sort();
+        said.sort();
+        assert_eq!(said, rows, "a row has an entry in GROUPS, and an entry a row");
+        let entries: Vec<&str> = GROUPS.iter().flat_map(|(_, _, rows)| *rows).map(|said| said.row).collect();
+        assert_eq!(entries.len(), ROUTES.len(), "one entry a row");
+        assert_eq!(entries.iter().collect::<BTreeSet<_>>().len(), entries.len());
+    }
+
+    #[test]
+    fn a_row_has_a_body_in_the_document_where_it_takes_one_and_answers_every_status_of_the_table() {
+        for row in ROUTES {
+            let (_, said) = row.said().expect("an entry");
+            assert_eq!(said.body.is_some(), row.takes == Takes::Json, "{}", row.name);
+            assert!(said.query.is_none() || row.method.is_safe(), "{}", row.name);
+        }
+        // Beside what comes of a wrong path or method alone, and of pushing: every kind is some row's.
+        let elsewhere = [
+            Kind::MethodUnknown,
+            Kind::RepositoryUnknown,
+            Kind::OrganisationUnknown,
+            Kind::ManifestUnknown,
+            Kind::BlobUnknown,
+            Kind::Damaged,
+        ];
+        let known: Vec<Kind> = ROUTES.iter().flat_map(Row::failings).collect();
+        for kind in Kind::ALL {
+            assert_ne!(known.contains(kind), elsewhere.contains(kind), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_document_is_told_from_what_is() {
+        let failed = |kind| Err(Failure::new(kind));
+        let done = Ok(Reply::ok(&Removed { removed: "x".to_owned() }));
+        assert!(has("user-delete", &done) && !has("user-show", &done) && !has("unknown", &done));
+        assert!(has("user-show", &failed(Missing)) && !has("status", &failed(Missing)));
+        assert!(has("unknown", &failed(Kind::PathUnknown)));
+    }
+
+    #[test]
+    fn the_page_of_the_api_is_what_the_document_says() {
+        let page = page::page(HEAD, &document());
+        if std::env::var_os("PIERHEAD_WRITE_GOLDEN").is_some() {
+            std::fs::write(PAGE, page).expect("written");
+            return;
+        }
+        let found = std::fs::read_to_string(PAGE).unwrap_or_default();
+        assert!(found == page, "run with PIERHEAD_WRITE_GOLDEN=1, review the difference, run again");
     }
 }

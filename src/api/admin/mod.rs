@@ -59,6 +59,7 @@ use crate::server::{App, Peer, PeerFacts};
 use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
 use crate::services::identity::Identity;
+use crate::services::object::Object;
 use crate::services::organisations::Organisations;
 use crate::services::uploads::Uploads;
 
@@ -141,7 +142,8 @@ impl Call<'_> {
     /// The JSON body; a type that refuses fields it does not know.
     fn body<T: DeserializeOwned + JsonSchema>(&self) -> Result<T, Failure> {
         debug_assert!(self.row.is_sent::<T>(), "{}: another type in the document", self.row.name);
-        serde_json::from_slice(&self.body).map_err(|why| Failure::about(Kind::BodyInvalid, why))
+        let read = serde_json::from_slice(&self.body).map(|Object(body)| body);
+        read.map_err(|why| Failure::about(Kind::BodyInvalid, why))
     }
 }
 

@@ -91,6 +91,7 @@ impl JsonSchema for Document {
             "description": "A policy's document, at most 6,144 bytes.",
             "required": ["Version", "Statement"],
             "additionalProperties": false,
+            "examples": [{"Version": "1.1", "Statement": [{"Effect": "Allow", "Action": ["swr:repo:download"]}]}],
             "properties": {
                 "Version": {"type": "string", "description": "Of the language.", "enum": ["1.1"]},
                 "Statement": {"type": "array", "description": "What it says.", "items": statement, "minItems": 1, "maxItems": 32},

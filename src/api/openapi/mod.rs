@@ -5,9 +5,11 @@
 //! there, of a body if it must be sent. D2: schemas are made from the types the handlers use, never by hand
 //! beside them. D3: the same tables give the same bytes.
 //!
-//! Knows no surface. `admin::document` is an example of use; `page` (tests only) writes the page for
-//! operators from the document.
+//! Knows no surface. `admin::document` is an example of use. For tests: `check` says whether a document is
+//! one, `page` writes the page for operators.
 
+#[cfg(test)]
+pub mod check;
 #[cfg(test)]
 pub mod page;
 
