@@ -233,15 +233,20 @@ fn wrong_usage_is_told_from_refusal_by_its_exit_code() {
 fn what_the_api_does_not_know_is_refused_in_one_shape() {
     let Some(server) = server() else { return };
     let large = vec![b' '; (1 << 20) + 1];
-    let cases: [(&str, &[u8], u16, &str); 11] = [
+    let cases: [(&str, &[u8], u16, &str); 15] = [
         ("GET /api/v1/frob", b"", 404, "path_unknown"),
         ("GET /v2/", b"", 404, "path_unknown"),
         ("GET /api/v1/status/", b"", 404, "path_unknown"),
         ("PUT /api/v1/status", b"", 405, "method_unknown"),
         ("GET /api/v1/uploads?frob=1", b"", 400, "query_invalid"),
+        ("GET /api/v1/status?frob=1", b"", 400, "query_invalid"),
         ("GET /api/v1/uploads?limit=0", b"", 400, "query_invalid"),
         ("POST /api/v1/uploads/abort", b"{\"frob\": 1}", 400, "body_invalid"),
         ("POST /api/v1/uploads/abort", b"", 400, "body_invalid"),
+        // A list is no object, though serde would read it as one.
+        ("POST /api/v1/uploads/abort", b"[null, 0, 0, true]", 400, "body_invalid"),
+        ("POST /api/v1/accounts", b"[\"acme\", {\"name\": \"ann\"}]", 400, "body_invalid"),
+        ("POST /api/v1/accounts", b"{\"name\": \"acme\", \"administrator\": [\"ann\"]}", 400, "body_invalid"),
         ("GET /api/v1/status", b"{}", 400, "body_invalid"),
         ("POST /api/v1/uploads/abort", &large, 413, "body_too_large"),
         ("DELETE /api/v1/uploads/0", b"", 404, "upload_unknown"),

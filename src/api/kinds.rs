@@ -13,9 +13,10 @@ macro_rules! kinds {
         impl Kind {
             /// Every kind.
             #[cfg(test)]
-            const ALL: &[Self] = &[$(Self::$kind,)*];
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
 
-            const fn row(self) -> (hyper::StatusCode, &'static str, &'static str) {
+            /// Status, code and message.
+            pub const fn row(self) -> (hyper::StatusCode, &'static str, &'static str) {
                 match self {
                     $(Self::$kind => (hyper::StatusCode::$status, $code, $message),)*
                 }

@@ -6,6 +6,7 @@ pub mod health;
 pub mod iam;
 mod kinds;
 pub mod metrics;
+mod openapi;
 mod recorder;
 pub mod registry;
 pub mod swr;

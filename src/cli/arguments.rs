@@ -44,6 +44,9 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Print the administration's API as an OpenAPI 3.1 document (the server need not run)
+    #[command(after_help = "Example:\n  pierhead openapi > pierhead.json")]
+    Openapi,
     /// Say how the running server is
     #[command(after_help = "Example:\n  pierhead status --data ./pierhead-data")]
     Status(Asked),

@@ -41,6 +41,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::api;
 use crate::config::{self, ConfigError, Settings, Sources};
 use crate::wiring::{self, StartError};
 use arguments::{Arguments, Command, ConfigCommand};
@@ -124,6 +125,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Config { command: ConfigCommand::Sample } => say(config::SAMPLE),
         Command::Config { command: ConfigCommand::Check { config, json } } => check(config.as_deref(), json),
+        Command::Openapi => say(&format!("{:#}\n", api::admin::document())),
         Command::Status(asked) => status::status(&asked),
         Command::Upload { command } => upload::run(command),
         Command::Reload(asked) => reload::reload(&asked),

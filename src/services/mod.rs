@@ -18,6 +18,7 @@ pub mod identity;
 pub mod images;
 pub mod maintenance;
 pub mod names;
+pub mod object;
 pub mod organisations;
 pub mod patterns;
 pub mod retention;

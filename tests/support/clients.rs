@@ -35,7 +35,8 @@ pub fn require_as_root(tools: &[&str]) -> bool {
     require(tools) && skip_unless(rustix::process::geteuid().is_root(), "needs root")
 }
 
-fn skip_unless(met: bool, reason: &str) -> bool {
+/// As [`require`], for what is not a tool of the machine.
+pub fn skip_unless(met: bool, reason: &str) -> bool {
     if !met {
         let test = std::thread::current().name().unwrap_or("a test").to_owned();
         assert!(std::env::var("PIERHEAD_REQUIRE_CLIENTS").as_deref() != Ok("1"), "{test}: {reason}");

@@ -2,17 +2,19 @@
 //! access keys and temporary logins. A secret is in the answer that made it, and nowhere else.
 //! `/api/v1/secrets/rotate`: what they are sealed under.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use super::errors::{Failure, Kind};
 use super::reply::{Page, Removed, Reply, time};
+use super::text::{Description, Time};
 use super::{Admin, Call};
 use crate::services::identity::Key;
 use crate::services::signin::Secret;
 
 /// An access key.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct KeyView {
     /// The AK.
     pub key: String,
@@ -21,13 +23,15 @@ pub struct KeyView {
     /// At most 255 characters.
     pub description: String,
     /// RFC 3339.
+    #[schemars(with = "Time")]
     pub created_at: String,
     /// RFC 3339; may lag by a minute. `null` for never.
+    #[schemars(with = "Option<Time>")]
     pub used_at: Option<String>,
 }
 
 /// An access key just made.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct NewKeyView {
     /// Whose.
     pub user: String,
@@ -42,20 +46,21 @@ pub struct NewKeyView {
 }
 
 /// A temporary login just made.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct LoginView {
     /// The user name for clients.
     pub login: String,
     /// The password for clients: now and never again.
     pub password: String,
     /// RFC 3339.
+    #[schemars(with = "Time")]
     pub expires_at: String,
     /// What to type.
     pub commands: CommandsView,
 }
 
 /// Commands that sign in.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct CommandsView {
     /// docker's.
     pub docker: String,
@@ -66,7 +71,7 @@ pub struct CommandsView {
 }
 
 /// What a rotation did.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RotatedView {
     /// Secrets sealed anew.
     pub resealed: u64,
@@ -94,9 +99,12 @@ pub async fn keys(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     Ok(Reply::ok(&Page::whole(keys.into_iter().map(KeyView::from))))
 }
 
-#[derive(Default, Deserialize)]
+/// An access key to be made.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct NewKeyBody {
+pub struct NewKeyBody {
+    /// What it is for; at most 255 characters.
+    #[schemars(with = "Description")]
     description: String,
 }
 
@@ -111,21 +119,25 @@ pub async fn create_key(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure>
     Ok(Reply::ok(&NewKeyView { user, secret: shown(&made.secret), key: made.key, project, host }))
 }
 
-#[derive(Deserialize)]
+/// A change of an access key.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct EnableBody {
+pub struct KeyChangeBody {
+    /// Whether it may be used.
     enabled: bool,
 }
 
 /// Switches one on or off.
 pub async fn enable_key(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
-    let EnableBody { enabled } = call.body()?;
+    let KeyChangeBody { enabled } = call.body()?;
     let key = call.param("key").to_owned();
     admin.0.services.identity.enable_key(&call.permit, key.clone(), enabled).await?;
     let owner = admin.0.services.access.directory().access_key(&key).map(|record| record.user);
     let owner = owner.ok_or_else(|| Failure::about(Kind::Missing, format!("access key {key:?}")))?;
     let keys = admin.0.services.identity.keys(&admin.looking(&call)?, owner)?;
     let seen = keys.into_iter().find(|seen| seen.key == key).map(KeyView::from);
+    // It may be gone again by now.
+    let seen = seen.ok_or_else(|| Failure::about(Kind::Missing, format!("access key {key:?}")))?;
     Ok(Reply::ok(&seen))
 }
 
@@ -136,16 +148,20 @@ pub async fn delete_key(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure>
     Ok(Reply::ok(&Removed { removed: key }))
 }
 
-#[derive(Default, Deserialize)]
+/// A temporary login to be made.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct LoginBody {
+pub struct NewLoginBody {
+    /// Milliseconds, at most 24 hours; as set if not given.
+    #[schemars(range(min = 1, max = 86_400_000))]
     lasts_ms: Option<u64>,
+    /// The registry as the commands name it; as set if not given.
     host: Option<String>,
 }
 
 /// Makes a temporary login.
 pub async fn create_login(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
-    let LoginBody { lasts_ms, host } = call.body()?;
+    let NewLoginBody { lasts_ms, host } = call.body()?;
     let lasts = lasts_ms.map(Duration::from_millis);
     let made = admin.0.services.identity.create_login(&call.permit, admin.user(&call)?, lasts).await?;
     let about = &admin.0.about;

@@ -5,7 +5,8 @@
 //! E1: a cause is for the log, never for the client.
 
 use hyper::header::{self, HeaderName};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::reply::Reply;
 use crate::api::kinds::kinds;
@@ -46,6 +47,23 @@ kinds! {
     Internal = INTERNAL_SERVER_ERROR "internal" "internal error; the server's log says more";
 }
 
+/// The body of every refusal.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Failure")]
+pub struct FailureView<'a> {
+    /// What went wrong.
+    error: Problem<'a>,
+}
+
+/// What went wrong.
+#[derive(Serialize, JsonSchema)]
+struct Problem<'a> {
+    /// For scripts.
+    code: &'a str,
+    /// For people.
+    message: &'a str,
+}
+
 /// A request that was not done.
 #[derive(Debug)]
 pub struct Failure(Box<Facts>);
@@ -81,7 +99,6 @@ impl Failure {
     }
 
     /// What went wrong.
-    #[cfg(test)]
     pub const fn kind(&self) -> Kind {
         self.0.kind
     }
@@ -101,7 +118,7 @@ impl Failure {
     pub fn into_reply(self) -> Reply {
         let (status, code, message) = self.0.kind.row();
         let message = message.replacen("{}", &self.0.fact, 1);
-        let mut reply = Reply::json(status, &json!({"error": {"code": code, "message": message}}));
+        let mut reply = Reply::json(status, &FailureView { error: Problem { code, message: &message } });
         for (name, value) in self.0.headers {
             reply = reply.with(name, &value);
         }
@@ -156,6 +173,7 @@ impl From<Error> for Failure {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
+    use serde_json::json;
 
     use super::*;
 

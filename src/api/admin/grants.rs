@@ -3,6 +3,7 @@
 
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::records::Level;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::errors::Failure;
@@ -14,11 +15,12 @@ use crate::services::error::{Error, Thing};
 use crate::services::organisations::{Granted, On};
 
 /// What somebody may do there.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GrantView {
     /// Who, by name.
     pub user: String,
     /// `read`, `edit` or `manage`.
+    #[schemars(with = "Word<Level>")]
     pub level: String,
 }
 
@@ -69,9 +71,11 @@ pub async fn list(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     Ok(Reply::ok(&Page::whole(granted.into_iter().map(view))))
 }
 
-#[derive(Deserialize)]
+/// What somebody is to be allowed.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct GrantBody {
+pub struct GrantBody {
+    /// `read`, `edit` or `manage`.
     level: Word<Level>,
 }
 

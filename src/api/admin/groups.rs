@@ -2,55 +2,77 @@
 
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::records::Role;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::errors::{Failure, Kind};
 use super::reply::{Page, Removed, Reply, time};
+use super::text::{Description, IdText, Name, NameOrId, Time};
 use super::users::roles;
 use super::words::Word;
 use super::{Admin, Call};
 use crate::services::identity::{Group, GroupChange, NewGroup};
 
 /// A group.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GroupView {
     /// 32 lower-case hex digits.
+    #[schemars(with = "IdText")]
     pub id: String,
     /// Unique in the account.
     pub name: String,
     /// At most 255 characters.
     pub description: String,
     /// System roles of its members, by name.
+    #[schemars(with = "Vec<Word<Role>>")]
     pub roles: Vec<String>,
     /// Custom policies of its members, by name.
     pub policies: Vec<String>,
     /// Who is in it, by name.
     pub members: Vec<String>,
     /// RFC 3339.
+    #[schemars(with = "Time")]
     pub created_at: String,
 }
 
-#[derive(Deserialize)]
+/// A group to be made.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewBody {
+pub struct NewGroupBody {
+    /// Unique in the account; a letter, then letters, digits, `.`, `_` and `-`.
+    #[schemars(with = "Name")]
     name: String,
+    /// At most 255 characters.
     #[serde(default)]
+    #[schemars(with = "Description")]
     description: String,
+    /// System roles of its members.
     #[serde(default)]
+    #[schemars(length(max = 32))]
     roles: Vec<Word<Role>>,
 }
 
-#[derive(Deserialize)]
+/// A change of a group; what is not given stays.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeBody {
+pub struct GroupChangeBody {
+    /// At most 255 characters.
+    #[schemars(with = "Option<Description>")]
     description: Option<String>,
+    /// System roles of its members, all of them.
+    #[schemars(length(max = 32))]
     roles: Option<Vec<Word<Role>>>,
+    /// Custom policies of its members, all of them, by name or id.
+    #[schemars(with = "Option<Vec<NameOrId>>", length(max = 32))]
     policies: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
+/// Who is to be in a group.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct MembersBody {
+pub struct MembersBody {
+    /// By name or id.
+    #[schemars(with = "Vec<NameOrId>")]
     users: Vec<String>,
 }
 
@@ -91,7 +113,7 @@ pub async fn list(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
 
 /// Makes one.
 pub async fn create(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
-    let NewBody { name, description, roles: words } = call.body()?;
+    let NewGroupBody { name, description, roles: words } = call.body()?;
     let new = NewGroup { name, description, roles: roles(words) };
     let id = admin.0.services.identity.create_group(&call.permit, new).await?;
     admin.shown_group(&call, id)
@@ -104,7 +126,7 @@ pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
 
 /// Changes one.
 pub async fn update(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
-    let body: ChangeBody = call.body()?;
+    let body: GroupChangeBody = call.body()?;
     let id = admin.group(&call)?;
     let policies = admin.policies(admin.account(&call)?, body.policies)?;
     let change = GroupChange { description: body.description, roles: body.roles.map(roles), policies };

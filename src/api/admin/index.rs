@@ -1,5 +1,6 @@
 //! `GET /api/v1`: what can be asked here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::errors::Failure;
@@ -8,7 +9,7 @@ use super::route::{ROUTES, Takes};
 use super::{Admin, Call};
 
 /// An operation as it is listed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Operation {
     /// HTTP's.
     pub method: String,

@@ -16,6 +16,7 @@ mod accounts;
 mod audit;
 mod body;
 mod credentials;
+mod document;
 mod errors;
 mod facts;
 mod grants;
@@ -32,6 +33,7 @@ mod route;
 mod shares;
 mod status;
 mod subject;
+mod text;
 mod uploads;
 mod users;
 mod words;
@@ -46,12 +48,13 @@ use hyper::body::Body as _;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use self::errors::{Failure, Kind};
 use self::path::Params;
 use self::reply::Reply;
-use self::route::Found;
+use self::route::{Found, Row};
 use crate::api::Recorder;
 use crate::server::body::Body;
 use crate::server::metrics::Route;
@@ -60,12 +63,14 @@ use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
 use crate::services::audit::{Audit, Trace};
 use crate::services::identity::Identity;
+use crate::services::object::Object;
 use crate::services::organisations::Organisations;
 use crate::services::uploads::Uploads;
 
 pub use accounts::{AccountView, FirstView};
 pub use audit::EventView;
 pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
+pub use document::document;
 pub use grants::GrantView;
 pub use groups::GroupView;
 pub use organisations::OrganisationView;
@@ -123,6 +128,7 @@ struct Inner {
 
 /// A request that was parsed and allowed.
 struct Call<'a> {
+    row: &'static Row,
     /// For the row's action on its resource.
     permit: Permit,
     params: Params,
@@ -137,13 +143,16 @@ impl Call<'_> {
     }
 
     /// The parameters after the `?`; a type that refuses those it does not know.
-    fn query<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+    fn query<T: DeserializeOwned + JsonSchema>(&self) -> Result<T, Failure> {
+        debug_assert!(self.row.is_asked::<T>(), "{}: another type in the document", self.row.name);
         query::parse(self.query).map_err(|why| Failure::about(Kind::QueryInvalid, why))
     }
 
     /// The JSON body; a type that refuses fields it does not know.
-    fn body<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body).map_err(|why| Failure::about(Kind::BodyInvalid, why))
+    fn body<T: DeserializeOwned + JsonSchema>(&self) -> Result<T, Failure> {
+        debug_assert!(self.row.is_sent::<T>(), "{}: another type in the document", self.row.name);
+        let read = serde_json::from_slice(&self.body).map(|Object(body)| body);
+        read.map_err(|why| Failure::about(Kind::BodyInvalid, why))
     }
 }
 
@@ -165,6 +174,7 @@ impl Admin {
             }
             Err(failure) => Err(failure),
         };
+        debug_assert!(document::has(name, &outcome), "{name}: {outcome:?} is not in the document");
         let reply = outcome.unwrap_or_else(|failure| {
             failure.log(name, &facts.request_id);
             failure.into_reply()
@@ -208,8 +218,9 @@ impl Admin {
         if let Some(trace) = trace {
             facts::body(trace, &params, &body);
         }
-        let call = Call { permit, params, query: head.uri.query().unwrap_or_default(), body };
-        (row.handler)(self, call).await
+        let query = head.uri.query().unwrap_or_default();
+        row.refuse_query(query)?;
+        (row.handler)(self, Call { row, permit, params, query, body }).await
     }
 }
 

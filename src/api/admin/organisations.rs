@@ -1,16 +1,18 @@
 //! `/api/v1/organisations`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::errors::Failure;
 use super::reply::{Page, Removed, Reply, time};
+use super::text::{NameOrId, Time};
 use super::{Admin, Call};
 use crate::services::access::Action;
 use crate::services::error::Error;
 use crate::services::organisations::Organisation;
 
 /// An organisation.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OrganisationView {
     /// Unique.
     pub name: String,
@@ -19,12 +21,16 @@ pub struct OrganisationView {
     /// The user who made it, if one did.
     pub creator: Option<String>,
     /// RFC 3339.
+    #[schemars(with = "Time")]
     pub created_at: String,
 }
 
-#[derive(Deserialize)]
+/// An organisation to be made.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewBody {
+pub struct NewOrganisationBody {
+    /// The account it is for, by name or id.
+    #[schemars(with = "NameOrId")]
     account: String,
 }
 
@@ -47,7 +53,7 @@ pub async fn list(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
 
 /// Makes one for an account.
 pub async fn create(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
-    let NewBody { account } = call.body()?;
+    let NewOrganisationBody { account } = call.body()?;
     let owner = admin.0.services.identity.find_account(&account)?;
     admin.0.services.organisations.create(&call.permit, Some(owner)).await?;
     let Some(resource) = call.permit.resource(Action::CreateOrganisation).cloned() else {

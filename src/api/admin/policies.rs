@@ -1,28 +1,34 @@
 //! `/api/v1/accounts/{account}/policies`.
 
 use pierhead_storage_format::identity::Id;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::errors::{Failure, Kind};
 use super::reply::{Page, Removed, Reply, time};
+use super::text::{Description, Document, IdText, Name, Time};
 use super::{Admin, Call};
 use crate::services::identity::{NewPolicy, PolicyView as Seen};
 
 /// A policy.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyView {
     /// 32 lower-case hex digits.
+    #[schemars(with = "IdText")]
     pub id: String,
     /// Unique in the account.
     pub name: String,
     /// At most 255 characters.
     pub description: String,
     /// As it was given, JSON.
+    #[schemars(with = "Document")]
     pub document: serde_json::Value,
     /// RFC 3339.
+    #[schemars(with = "Time")]
     pub created_at: String,
     /// RFC 3339.
+    #[schemars(with = "Time")]
     pub updated_at: String,
 }
 
@@ -39,19 +45,31 @@ impl From<Seen> for PolicyView {
     }
 }
 
-#[derive(Deserialize)]
+/// A policy to be made.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewBody {
+pub struct NewPolicyBody {
+    /// Unique in the account; a letter, then letters, digits, `.`, `_` and `-`.
+    #[schemars(with = "Name")]
     name: String,
+    /// At most 255 characters.
     #[serde(default)]
+    #[schemars(with = "Description")]
     description: String,
+    /// What it says.
+    #[schemars(with = "Document")]
     document: Box<RawValue>,
 }
 
-#[derive(Deserialize)]
+/// A change of a policy; what is not given stays.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeBody {
+pub struct PolicyChangeBody {
+    /// At most 255 characters.
+    #[schemars(with = "Option<Description>")]
     description: Option<String>,
+    /// What it says from now on.
+    #[schemars(with = "Option<Document>")]
     document: Option<Box<RawValue>>,
 }
 
@@ -76,7 +94,7 @@ pub async fn list(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
 
 /// Makes one.
 pub async fn create(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
-    let NewBody { name, description, document } = call.body()?;
+    let NewPolicyBody { name, description, document } = call.body()?;
     let new = NewPolicy { name, description, document: document.get().to_owned() };
     let id = admin.0.services.identity.create_policy(&call.permit, new).await?;
     admin.shown_policy(&call, id)
@@ -89,7 +107,7 @@ pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
 
 /// Changes one.
 pub async fn update(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
-    let ChangeBody { description, document } = call.body()?;
+    let PolicyChangeBody { description, document } = call.body()?;
     let id = admin.policy(&call)?;
     let document = document.map(|document| document.get().to_owned());
     admin.0.services.identity.update_policy(&call.permit, id, description, document).await?;

@@ -1,10 +1,12 @@
 //! The query of a request as a typed value, by serde: a handler declares a struct, with
 //! `deny_unknown_fields`, and gets it or an explanation. Values are decoded once; a `+` stands for itself.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{Error, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
@@ -21,6 +23,20 @@ pub struct Limit(pub usize);
 impl Default for Limit {
     fn default() -> Self {
         Self(USUAL)
+    }
+}
+
+impl JsonSchema for Limit {
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL})
     }
 }
 

@@ -1,5 +1,6 @@
 //! `/api/v1/reload`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::errors::{Failure, Kind};
@@ -8,7 +9,7 @@ use super::{Admin, Call};
 use crate::services::appliance::Reloaded;
 
 /// What was done.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReloadView {
     /// In words.
     pub message: String,

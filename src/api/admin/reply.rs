@@ -2,12 +2,14 @@
 
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::server::body::{self, Body};
 
 /// A page of a list.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// In the list's order.
     pub items: Vec<T>,
@@ -23,7 +25,7 @@ impl<T> Page<T> {
 }
 
 /// What was removed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Removed {
     /// As it was named.
     pub removed: String,
@@ -31,37 +33,46 @@ pub struct Removed {
 
 /// An answer being built.
 #[derive(Debug)]
-pub struct Reply(Response<Body>);
+pub struct Reply {
+    response: Response<Body>,
+    /// The type that was written, for tests of the document.
+    of: &'static str,
+}
 
 impl Reply {
     /// It was done; this is the outcome.
-    pub fn ok(value: &impl Serialize) -> Self {
+    pub fn ok<T: Serialize + JsonSchema>(value: &T) -> Self {
         Self::json(StatusCode::OK, value)
     }
 
     /// With a JSON body.
-    pub fn json(status: StatusCode, value: &impl Serialize) -> Self {
+    pub fn json<T: Serialize + JsonSchema>(status: StatusCode, value: &T) -> Self {
         let text = serde_json::to_vec(value).unwrap_or_else(|error| {
             tracing::error!(%error, "an answer cannot be written as JSON");
             b"{}".to_vec()
         });
-        Self(body::of_type(status, "application/json", text))
+        Self { response: body::of_type(status, "application/json", text), of: std::any::type_name::<T>() }
     }
 
     /// With a header more.
     pub fn with(mut self, name: HeaderName, value: &str) -> Self {
         match HeaderValue::from_str(value) {
             Ok(value) => {
-                self.0.headers_mut().insert(name, value);
+                self.response.headers_mut().insert(name, value);
             }
             Err(error) => tracing::error!(%name, %error, "a header's value is not one"),
         }
         self
     }
 
+    /// The name of the type that was written.
+    pub const fn of(&self) -> &'static str {
+        self.of
+    }
+
     /// The answer.
     pub fn into_response(self) -> Response<Body> {
-        self.0
+        self.response
     }
 }
 

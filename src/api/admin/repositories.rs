@@ -1,10 +1,12 @@
 //! `/api/v1/repositories/{repository}`: what a repository says of itself.
 
 use pierhead_storage_format::identity::records::Category;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::errors::Failure;
 use super::reply::{Reply, time};
+use super::text::Time;
 use super::words::Word;
 use super::{Admin, Call};
 use crate::services::access::{Action, Permit};
@@ -12,19 +14,21 @@ use crate::services::error::Error;
 use crate::services::organisations::{Attributes, Changed};
 
 /// A repository's attributes.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryView {
     /// Whole name.
     pub name: String,
     /// Anybody may pull.
     pub public: bool,
     /// `app_server`, `linux`, `windows`, `arm`, `framework_app`, `database`, `lang` or `other`.
+    #[schemars(with = "Word<Category>")]
     pub category: String,
     /// At most 30,000 characters.
     pub description: String,
     /// The user who made it, if one did.
     pub creator: Option<String>,
     /// RFC 3339; `null` if nothing was ever changed.
+    #[schemars(with = "Option<Time>")]
     pub updated_at: Option<String>,
 }
 
@@ -41,17 +45,22 @@ impl RepositoryView {
     }
 }
 
-#[derive(Default, Deserialize)]
+/// Attributes of a repository; what is not given stays, or is private, `other` and empty.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct ChangeBody {
+pub struct AttributesBody {
+    /// Anybody may pull.
     public: Option<bool>,
+    /// What kind of image it is.
     category: Option<Word<Category>>,
+    /// At most 30,000 characters.
+    #[schemars(length(max = 30_000))]
     description: Option<String>,
 }
 
-impl From<ChangeBody> for Changed {
-    fn from(body: ChangeBody) -> Self {
-        let ChangeBody { public, category, description } = body;
+impl From<AttributesBody> for Changed {
+    fn from(body: AttributesBody) -> Self {
+        let AttributesBody { public, category, description } = body;
         Self { public, category: category.map(|Word(category)| category), description }
     }
 }
@@ -74,14 +83,14 @@ pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
 
 /// Makes an empty one.
 pub async fn create(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
-    let body: ChangeBody = call.body()?;
+    let body: AttributesBody = call.body()?;
     admin.0.services.organisations.create_repository(&call.permit, body.into()).await?;
     shown_after(admin, &call, Action::CreateRepository)
 }
 
 /// Changes one.
 pub async fn update(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
-    let body: ChangeBody = call.body()?;
+    let body: AttributesBody = call.body()?;
     admin.0.services.organisations.update(&call.permit, body.into()).await?;
     shown_after(admin, &call, Action::UpdateRepository)
 }

@@ -10,8 +10,8 @@ use super::path::{self, Params};
 use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
-    Admin, Call, accounts, audit, credentials, grants, groups, index, organisations, policies, reload,
-    repositories, shares, status, uploads, users,
+    Admin, Call, accounts, audit, credentials, document, grants, groups, index, organisations, policies,
+    reload, repositories, shares, status, uploads, users,
 };
 use crate::services::access::{Action, Resource};
 use crate::services::audit::Operation;
@@ -62,6 +62,9 @@ pub static ROUTES: &[Row] = &[
     Row { name: "index", method: Method::GET, path: "/api/v1", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
           audit: Operation::NONE,
           summary: "every operation of this API", handler: |a, c| Box::pin(index::list(a, c)) },
+    Row { name: "openapi", method: Method::GET, path: "/api/v1/openapi.json", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::NONE,
+          summary: "this API as an OpenAPI document", handler: |a, c| Box::pin(document::show(a, c)) },
     Row { name: "status", method: Method::GET, path: "/api/v1/status", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
           audit: Operation::read("showStatus", "appliance"),
           summary: "how the appliance is: version, addresses, metadata, space, uploads", handler: |a, c| Box::pin(status::show(a, c)) },

@@ -1,31 +1,36 @@
 //! `/api/v1/repositories/{repository}/shares`: other accounts that may pull it.
 
 use pierhead_storage_format::identity::Id;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::errors::{Failure, Kind};
 use super::reply::{Page, Removed, Reply, time};
+use super::text::Time;
 use super::{Admin, Call};
 use crate::services::access::Action;
 use crate::services::error::Error;
 use crate::services::organisations::{Share, ShareTerms};
 
 /// A share.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ShareView {
     /// Whole name.
     pub repository: String,
     /// The account it is shared with, by name.
     pub account: String,
     /// RFC 3339; `null` for ever.
+    #[schemars(with = "Option<Time>")]
     pub until: Option<String>,
     /// At most 1,000 characters.
     pub description: String,
     /// The user who shared it, if one did.
     pub creator: Option<String>,
     /// RFC 3339.
+    #[schemars(with = "Time")]
     pub created_at: String,
     /// RFC 3339.
+    #[schemars(with = "Time")]
     pub updated_at: String,
     /// It has not ended.
     pub valid: bool,
@@ -46,10 +51,15 @@ impl From<Share> for ShareView {
     }
 }
 
-#[derive(Default, Deserialize)]
+/// The terms of a share.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct TermsBody {
+pub struct TermsBody {
+    /// RFC 3339, in the future; for ever if not given.
+    #[schemars(with = "Option<Time>")]
     until: Option<String>,
+    /// At most 1,000 characters.
+    #[schemars(length(max = 1_000))]
     description: String,
 }
 

@@ -1,20 +1,23 @@
 //! `/api/v1/status`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::errors::Failure;
 use super::reply::{Reply, time};
+use super::text::Time;
 use super::{Admin, Call};
 use crate::services::audit;
 
 /// How the appliance is.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct StatusView {
     /// Of the program.
     pub version: String,
     /// Its process.
     pub process: u32,
     /// RFC 3339.
+    #[schemars(with = "Time")]
     pub started_at: String,
     /// Milliseconds.
     pub uptime_ms: u64,
@@ -33,7 +36,7 @@ pub struct StatusView {
 }
 
 /// Where the appliance listens.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListeningView {
     /// The registry, as `address:port`.
     pub addresses: Vec<String>,
@@ -46,7 +49,7 @@ pub struct ListeningView {
 }
 
 /// How the metadata is.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MetadataView {
     /// The last durable change set.
     pub sequence: u64,
@@ -63,7 +66,7 @@ pub struct MetadataView {
 }
 
 /// How full the disk is.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceView {
     /// Bytes free where the data is; `null` if the disk does not say.
     pub free: Option<u64>,
@@ -74,7 +77,7 @@ pub struct SpaceView {
 }
 
 /// How many upload sessions there are.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UploadsView {
     /// Open.
     pub open: usize,
@@ -85,7 +88,7 @@ pub struct UploadsView {
 }
 
 /// How the audit trail is.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditView {
     /// Events there are.
     pub events: u64,
@@ -96,6 +99,7 @@ pub struct AuditView {
     /// Milliseconds events are kept.
     pub keep_ms: u64,
     /// The earliest, RFC 3339, or `null`.
+    #[schemars(with = "Option<Time>")]
     pub from: Option<String>,
     /// Reads and refusals that wait to be written.
     pub waiting: u64,

@@ -1,28 +1,33 @@
 //! `/api/v1/uploads` and below: everybody's upload sessions.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::errors::Failure;
 use super::query::{Limit, parsed};
 use super::reply::{Page, Reply, time};
+use super::text::{IdText, Repository, Time};
 use super::{Admin, Call};
 use crate::services::names::RepositoryName;
 use crate::services::uploads::{UploadFacts, Wanted};
 
 /// An upload session.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UploadView {
     /// 32 lower-case hex digits, as in the protocol's `Location`.
+    #[schemars(with = "IdText")]
     pub id: String,
     /// Where its blob goes.
     pub repository: String,
     /// Who opened it.
     pub actor: String,
     /// `receiving` while a request writes it, else `waiting`.
+    #[schemars(extend("enum" = ["receiving", "waiting"]))]
     pub state: String,
     /// Bytes received.
     pub offset: u64,
     /// RFC 3339.
+    #[schemars(with = "Time")]
     pub opened_at: String,
     /// Milliseconds since.
     pub age_ms: u64,
@@ -46,7 +51,7 @@ impl From<UploadFacts> for UploadView {
 }
 
 /// Which sessions were ended, or would be.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Aborted {
     /// By id.
     pub items: Vec<UploadView>,
@@ -54,18 +59,23 @@ pub struct Aborted {
     pub dry_run: bool,
 }
 
-#[derive(Default, Deserialize)]
+/// Which sessions are listed.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct ListQuery {
+pub struct UploadsQuery {
+    /// Items at most, 1 to 1,000.
     limit: Limit,
+    /// The `next` of the page before.
     after: Option<String>,
+    /// Only those of this repository.
     #[serde(deserialize_with = "parsed")]
+    #[schemars(with = "Option<Repository>")]
     repository: Option<RepositoryName>,
 }
 
 /// A page of them.
 pub async fn list(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
-    let query: ListQuery = call.query()?;
+    let query: UploadsQuery = call.query()?;
     let wanted = Wanted { repository: query.repository, ..Wanted::default() };
     let page = admin.0.services.uploads.list(&call.permit, &wanted, query.after.as_deref(), query.limit.0)?;
     let items: Vec<UploadView> = page.items.into_iter().map(UploadView::from).collect();
@@ -85,14 +95,19 @@ pub async fn abort(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     Ok(Reply::ok(&UploadView::from(facts)))
 }
 
-/// An empty object means all of them.
-#[derive(Default, Deserialize)]
+/// Which sessions are to end: those that fit all that is given, so `{}` means every one.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct AbortBody {
+pub struct AbortBody {
+    /// Only those of this repository.
     #[serde(deserialize_with = "parsed")]
+    #[schemars(with = "Option<Repository>")]
     repository: Option<RepositoryName>,
+    /// Only those opened so many milliseconds ago, or before.
     older_than_ms: u64,
+    /// Only those without use for so many milliseconds.
     idle_for_ms: u64,
+    /// Only say which these are.
     dry_run: bool,
 }
 

@@ -2,10 +2,12 @@
 
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::records::Role;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::errors::Failure;
 use super::reply::{Page, Removed, Reply, time};
+use super::text::{Description, IdText, Name, NameOrId, Password, Time};
 use super::words::Word;
 use super::{Admin, Call};
 use crate::services::access::Permit;
@@ -13,9 +15,10 @@ use crate::services::identity::{NewUser, UserChange, UserView as Seen};
 use crate::services::signin::Secret;
 
 /// A user.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UserView {
     /// 32 lower-case hex digits.
+    #[schemars(with = "IdText")]
     pub id: String,
     /// The account's name.
     pub account: String,
@@ -32,29 +35,40 @@ pub struct UserView {
     /// May do anything.
     pub enabled: bool,
     /// System roles, by name.
+    #[schemars(with = "Vec<Word<Role>>")]
     pub roles: Vec<String>,
     /// Custom policies, by name.
     pub policies: Vec<String>,
     /// Groups, by name.
     pub groups: Vec<String>,
     /// RFC 3339.
+    #[schemars(with = "Time")]
     pub created_at: String,
 }
 
 /// A user to be made.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUserBody {
-    /// Unique in the account.
+    /// Unique in the account; a letter, then letters, digits, `.`, `_` and `-`.
+    #[schemars(with = "Name")]
     pub name: String,
+    /// At most 255 characters.
     #[serde(default)]
+    #[schemars(with = "Description")]
     description: String,
+    /// At least 8 characters and at most 128 bytes; none signs in without one.
+    #[schemars(with = "Option<Password>")]
     password: Option<String>,
+    /// May use docker, SDKs and other programs.
     #[serde(default = "yes")]
     programmatic: bool,
+    /// May use the page.
     #[serde(default)]
     console: bool,
+    /// System roles.
     #[serde(default)]
+    #[schemars(length(max = 32))]
     roles: Vec<Word<Role>>,
 }
 
@@ -86,15 +100,27 @@ pub fn roles(words: Vec<Word<Role>>) -> Vec<Role> {
     roles
 }
 
-#[derive(Deserialize)]
+/// A change of a user; what is not given stays.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeBody {
+pub struct UserChangeBody {
+    /// At most 255 characters.
+    #[schemars(with = "Option<Description>")]
     description: Option<String>,
+    /// A new one: at least 8 characters and at most 128 bytes.
+    #[schemars(with = "Option<Password>")]
     password: Option<String>,
+    /// May use docker, SDKs and other programs.
     programmatic: Option<bool>,
+    /// May use the page.
     console: Option<bool>,
+    /// May do anything.
     enabled: Option<bool>,
+    /// System roles, all of them.
+    #[schemars(length(max = 32))]
     roles: Option<Vec<Word<Role>>>,
+    /// Custom policies, all of them, by name or id.
+    #[schemars(with = "Option<Vec<NameOrId>>", length(max = 32))]
     policies: Option<Vec<String>>,
 }
 
@@ -165,7 +191,7 @@ pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
 
 /// Changes one.
 pub async fn update(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
-    let body: ChangeBody = call.body()?;
+    let body: UserChangeBody = call.body()?;
     let id = admin.user(&call)?;
     let change = UserChange {
         description: body.description,

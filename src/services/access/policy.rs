@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::action::Action;
 use super::resource::Resource;
+use crate::services::object::Object;
 
 /// The longest document taken, in bytes.
 pub const MAX_DOCUMENT: usize = 6144;
@@ -53,7 +54,7 @@ struct Document {
     #[serde(rename = "Version")]
     version: String,
     #[serde(rename = "Statement")]
-    statements: Vec<RawStatement>,
+    statements: Vec<Object<RawStatement>>,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +110,7 @@ impl Policy {
         if text.len() > MAX_DOCUMENT {
             return Err(PolicyError::TooLong);
         }
-        let document: Document =
+        let Object(document): Object<Document> =
             serde_json::from_str(text).map_err(|error| PolicyError::Shape(error.to_string()))?;
         if document.version != "1.1" {
             return Err(PolicyError::Version(document.version));
@@ -117,7 +118,8 @@ impl Policy {
         if document.statements.is_empty() || document.statements.len() > MAX_STATEMENTS {
             return Err(PolicyError::Statements);
         }
-        let statements = document.statements.iter().map(Statement::read).collect::<Result<_, _>>()?;
+        let statements =
+            document.statements.iter().map(|Object(raw)| Statement::read(raw)).collect::<Result<_, _>>()?;
         Ok(Self { statements })
     }
 
