@@ -88,6 +88,7 @@ impl From<(Id, EventRecord)> for EventView {
 /// Which end of the trail comes first.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 enum First {
     #[default]
     Newest,
@@ -129,7 +130,7 @@ pub struct EventsQuery {
 
 /// A rating, for the API's document.
 #[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
+#[schemars(rename_all = "lowercase", inline)]
 #[expect(dead_code, reason = "its schema is what is used")]
 enum RatingWord {
     Normal,
