@@ -212,6 +212,15 @@ fn pulls_are_counted_told_and_kept() {
     let item = admin.get("/v2/manage/repos").expect(200).json()[0].clone();
     assert_eq!((&item["num_download"], &item["total_range"]), (&json!(3), &json!(1)));
     assert_eq!(admin.get("/v3/manage/repos").expect(200).json()["repos"][0]["num_download"], 3);
+    // What was sent is the account's traffic of today.
+    let overview = admin.get("/v2/manage/overview").expect(200).json();
+    let report = admin.get("/v2/manage/reports/downflow/daily").expect(200).json();
+    // Two days, at midnight.
+    let bytes =
+        report.as_array().expect("a list").iter().map(|day| day["value"].as_f64().expect("a number")).sum();
+    assert!(bytes > 1000.0, "{report}");
+    assert_eq!(overview["downflow_size"].as_f64(), Some(bytes));
+    assert_eq!(house.betty.get("/v2/manage/reports/downflow/daily").expect(200).json(), json!([]));
     // A stop keeps them; a kill keeps what was some seconds old.
     assert!(house.server.stop().success());
     house.server.start();

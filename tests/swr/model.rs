@@ -18,6 +18,7 @@ struct Image {
     public: bool,
     shared: bool,
     tags: BTreeSet<&'static str>,
+    pulls: u64,
 }
 
 /// What there is, as the administrator of `main` sees it.
@@ -42,7 +43,7 @@ impl Run {
     fn step(&mut self) {
         let organisation = self.any(&ORGANISATIONS);
         let image = self.any(&IMAGES);
-        match self.rng.below(12) {
+        match self.rng.below(16) {
             0 | 1 => self.make_organisation(organisation),
             2 => self.remove_organisation(organisation),
             3 => self.make_image(organisation, image),
@@ -51,6 +52,9 @@ impl Run {
             8 => self.grant(organisation),
             9 => self.revoke(organisation),
             10 => self.share(organisation, image),
+            11 => self.name_anew(organisation, image),
+            12 => self.take_away(organisation, image),
+            13 | 14 => self.pull(organisation, image),
             _ => self.change(organisation, image),
         }
     }
@@ -107,6 +111,49 @@ impl Run {
         let Some(images) = self.model.organisations.get_mut(organisation) else { return };
         self.house.push(&self.house.admin, &format!("{organisation}/{name}"), tag, seed);
         images.entry(name).or_default().tags.insert(tag);
+    }
+
+    fn name_anew(&mut self, organisation: &'static str, name: &'static str) {
+        let (source, new, moves) = (self.any(&TAGS), self.any(&TAGS), self.rng.below(2) == 0);
+        let body = json!({"source_tag": source, "destination_tag": new, "override": moves});
+        let answer = self.house.admin.post(&format!("{}/tags", path(organisation, name)), body);
+        match self.model.organisations.get_mut(organisation).map(|images| images.get_mut(name)) {
+            None => drop(answer.refusal(404, "4040058")),
+            Some(None) => drop(answer.refusal(404, "4040010")),
+            Some(Some(image)) if !image.tags.contains(source) => drop(answer.refusal(404, "4040048")),
+            Some(Some(image)) if image.tags.contains(new) && !moves => drop(answer.refusal(409, "4090006")),
+            Some(Some(image)) => {
+                answer.empty(201);
+                image.tags.insert(new);
+            }
+        }
+    }
+
+    fn take_away(&mut self, organisation: &'static str, name: &'static str) {
+        let tag = self.any(&TAGS);
+        let answer = self.house.admin.delete(&format!("{}/tags/{tag}", path(organisation, name)));
+        match self.model.organisations.get_mut(organisation).map(|images| images.get_mut(name)) {
+            None => drop(answer.refusal(404, "4040058")),
+            Some(None) => drop(answer.refusal(404, "4040010")),
+            Some(Some(image)) => match image.tags.remove(tag) {
+                true => drop(answer.expect(204)),
+                false => drop(answer.refusal(404, "4040048")),
+            },
+        }
+    }
+
+    fn pull(&mut self, organisation: &'static str, name: &'static str) {
+        let (tag, admin) = (self.any(&TAGS), &self.house.admin);
+        let target = format!("/v2/{organisation}/{name}/manifests/{tag}");
+        let answer = admin.http.get(&target).header("Authorization", admin.login()).send();
+        let image = self.model.organisations.get_mut(organisation).and_then(|images| images.get_mut(name));
+        match image.filter(|image| image.tags.contains(tag)) {
+            Some(image) => {
+                answer.expect(200);
+                image.pulls += 1;
+            }
+            None => assert!([403, 404].contains(&answer.status), "{answer}"),
+        }
     }
 
     fn grant(&mut self, organisation: &'static str) {
@@ -179,7 +226,8 @@ impl Run {
         for (organisation, images) in &self.model.organisations {
             for (name, image) in images {
                 let whole = format!("{organisation}/{name}");
-                expected.push(json!([whole, image.tags, image.tags.len(), image.public]));
+                let count = image.tags.len();
+                expected.push(json!([whole, image.tags, count, image.public, image.pulls]));
                 if image.shared && !image.public {
                     shared.push(whole.clone());
                 }
@@ -189,7 +237,10 @@ impl Run {
             }
         }
         let listed = admin.get("/v2/manage/repos?limit=1000").expect(200).json();
-        let of = |item: &Value| json!([whole(item), item["tags"], item["num_images"], item["is_public"]]);
+        let of = |item: &Value| {
+            let (count, pulls) = (&item["num_images"], &item["num_download"]);
+            json!([whole(item), item["tags"], count, item["is_public"], pulls])
+        };
         let listed: Vec<Value> = listed.as_array().expect("a list").iter().map(of).collect();
         assert_eq!(listed, expected);
         let names =

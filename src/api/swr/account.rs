@@ -1,7 +1,8 @@
 //! What an account has and may have: quotas, overview, reports, what this edition can do.
 //!
-//! Nothing is kept of earlier days in this version, so that a report of storage has today's value and one of
-//! traffic has none. Storage is told in bytes: no document of SWR says what it tells it in.
+//! Reports are by day, the oldest first, of the days that are kept: what was pulled of the account's images on it, and
+//! what they held when that was last looked at; of today, what they hold now. A day without is left out. Both are told in
+//! bytes: no document of SWR says what it tells them in.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -9,6 +10,9 @@ use serde_json::{Value, json};
 use super::errors::{Failure, Kind};
 use super::reply::{Reply, time};
 use super::{Call, Swr};
+
+/// Milliseconds of a day.
+const DAY_MS: u64 = 86_400_000;
 
 #[derive(Serialize)]
 struct OverviewView {
@@ -34,6 +38,7 @@ pub async fn quotas(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
 pub async fn overview(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
     let account = swr.own_account(&call)?;
     let totals = swr.0.images.totals(&call.permit).await?;
+    let days = swr.0.images.days(&call.permit)?;
     Ok(Reply::ok(&OverviewView {
         domain_id: account.id.to_string(),
         domain_name: account.name,
@@ -41,7 +46,7 @@ pub async fn overview(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
         repo_num: totals.repositories,
         image_num: totals.versions,
         store_space: totals.bytes as f64,
-        downflow_size: 0.0,
+        downflow_size: days.iter().map(|day| day.pulled).sum::<u64>() as f64,
     }))
 }
 
@@ -50,16 +55,25 @@ pub async fn reports(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
     if call.param("frequency") != "daily" {
         return Err(Failure::about(Kind::Invalid, "frequency is daily"));
     }
+    let today = swr.0.images.now_ms() / DAY_MS;
+    let days = swr.0.images.days(&call.permit)?.into_iter();
     let rows: Vec<Value> = match call.param("resource_type") {
-        "downflow" => Vec::new(),
+        "downflow" => days.filter(|day| day.pulled > 0).map(|day| row(day.day, day.pulled)).collect(),
         "store" => {
-            let totals = swr.0.images.totals(&call.permit).await?;
-            let today = time(swr.0.images.now_ms()).chars().take(10).collect::<String>();
-            vec![json!({"date": today, "value": totals.bytes as f64})]
+            let held = swr.0.images.totals(&call.permit).await?.bytes;
+            let before = days.filter(|day| day.day < today);
+            let before = before.filter_map(|day| Some(row(day.day, day.stored?)));
+            before.chain([row(today, held)]).collect()
         }
         _ => return Err(Failure::about(Kind::Invalid, "the resource is downflow or store")),
     };
     Ok(Reply::ok(&rows))
+}
+
+/// A day, since 1970, and its bytes.
+fn row(day: u64, bytes: u64) -> Value {
+    let date = time(day.saturating_mul(DAY_MS)).chars().take(10).collect::<String>();
+    json!({"date": date, "value": bytes as f64})
 }
 
 /// What this edition can do.

@@ -1,6 +1,9 @@
 //! `…/repos`, `/v2/manage/repos` and `/v2/manage/shared-repositories`: images.
 //!
-//! The lists tell the first [`TAGS`] tags of each image; `num_images` is how many there are.
+//! The lists tell the first [`TAGS`] tags of each image; `num_images` is how many there are. Pulls are not counted
+//! in this version: `num_download` is 0. The list of shared images looks at every share of an account, which is in
+//! memory anyway, and reads descriptions and tags for its page only; of an image whose share ended it tells
+//! that it was shared, and nothing of what became of it.
 
 use serde::{Deserialize, Serialize};
 

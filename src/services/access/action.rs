@@ -146,7 +146,7 @@ actions! {
     CreateTag = "swr:repo:createRepoTag", Need::Level(Edit), Write, No;
     /// Remove tags, manifests and blobs.
     DeleteVersion = "swr:repo:deleteRepoTag", Need::Level(Manage), Write, No;
-    /// Take a tag off a manifest in the registry, as whoever pushes can by moving it. What denies removing versions denies it.
+    /// Take a tag off a manifest in the registry: who may push or remove versions may, unless removing versions is denied.
     Untag = "pierhead:repo:untag", Need::Level(Edit), Write, No;
     /// Upload an image through the page.
     UploadPackage = "swr:repo:uploadPackage", OrganisationLevel(Edit), Write, No;

@@ -54,6 +54,11 @@ impl Question<'_> {
         if verdict.denied {
             return false;
         }
+        // Who may push can make a tag name something else, and who removes versions removes their names.
+        if self.action == Action::Untag {
+            let may = |action| Question { action, ..*self }.allows(id);
+            return may(Action::Push) || may(Action::DeleteVersion);
+        }
         let roles = self.roles(id, user);
         match self.action.need() {
             Need::SignedIn => true,

@@ -263,13 +263,24 @@ fn what_policies_say_of_removing_versions_they_say_of_taking_tags_away() {
     let pusher = with(52, "Deny", "swr:repo:deleteRepo");
     let policy = world.policy(53, &statement("Allow", "swr:repo:deleteRepoTag"));
     let allowed = world.user(OWN, &[], &[policy]);
+    let policy = world.policy(54, &statement("Allow", "swr:repo:upload"));
+    let robot = world.user(OWN, &[], &[policy]);
+    let policy = world.policy(55, &statement("Deny", "swr:repo:upload"));
+    let reader = world.user(OWN, &[], &[policy]);
+    world.grant(reader, "acme/web", Level::Edit);
     let access = world.access();
     let web = repo("acme/web");
-    for (user, untag, delete) in
-        [(denied, false, false), (apart, false, false), (pusher, true, false), (allowed, true, true)]
-    {
-        assert_eq!(may(&access, user, Action::Untag, &web), untag);
-        assert_eq!(may(&access, user, Action::DeleteVersion, &web), delete);
+    let cases = [
+        ("removing is denied", denied, false, false),
+        ("taking away is denied", apart, false, false),
+        ("another thing is denied", pusher, true, false),
+        ("removing is allowed", allowed, true, true),
+        ("pushing is allowed", robot, true, false),
+        ("pushing is denied", reader, false, false),
+    ];
+    for (name, user, untag, delete) in cases {
+        assert_eq!(may(&access, user, Action::Untag, &web), untag, "{name}");
+        assert_eq!(may(&access, user, Action::DeleteVersion, &web), delete, "{name}");
     }
     assert!(may(&access, denied, Action::Push, &web));
 }

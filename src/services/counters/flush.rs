@@ -84,8 +84,8 @@ fn maintains(permit: &Permit) -> Result<(), Error> {
 }
 
 fn add(tx: &mut Tx<'_>, batch: &Batch) -> Result<(), Error> {
-    for (name, pulls) in &batch.repositories {
-        add_pulls(tx, name, *pulls)?;
+    for (id, name, pulls) in &batch.repositories {
+        add_pulls(tx, *id, name, *pulls)?;
     }
     for ((account, day), more) in &batch.days {
         add_day(tx, AccountDayKey { account: *account, day: *day }, *more)?;
@@ -93,9 +93,12 @@ fn add(tx: &mut Tx<'_>, batch: &Batch) -> Result<(), Error> {
     Ok(())
 }
 
-fn add_pulls(tx: &mut Tx<'_>, name: &str, more: Pulls) -> Result<(), Error> {
-    let Some(repository) = tx.get(&RepositoryKey { name: name.to_owned() })? else { return Ok(()) };
-    let key = RepositoryPullsKey { repository: repository.id };
+fn add_pulls(tx: &mut Tx<'_>, id: u64, name: &str, more: Pulls) -> Result<(), Error> {
+    let repository = tx.get(&RepositoryKey { name: name.to_owned() })?;
+    if repository.is_none_or(|repository| repository.id != id) {
+        return Ok(());
+    }
+    let key = RepositoryPullsKey { repository: id };
     let before = tx.get(&key)?.unwrap_or_default();
     let pulls = before.pulls.saturating_add(more.pulls);
     let pulled_at = before.pulled_at.max(more.pulled_at);

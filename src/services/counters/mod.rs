@@ -70,12 +70,12 @@ impl Counters {
         Self(Arc::new(Inner { meta, access, clock, pending: Mutex::default() }))
     }
 
-    /// A manifest of `bytes` was sent; `is_image` if it is no index.
-    pub fn manifest_sent(&self, name: &RepositoryName, bytes: u64, is_image: bool) {
+    /// A manifest of `bytes` was sent from a repository, whose number is `id`; `is_image` if it is no index.
+    pub fn manifest_sent(&self, id: u64, name: &RepositoryName, bytes: u64, is_image: bool) {
         let (account, now) = (self.owner(name), self.0.clock.now_ms());
         let mut pending = self.pending();
         if is_image {
-            pending.pulled(name.as_str(), now);
+            pending.pulled(id, name.as_str(), now);
         }
         let pulls = u64::from(is_image);
         pending.day(account, now / DAY_MS, |day| {
@@ -101,10 +101,10 @@ impl Counters {
         self.0.access.directory().organisation(name.organisation())?.owner
     }
 
-    /// How often a repository, whose number is `id`, was pulled from, with what is pending.
-    pub fn pulls(&self, name: &RepositoryName, id: u64) -> Result<u64, Error> {
+    /// How often the repository of this number was pulled from, with what is pending.
+    pub fn pulls(&self, id: u64) -> Result<u64, Error> {
         let kept = self.0.meta.get(&RepositoryPullsKey { repository: id })?.unwrap_or_default();
-        Ok(kept.pulls + self.pending().pulls(name.as_str()))
+        Ok(kept.pulls.saturating_add(self.pending().pulls(id)))
     }
 
     /// The days of an account, the oldest first, with what is pending. Days on which nothing was counted are

@@ -50,10 +50,10 @@ impl More {
     }
 }
 
-/// Repositories by whole name, days by account and number.
+/// Repositories by number, each with its whole name; days by account and number.
 #[derive(Debug, Default)]
 pub struct Pending {
-    repositories: HashMap<String, Pulls>,
+    repositories: HashMap<u64, (String, Pulls)>,
     days: HashMap<(Id, u64), More>,
     uncounted: u64,
 }
@@ -61,19 +61,19 @@ pub struct Pending {
 /// What a flush takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Pulls by the whole name of the repository.
-    pub repositories: Vec<(String, Pulls)>,
+    /// Number, whole name and pulls of repositories.
+    pub repositories: Vec<(u64, String, Pulls)>,
     /// Days by account and number.
     pub days: Vec<((Id, u64), More)>,
 }
 
 impl Pending {
     /// An image was pulled.
-    pub fn pulled(&mut self, name: &str, now: u64) {
-        if let Some(pulls) = self.repositories.get_mut(name) {
+    pub fn pulled(&mut self, id: u64, name: &str, now: u64) {
+        if let Some((_, pulls)) = self.repositories.get_mut(&id) {
             *pulls = Pulls { pulls: pulls.pulls + 1, pulled_at: now };
         } else if self.repositories.len() < MAX_PENDING {
-            self.repositories.insert(name.to_owned(), Pulls { pulls: 1, pulled_at: now });
+            self.repositories.insert(id, (name.to_owned(), Pulls { pulls: 1, pulled_at: now }));
         } else {
             self.uncounted += 1;
         }
@@ -90,8 +90,8 @@ impl Pending {
     }
 
     /// Pulls of a repository.
-    pub fn pulls(&self, name: &str) -> u64 {
-        self.repositories.get(name).map_or(0, |pulls| pulls.pulls)
+    pub fn pulls(&self, id: u64) -> u64 {
+        self.repositories.get(&id).map_or(0, |(_, pulls)| pulls.pulls)
     }
 
     /// The days of an account.
@@ -102,16 +102,17 @@ impl Pending {
 
     /// Some of it, `most` entries in all; it stays until [`Pending::done`].
     pub fn some(&self, most: usize) -> Batch {
+        let repositories = self.repositories.iter().take(most);
         let repositories: Vec<_> =
-            self.repositories.iter().take(most).map(|(name, pulls)| (name.clone(), *pulls)).collect();
+            repositories.map(|(id, (name, pulls))| (*id, name.clone(), *pulls)).collect();
         let left = most - repositories.len();
         Batch { repositories, days: self.days.iter().take(left).map(|(key, more)| (*key, *more)).collect() }
     }
 
     /// This much of it is in the store now.
     pub fn done(&mut self, batch: &Batch) {
-        for (name, done) in &batch.repositories {
-            if let Some(pulls) = self.repositories.get_mut(name) {
+        for (id, _, done) in &batch.repositories {
+            if let Some((_, pulls)) = self.repositories.get_mut(id) {
                 pulls.pulls = pulls.pulls.saturating_sub(done.pulls);
             }
         }
@@ -120,7 +121,7 @@ impl Pending {
                 *more = more.less(*done);
             }
         }
-        self.repositories.retain(|_, pulls| pulls.pulls > 0);
+        self.repositories.retain(|_, (_, pulls)| pulls.pulls > 0);
         self.days.retain(|_, more| *more != More::default());
     }
 

@@ -91,17 +91,13 @@ impl World {
 async fn pulls_are_told_at_once_and_kept_by_the_next_flush() {
     let world = World::new().await;
     for _ in 0..3 {
-        world.counters.manifest_sent(&web(), 100, true);
+        world.counters.manifest_sent(7, &web(), 100, true);
     }
-    world.counters.manifest_sent(&web(), 50, false);
-    assert_eq!((world.counters.pulls(&web(), 7).expect("read"), world.kept()), (3, 0));
+    world.counters.manifest_sent(7, &web(), 50, false);
+    assert_eq!((world.counters.pulls(7).expect("read"), world.kept()), (3, 0));
     world.flush().await;
-    assert_eq!(
-        (world.counters.pulls(&web(), 7).expect("read"), world.kept()),
-        (3, 3),
-        "an index is no image"
-    );
-    world.counters.manifest_sent(&web(), 100, true);
+    assert_eq!((world.counters.pulls(7).expect("read"), world.kept()), (3, 3), "an index is no image");
+    world.counters.manifest_sent(7, &web(), 100, true);
     world.flush().await;
     assert_eq!(world.kept(), 4);
 }
@@ -125,7 +121,7 @@ async fn a_day_has_what_was_pulled_pushed_and_held_on_it() {
     let world = World::new().await;
     let bytes = RepositoryCounters { bytes: 4096, ..RepositoryCounters::default() };
     world.put(RepositoryCountersKey { repository: 7 }, bytes).await;
-    world.counters.manifest_sent(&web(), 100, true);
+    world.counters.manifest_sent(7, &web(), 100, true);
     world.counters.blob_sent(world.counters.owner(&web()), 900);
     world.counters.pushed(&web());
     let pending = Day { day: TODAY, pulls: 1, pulled: 1000, pushes: 1, stored: None };
@@ -154,9 +150,20 @@ async fn an_account_keeps_its_last_days_and_a_jump_of_the_clock_costs_one() {
 }
 
 #[tokio::test]
+async fn a_later_repository_of_the_name_starts_with_nothing() {
+    let world = World::new().await;
+    world.counters.manifest_sent(7, &web(), 100, true);
+    let name = "acme/web".to_owned();
+    world.put(RepositoryKey { name }, RepositoryRecord { id: 8, created_at: 1 }).await;
+    world.flush().await;
+    assert_eq!(world.meta.page::<RepositoryPullsKey>(&[], None, 9).expect("read").len(), 0);
+    assert_eq!(world.counters.pulls(8).expect("read"), 0);
+}
+
+#[tokio::test]
 async fn what_went_meanwhile_gets_no_row() {
     let world = World::new().await;
-    world.counters.manifest_sent(&web(), 100, true);
+    world.counters.manifest_sent(7, &web(), 100, true);
     let gone: Result<(), MetaError> = world
         .meta
         .commit(|tx| {
@@ -168,30 +175,31 @@ async fn what_went_meanwhile_gets_no_row() {
     world.flush().await;
     let rows = world.meta.page::<RepositoryPullsKey>(&[], None, 9).expect("read").len()
         + world.meta.page::<AccountDayKey>(&[], None, 9).expect("read").len();
-    assert_eq!((rows, world.counters.pulls(&web(), 7).expect("read")), (0, 0));
+    assert_eq!((rows, world.counters.pulls(7).expect("read")), (0, 0));
 }
 
 #[test]
 fn more_than_can_be_held_is_not_counted_and_said() {
     let mut pending = Pending::default();
-    for number in 0..=MAX_PENDING {
-        pending.pulled(&number.to_string(), 1);
+    let most = MAX_PENDING as u64;
+    for number in 0..=most {
+        pending.pulled(number, "acme/web", 1);
     }
-    pending.pulled("0", 1);
-    assert_eq!((pending.pulls("0"), pending.pulls(&MAX_PENDING.to_string())), (2, 0));
+    pending.pulled(0, "acme/web", 1);
+    assert_eq!((pending.pulls(0), pending.pulls(most)), (2, 0));
     assert_eq!((pending.uncounted(), pending.uncounted()), (1, 0));
 }
 
 #[test]
 fn what_came_during_a_flush_stays_pending() {
     let mut pending = Pending::default();
-    pending.pulled("acme/web", 1);
+    pending.pulled(7, "acme/web", 1);
     pending.day(Some(OWN), 1, |day| (day.pulls, day.stored) = (1, Some(5)));
     let batch = pending.some(10);
-    pending.pulled("acme/web", 2);
+    pending.pulled(7, "acme/web", 2);
     pending.day(Some(OWN), 1, |day| day.pulled = 9);
     pending.done(&batch);
-    assert_eq!(pending.pulls("acme/web"), 1);
+    assert_eq!(pending.pulls(7), 1);
     let left = pending::More { pulled: 9, ..pending::More::default() };
     assert_eq!(pending.days_of(OWN), [(1, left)]);
     let batch = pending.some(10);

@@ -343,7 +343,7 @@ impl Images {
             updated_at: record.created_at.max(counters.pushed_at).max(settings.updated_at),
             versions: counters.tags,
             bytes: counters.bytes,
-            pulls: self.shelves.counters.pulls(name, record.id)?,
+            pulls: self.shelves.counters.pulls(record.id)?,
             tags: tags.into_iter().map(|(key, _)| key.tag).collect(),
         }))
     }

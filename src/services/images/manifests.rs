@@ -18,6 +18,8 @@ use crate::services::names::{MediaType, Reference, RepositoryName, Tag};
 /// What a HEAD of a manifest tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestFacts {
+    /// The number of the repository it is in.
+    pub repository: u64,
     /// Its content address.
     pub digest: Digest,
     /// As pushed.
@@ -53,8 +55,10 @@ pub struct Stored {
 impl Images {
     /// What the books say of a manifest, by tag or digest.
     pub fn locate(&self, permit: &Permit, reference: &Reference) -> Result<ManifestFacts, Error> {
-        let (digest, record) = self.shelves.find_manifest(permitted(permit, Action::Pull)?, reference)?;
-        Ok(facts(digest, record))
+        let name = permitted(permit, Action::Pull)?;
+        let (repository, digest, record) = self.shelves.find_manifest(name, reference)?;
+        let ManifestRecord { media_type, size, .. } = record;
+        Ok(ManifestFacts { repository, digest, media_type, size })
     }
 
     /// The bytes of a manifest that was located with the same permit, exactly as pushed; they are
@@ -64,7 +68,7 @@ impl Images {
         match self.shelves.blobs.read_whole(&facts.digest, facts.size).await {
             Ok(bytes) => {
                 let is_image = !document::is_index(&facts.media_type);
-                self.shelves.counters.manifest_sent(name, facts.size, is_image);
+                self.shelves.counters.manifest_sent(facts.repository, name, facts.size, is_image);
                 Ok(bytes)
             }
             Err(error) => Err(self.shelves.failed(error).await),
@@ -140,7 +144,7 @@ impl Shelves {
         &self,
         name: &RepositoryName,
         reference: &Reference,
-    ) -> Result<(Digest, ManifestRecord), Error> {
+    ) -> Result<(u64, Digest, ManifestRecord), Error> {
         let repository = self.repository(name)?.ok_or_else(|| Error::RepositoryUnknown(name.clone()))?;
         let unknown = || Error::ManifestUnknown(reference.clone());
         let digest = match reference {
@@ -151,7 +155,7 @@ impl Shelves {
             }
         };
         let record = self.meta.get(&ManifestKey { repository, digest })?.ok_or_else(unknown)?;
-        Ok((digest, record))
+        Ok((repository, digest, record))
     }
 
     /// Says no before anything is written: no space, or blobs that are not there. The transaction
@@ -204,10 +208,6 @@ impl Shelves {
         published.settled().await;
         Ok(())
     }
-}
-
-fn facts(digest: Digest, record: ManifestRecord) -> ManifestFacts {
-    ManifestFacts { digest, media_type: record.media_type, size: record.size }
 }
 
 /// The address of the bytes: by the digest of the path, which must be theirs, else by SHA-256.

@@ -180,7 +180,7 @@ impl Images {
         self.shelves
             .change(permit, name, move |rows| {
                 let digest = rows.named(&source)?;
-                let digest = digest.ok_or_else(|| Error::ManifestUnknown(Reference::Tag(source)))?;
+                let digest = digest.ok_or(Error::ManifestUnknown(Reference::Tag(source)))?;
                 if !overwrite && rows.named(&destination)?.is_some() {
                     return Err(Error::Exists(Thing::Tag(destination.as_str().to_owned())));
                 }

@@ -12,6 +12,7 @@ use pierhead_storage_format::identity::keys::{
     GroupMemberKey, LoginKey, PolicyKey, RepositorySettingsKey, ShareKey, TextKey, UserKey, UserNameKey,
 };
 use pierhead_storage_format::keys::{CounterKey, OrganisationKey, RepositoryKey, TableKey};
+use pierhead_storage_format::usage::AccountDayKey;
 
 use super::{Identity, NewAccount, NewGroup, NewPolicy, NewUser, Options, Parts, SignInError};
 use crate::seams::{OsRandom, SystemClock, TestClock};
@@ -161,7 +162,7 @@ impl World {
         tables! {
             AccountKey AccountNameKey UserKey UserNameKey GroupKey GroupMemberKey PolicyKey TextKey AccessKeyKey
             AccessKeyUseKey LoginKey GrantKey ShareKey FavouriteKey RepositorySettingsKey OrganisationKey
-            RepositoryKey CounterKey
+            RepositoryKey CounterKey AccountDayKey
         }
         all
     }

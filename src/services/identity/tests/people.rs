@@ -4,6 +4,7 @@ use pierhead_storage_format::identity::records::{
     FavouriteRecord, GrantRecord, Level, NamedRecord, Role, UserRecord,
 };
 use pierhead_storage_format::records::{CounterRecord, Present};
+use pierhead_storage_format::usage::AccountDayRecord;
 
 use super::*;
 use crate::services::error::Thing;
@@ -188,6 +189,11 @@ async fn an_account_that_goes_leaves_no_row_and_one_with_organisations_stays() {
     let permit = world.permit(Action::CreateShare, Resource::Repository("acme/web".parse().expect("a name")));
     let terms = ShareTerms { until: None, description: String::new() };
     world.organisations.share(&permit, beta, terms).await.expect("shared");
+
+    let day = AccountDayKey { account: beta, day: 1 };
+    let kept: Result<(), Error> =
+        world.meta.commit(move |tx| Ok(tx.put(&day, &AccountDayRecord::default())?)).await;
+    kept.expect("a day of it");
 
     let accounts = world.registry(Action::ManageAccounts);
     let created = Resource::Organisation("theirs".parse().expect("a name"));
