@@ -262,6 +262,17 @@ fn what_the_api_does_not_know_is_refused_in_one_shape() {
 }
 
 #[test]
+fn a_repository_is_shown_by_its_whole_name_though_the_path_leaves_library_out() {
+    let Some(server) = server() else { return };
+    let first = json!({"name": "main", "administrator": {"name": "root1"}}).to_string();
+    ask(&server, "POST /api/v1/init", first.as_bytes()).expect(200);
+    for head in ["PUT /api/v1/repositories/web", "GET /api/v1/repositories/web"] {
+        let body: &[u8] = if head.starts_with("PUT") { b"{}" } else { b"" };
+        assert_eq!(ask(&server, head, body).expect(200).json()["name"], "library/web", "{head}");
+    }
+}
+
+#[test]
 fn the_status_says_where_the_server_listens_and_how_it_is() {
     let Some(server) = server() else { return };
     let status: Value = serde_json::from_str(&done(&server, &["status", "--json"])).expect("JSON");

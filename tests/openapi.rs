@@ -33,7 +33,7 @@ const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_schema_conformance,negative_data_rejection";
 /// Requests an operation at most, beside those of the phase `coverage`: about a minute and a half in all.
-const EXAMPLES: &str = "20";
+const EXAMPLES: &str = "10";
 const SEED: &str = "20";
 
 /// Operations that the run cannot get done, and why.
@@ -86,12 +86,11 @@ fn was_done(statuses: &Path, document: &Value) {
     let text = fs::read_to_string(statuses).expect("the statuses");
     let statuses: BTreeMap<String, Vec<u16>> = serde_json::from_str(&text).expect("JSON");
     let paths = document["paths"].as_object().expect("paths");
-    for operation in paths.values().flat_map(|methods| methods.as_object().expect("methods").values()) {
-        let id = operation["operationId"].as_str().expect("an id");
-        let seen = statuses.get(id).unwrap_or_else(|| panic!("{id} was not asked for: {text}"));
-        let is_done = seen.contains(&200) || NEVER_DONE.iter().any(|(never, _)| *never == id);
-        assert!(is_done, "{id} was only refused: {seen:?}");
-    }
+    let operations = paths.values().flat_map(|methods| methods.as_object().expect("methods").values());
+    let ids = operations.map(|operation| operation["operationId"].as_str().expect("an id"));
+    let is_done = |id: &&str| statuses.get(*id).is_some_and(|seen| seen.contains(&200));
+    let only_refused: Vec<&str> = ids.filter(|id| !is_done(id)).collect();
+    assert_eq!(only_refused, NEVER_DONE.map(|(id, _)| id), "{text}");
 }
 
 /// Answers may have no property that the document does not name. Clients get the open form, so that a

@@ -10,7 +10,8 @@
 //! length of time milliseconds, every size bytes. M5: what is not a 2xx was not done.
 //!
 //! Holds no rule: those are in `services`. A new operation is a row in `route`, a handler in its
-//! resource's file (`uploads` is an example) and, if it fails in a new way, a row in `errors`.
+//! resource's file (`uploads` is an example), an entry in `document`, which says what its types are and
+//! how it fails, and, if it fails in a new way, a row in `errors`.
 
 mod accounts;
 mod audit;

@@ -9,7 +9,7 @@ use super::reply::{Reply, time};
 use super::text::Time;
 use super::words::Word;
 use super::{Admin, Call};
-use crate::services::access::{Action, Permit};
+use crate::services::access::{Action, Permit, Resource};
 use crate::services::error::Error;
 use crate::services::organisations::{Attributes, Changed};
 
@@ -65,20 +65,24 @@ impl From<AttributesBody> for Changed {
     }
 }
 
-fn shown(admin: &Admin, call: &Call<'_>, permit: &Permit) -> Result<Reply, Failure> {
+fn shown(admin: &Admin, permit: &Permit) -> Result<Reply, Failure> {
     let attributes = admin.0.services.organisations.attributes(permit)?;
-    Ok(Reply::ok(&RepositoryView::new(call.param("repository"), attributes)))
+    // Not as the path has it: that may leave `library` out.
+    let Some(Resource::Repository(name)) = permit.resource(Action::ShowRepository) else {
+        return Err(Error::Bug("a permit for something else").into());
+    };
+    Ok(Reply::ok(&RepositoryView::new(name.as_str(), attributes)))
 }
 
 fn shown_after(admin: &Admin, call: &Call<'_>, action: Action) -> Result<Reply, Failure> {
     let resource = call.permit.resource(action).cloned();
     let resource = resource.ok_or(Error::Bug("a permit for something else"))?;
-    shown(admin, call, &admin.permit(call, Action::ShowRepository, resource)?)
+    shown(admin, &admin.permit(call, Action::ShowRepository, resource)?)
 }
 
 /// One repository.
 pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
-    shown(admin, &call, &call.permit)
+    shown(admin, &call.permit)
 }
 
 /// Makes an empty one.

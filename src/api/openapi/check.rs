@@ -88,9 +88,12 @@ fn check(document: &Value, path: &str, operation: &Value) {
         assert!(
             (100..600).contains(&number) && answer["description"].as_str().is_some_and(|d| !d.is_empty())
         );
-        schema(document, &answer["content"]["application/json"]["schema"], path);
+        // An answer may have no body, such as 204.
+        if let Some(content) = answer.get("content") {
+            schema(document, &content["application/json"]["schema"], path);
+        }
     }
-    assert!(operation["responses"].get("200").is_some(), "{path}");
+    assert!(object(&operation["responses"]).keys().any(|status| status.starts_with('2')), "{path}");
 }
 
 /// Each is a schema, and somebody refers to it.

@@ -99,8 +99,8 @@ pub struct Operation {
     pub query: Option<Shape>,
     /// Its JSON body; it must be sent.
     pub body: Option<Shape>,
-    /// Status and body where it was done.
-    pub answer: (u16, Shape),
+    /// Status where it was done, and body if it has one.
+    pub answer: (u16, Option<Shape>),
     /// Every other answer.
     pub fails: Vec<Failing>,
 }
@@ -188,7 +188,11 @@ fn described(surface: &Surface, operation: Operation, failure: &Value, schemas: 
     parameters.extend(operation.query.into_iter().flat_map(|query| in_query(schemas, query)));
     let mut answers = refusals(surface, &operation.fails, failure);
     let (status, shape) = operation.answer;
-    answers.insert(status.to_string(), answer("It was done.".to_owned(), schemas.answered(shape)));
+    let done = match shape {
+        Some(shape) => answer("It was done.".to_owned(), schemas.answered(shape)),
+        None => json!({"description": "It was done."}),
+    };
+    answers.insert(status.to_string(), done);
     let mut said = json!({
         "operationId": operation.id,
         "tags": [operation.tag],

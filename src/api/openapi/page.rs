@@ -40,23 +40,32 @@ fn entry(document: &Value, method: &str, path: &str, operation: &Value) -> Strin
 }
 
 fn answers(document: &Value, responses: &Value) -> String {
-    let done = &responses["200"]["content"]["application/json"]["schema"];
-    let mut text = "\n| answer | form | what |\n| --- | --- | --- |\n".to_owned();
-    text.push_str(&fields(document, done, "", &mut Vec::new()));
+    let schema = |answer: &Value| answer["content"]["application/json"]["schema"].clone();
+    let is_done = |status: &str| status.starts_with('2');
+    let mut text = String::new();
+    for (_, done) in map(responses).iter().filter(|(status, _)| is_done(status)) {
+        let fields = fields(document, &schema(done), "", &mut Vec::new());
+        let head = if fields.is_empty() { "" } else { "\n| answer | form | what |\n| --- | --- | --- |\n" };
+        text.push_str(&format!("{head}{fields}"));
+    }
     let refusals: Vec<String> = map(responses)
         .iter()
-        .filter(|(status, _)| *status != "200" && !EVERYWHERE.contains(&status.as_str()))
-        .map(|(status, answer)| {
-            let schema = &answer["content"]["application/json"]["schema"];
-            let codes = list(&schema["properties"]["error"]["properties"]["code"]["enum"]);
-            format!(
-                "{status} {}",
-                codes.map(|code| format!("`{}`", word(code))).collect::<Vec<_>>().join(", ")
-            )
-        })
+        .filter(|(status, _)| !is_done(status) && !EVERYWHERE.contains(&status.as_str()))
+        .map(|(status, answer)| format!("{status} {}", codes(&schema(answer)).join(", ")))
         .collect();
     text.push_str(&format!("\nRefused: {}.\n", refusals.join("; ")));
     text
+}
+
+/// The codes a refusal's schema lets through, wherever in the body they are.
+fn codes(schema: &Value) -> Vec<String> {
+    let within = |value: &Value| match value {
+        Value::Object(fields) => fields.values().flat_map(codes).collect(),
+        Value::Array(values) => values.iter().flat_map(codes).collect(),
+        _ => Vec::new(),
+    };
+    let here = list(&schema["enum"]).map(|code| format!("`{}`", word(code)));
+    here.chain(within(schema)).collect()
 }
 
 /// Statuses that any operation may answer, and that the page's head explains.

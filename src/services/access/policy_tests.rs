@@ -104,6 +104,8 @@ fn what_is_not_understood_is_refused_and_never_half_read() {
             r#"{"Version":"1.0","Statement":[{"Effect":"Allow","Action":["*"]}]}"#.to_owned(),
         ),
         ("no statement", statement("")),
+        ("a statement that is a list", statement(r#"["Allow",["*"],null]"#)),
+        ("a list", r#"["1.1",[{"Effect":"Allow","Action":["*"]}]]"#.to_owned()),
         ("a condition", statement(r#"{"Effect":"Allow","Action":["*"],"Condition":{}}"#)),
         ("not-action", statement(r#"{"Effect":"Allow","NotAction":["*"]}"#)),
         ("no action", statement(r#"{"Effect":"Allow","Action":[]}"#)),
