@@ -2,9 +2,6 @@
 //! nothing. Reading order: `wiring` (what is put together), `api/registry` (what is asked),
 //! `services` (the rules), `stores` (where it rests).
 
-// Until every surface that asks for it is there.
-#![allow(dead_code, unused_imports)]
-
 mod api;
 mod authority;
 mod causes;

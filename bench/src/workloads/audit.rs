@@ -12,6 +12,7 @@ use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::UnixStream;
+use tokio::task::JoinSet;
 
 use super::{Bench, Sample, Sizes, counted};
 use crate::call::Call;
@@ -133,6 +134,8 @@ fn rfc3339(ms: u64) -> String {
 
 /// A connection to the admin socket.
 struct Asker {
+    /// Ends with this.
+    _driver: JoinSet<()>,
     sender: hyper::client::conn::http1::SendRequest<Empty<Bytes>>,
     path: PathBuf,
 }
@@ -149,8 +152,9 @@ impl Asker {
         let stream = UnixStream::connect(path).await.map_err(BenchError::io(what.clone()))?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|error| BenchError::content(what, error.to_string()))?;
-        tokio::task::spawn(connection);
-        Ok(Self { sender, path: path.to_owned() })
+        let mut driver = JoinSet::new();
+        driver.spawn(async move { drop(connection.await) });
+        Ok(Self { _driver: driver, sender, path: path.to_owned() })
     }
 
     /// The events of a page of 100, and of those after it until there are 100 or none is left.

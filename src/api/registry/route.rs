@@ -63,7 +63,6 @@ const PULL: Operation = Operation::pull("pullImage", "images");
 const REFUSED_PULL: Operation = Operation::refused("pullImage", "images");
 const REFUSED_PUSH: Operation = Operation::refused("postMultipartImagePackage", "images");
 
-#[expect(clippy::too_many_arguments, reason = "a row of a table")]
 const fn row(
     name: &'static str,
     methods: &'static [Method],

@@ -74,6 +74,11 @@ impl Permit {
 
     /// The same, for a request that the audit trail follows.
     pub fn traced(mut self, trace: Option<&Trace>) -> Self {
+        if let (Some(trace), Resource::Organisation(_), Some(number)) =
+            (trace, &self.resource, self.organisation)
+        {
+            trace.with_id(number.to_string());
+        }
         self.trace = trace.cloned();
         self
     }

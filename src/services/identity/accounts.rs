@@ -11,7 +11,6 @@ use super::users::{self, NewUser};
 use super::{Identity, account, own, rules, there};
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
-use crate::services::counters;
 use crate::services::error::{Error, Thing};
 use crate::services::names::LIBRARY;
 use crate::stores::meta::Tx;

@@ -8,7 +8,7 @@ use pierhead_storage_format::identity::records::{AccessKeyRecord, AccessKeyUseRe
 use pierhead_storage_format::keys::CounterKey;
 use pierhead_storage_format::records::CounterRecord;
 
-use super::{Identity, account, own, rules};
+use super::{Identity, account, rules};
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 use crate::services::signin::Secret;
@@ -48,22 +48,6 @@ impl Identity {
     /// Makes an access key for a user of the permit's account.
     pub async fn create_key(&self, permit: &Permit, user: Id, description: String) -> Result<NewKey, Error> {
         let account = account(permit, Action::ManageKeys)?;
-        self.make_key(permit, Some(account), user, description).await
-    }
-
-    /// Makes an access key for the one who asks.
-    pub async fn create_own_key(&self, permit: &Permit, description: String) -> Result<NewKey, Error> {
-        let user = own(permit, Action::ManageSelf)?;
-        self.make_key(permit, None, user, description).await
-    }
-
-    async fn make_key(
-        &self,
-        permit: &Permit,
-        account: Option<Id>,
-        user: Id,
-        description: String,
-    ) -> Result<NewKey, Error> {
         rules::description(&description)?;
         let made = AccessKey::make(self.parts().random.as_ref());
         let AccessKey { id: key, secret } = made.map_err(|_| Error::Bug("the host gives no random bytes"))?;
@@ -71,7 +55,7 @@ impl Identity {
         let (now, limit) = (self.parts().clock.now_ms(), self.parts().options.keys);
         self.commit(permit, move |tx| {
             let record = tx.get(&UserKey { id: user })?;
-            let record = record.filter(|record| account.is_none_or(|account| record.account == account));
+            let record = record.filter(|record| record.account == account);
             record.ok_or_else(|| Error::Missing(Thing::User(user.to_string())))?;
             let row = AccessKeyKey { key: name.clone() };
             if tx.get(&row)?.is_some() || tx.get(&LoginKey { key: name.clone() })?.is_some() {
@@ -93,17 +77,7 @@ impl Identity {
     /// Switches an access key of the permit's account on or off.
     pub async fn enable_key(&self, permit: &Permit, key: String, enabled: bool) -> Result<(), Error> {
         let account = account(permit, Action::ManageKeys)?;
-        let owner = self.owner_of(Some(account), &key)?;
-        self.switch_key(permit, owner, key, enabled).await
-    }
-
-    /// Switches an access key of the one who asks on or off.
-    pub async fn enable_own_key(&self, permit: &Permit, key: String, enabled: bool) -> Result<(), Error> {
-        let user = own(permit, Action::ManageSelf)?;
-        self.switch_key(permit, user, key, enabled).await
-    }
-
-    async fn switch_key(&self, permit: &Permit, user: Id, key: String, enabled: bool) -> Result<(), Error> {
+        let user = self.owner_of(account, &key)?;
         self.commit(permit, move |tx| {
             let row = AccessKeyKey { key };
             let record = tx.get(&row)?.filter(|record| record.user == user);
@@ -116,17 +90,7 @@ impl Identity {
     /// Removes an access key of the permit's account.
     pub async fn delete_key(&self, permit: &Permit, key: String) -> Result<(), Error> {
         let account = account(permit, Action::ManageKeys)?;
-        let owner = self.owner_of(Some(account), &key)?;
-        self.remove_key(permit, owner, key).await
-    }
-
-    /// Removes an access key of the one who asks.
-    pub async fn delete_own_key(&self, permit: &Permit, key: String) -> Result<(), Error> {
-        let user = own(permit, Action::ManageSelf)?;
-        self.remove_key(permit, user, key).await
-    }
-
-    async fn remove_key(&self, permit: &Permit, user: Id, key: String) -> Result<(), Error> {
+        let user = self.owner_of(account, &key)?;
         self.commit(permit, move |tx| {
             let row = AccessKeyKey { key: key.clone() };
             if tx.get(&row)?.is_none_or(|record| record.user != user) {
@@ -137,13 +101,10 @@ impl Identity {
         .await
     }
 
-    fn owner_of(&self, account: Option<Id>, key: &str) -> Result<Id, Error> {
+    fn owner_of(&self, account: Id, key: &str) -> Result<Id, Error> {
         let directory = self.parts().access.directory();
         let owner = directory.access_key(key).map(|record| record.user);
-        let owner = owner.filter(|id| {
-            let of = directory.user(*id).map(|user| user.account);
-            account.is_none() || of == account
-        });
+        let owner = owner.filter(|id| directory.user(*id).is_some_and(|user| user.account == account));
         owner.ok_or_else(|| Error::Missing(Thing::AccessKey(key.to_owned())))
     }
 
@@ -154,15 +115,6 @@ impl Identity {
         if !known {
             return Err(Error::Missing(Thing::User(user.to_string())));
         }
-        self.keys_of(user)
-    }
-
-    /// The access keys of the one who asks.
-    pub fn own_keys(&self, permit: &Permit) -> Result<Vec<Key>, Error> {
-        self.keys_of(own(permit, Action::ShowSelf)?)
-    }
-
-    fn keys_of(&self, user: Id) -> Result<Vec<Key>, Error> {
         let keys: Vec<String> =
             self.parts().access.directory().access_keys_of(user).map(str::to_owned).collect();
         let mut seen = Vec::new();

@@ -34,7 +34,10 @@ use pierhead_storage_format::records::CounterRecord;
 
 pub use accounts::{Account, First, NewAccount};
 pub use groups::{Group, GroupChange, NewGroup};
-pub use keys::{Key, NewKey};
+pub use keys::Key;
+#[cfg(test)]
+pub use keys::NewKey;
+#[cfg(test)]
 pub use logins::NewLogin;
 pub use policies::{NewPolicy, PolicyView};
 pub use sign_in::{Proof, SignInError};

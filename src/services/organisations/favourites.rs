@@ -13,6 +13,7 @@ const MAX: usize = 1000;
 
 impl Organisations {
     /// Marks a repository for the user who asks, or no longer.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the page's, which is not there yet"))]
     pub async fn mark(&self, permit: &Permit, marked: bool) -> Result<(), Error> {
         let name = repository(permit, Action::MarkFavourite)?.as_str().to_owned();
         let Actor::User(user) = *permit.actor() else {
@@ -37,6 +38,7 @@ impl Organisations {
 
     /// The repositories the user who asks has marked, if they are still there and he may still see
     /// them, by name.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the page's, which is not there yet"))]
     pub fn favourites(&self, permit: &Permit) -> Result<Vec<String>, Error> {
         if !permit.covers_registry(Action::ListRepositories) {
             return Err(Error::Bug("a permit for something else"));

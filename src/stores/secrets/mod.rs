@@ -104,6 +104,7 @@ impl Place {
     }
 
     /// The file `name` at the top of `disk`.
+    #[cfg(test)]
     pub fn on(disk: Arc<dyn Disk>, name: &str) -> Self {
         Self { disk, name: name.into(), shown: name.into() }
     }
@@ -169,6 +170,7 @@ impl KeyStore {
     }
 
     /// Whether previous keys are still there: a rotation has begun and not finished.
+    #[cfg(test)]
     pub fn is_rotating(&self) -> bool {
         self.ring.load().keys().len() > 1
     }
