@@ -222,7 +222,9 @@ fn in_query(schemas: &mut Schemas, query: Shape) -> Vec<Value> {
     let Some(Value::Object(properties)) = take(&mut schema, "properties") else { return Vec::new() };
     let one = |(name, mut schema): (String, Value)| {
         let description = take(&mut schema, "description");
-        schema.as_object_mut().map(|schema| schema.retain(|_, value| !value.is_null()));
+        if let Value::Object(schema) = &mut schema {
+            schema.retain(|_, value| !value.is_null());
+        }
         if let Some([word, null]) = schema["type"].as_array().map(Vec::as_slice)
             && null == "null"
         {
