@@ -222,7 +222,7 @@ fn in_query(schemas: &mut Schemas, query: Shape) -> Vec<Value> {
     let Some(Value::Object(properties)) = take(&mut schema, "properties") else { return Vec::new() };
     let one = |(name, mut schema): (String, Value)| {
         let description = take(&mut schema, "description");
-        if let Some(schema) = schema.as_object_mut() {
+        if let Value::Object(schema) = &mut schema {
             schema.retain(|_, value| !value.is_null());
         }
         if let Some([word, null]) = schema["type"].as_array().map(Vec::as_slice)
