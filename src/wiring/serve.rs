@@ -312,6 +312,10 @@ fn count(jobs: &mut Jobs, shelves: &Arc<Shelves>) {
 }
 
 async fn add_counted(shelves: &Shelves) {
+    // What is left of a full disk is for what somebody waits for.
+    if shelves.reserve.admits(0).is_err() {
+        return;
+    }
     let added = match system(&shelves.access, "counters") {
         Ok(permit) => shelves.counters.flush(&permit).await,
         Err(refusal) => Err(refusal.into()),
