@@ -337,6 +337,8 @@ pub fn may_answer(method: &hyper::Method, path: &str, status: u16) -> bool {
 }
 
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod tests {
     use super::*;
 
