@@ -21,7 +21,7 @@ use std::fs;
 use std::time::Duration;
 use support::clients::require_as_root;
 use support::http::with_query;
-use support::wait::until;
+use support::wait::{until, until_true};
 use support::{Image, Repository, Response, Rng, sha256};
 
 const CHUNK: usize = 1 << 20;
@@ -72,6 +72,9 @@ fn fill_and_recover(filesystem: Filesystem) {
     // The ballast gone as well: whatever cannot be done is said, and pulls go on.
     filesystem.fill(0);
     load.script(server.http(), 20);
+    // The index may have found no room just now: it is brought up in memory, which takes a moment.
+    let known = format!("manifests/{}", images[6].digest());
+    until_true("reads are answered", Duration::from_secs(10), || repository.head(&known).status == 200);
     pulls_go_on(&repository, &images[6..]);
     uploads_are_refused(&repository, &mut rng, 8 << 20);
     let (_, most) = server.memory();

@@ -258,6 +258,6 @@ mod tests {
         assert_eq!((trailer.rows, rows("blob"), rows("repository")), (written, 300, 3));
         assert_eq!((rows("tag"), rows("manifest"), rows("manifest-tag")), (30, 30, 30));
         assert_eq!((rows("repository-blob"), rows("blob-repository")), (270, 270));
-        assert_eq!((rows("manifest-reference"), rows("repository-counters"), rows("counter")), (270, 3, 1));
+        assert_eq!((rows("manifest-reference"), rows("repository-counters"), rows("counter")), (270, 3, 2));
     }
 }

@@ -71,8 +71,12 @@ pub fn initialise(settings: &Settings, new: NewAccount) -> Result<First, StartEr
     let (store, _) = store::open(&settings.storage)?;
     // Nobody asks whether he may, so that the rules do not matter; a lab's do without a warning that there
     // is no account.
-    let made = People::open(settings, true, &store)
-        .and_then(|people| Ok(runtime.block_on(async { people.identity.initialise(&permit, new).await })?));
+    let made = People::open(settings, true, &store).and_then(|people| {
+        runtime.block_on(async {
+            people.put_in_order().await?;
+            Ok(people.identity.initialise(&permit, new).await?)
+        })
+    });
     store.close();
     made
 }

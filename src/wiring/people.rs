@@ -86,6 +86,20 @@ impl People {
         Ok(Self { access, identity, organisations })
     }
 
+    /// Does what another version, or a stop, left to this start; before anybody is served.
+    pub async fn put_in_order(&self) -> Result<(), StartError> {
+        let numbered = self.organisations.number_old_ones().await?;
+        if numbered > 0 {
+            tracing::info!(numbered, "gave organisations of an older version their numbers");
+        }
+        let absent = self.identity.finish_removals().await?;
+        let outdated = self.organisations.forget_old_rights().await?;
+        if absent + outdated > 0 {
+            tracing::info!(absent, outdated, "finished removals that were cut short");
+        }
+        Ok(())
+    }
+
     /// Lets `jobs` look after what is written down late and what ends.
     pub fn watch(&self, jobs: &mut Jobs) {
         let identity = self.identity.clone();

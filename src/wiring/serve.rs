@@ -84,15 +84,7 @@ pub async fn serve(
     let (opened, own) = (settings.clone(), Arc::clone(&store));
     let (people, audit) =
         tasks::blocking(move || who_and_what(&opened, lab, &own)).await.map_err(services_panicked)??;
-    let numbered = people.organisations.number_old_ones().await?;
-    if numbered > 0 {
-        tracing::info!(numbered, "gave organisations of an older version their numbers");
-    }
-    let absent = people.identity.finish_removals().await?;
-    let outdated = people.organisations.forget_old_rights().await?;
-    if absent + outdated > 0 {
-        tracing::info!(absent, outdated, "finished removals that were cut short");
-    }
+    people.put_in_order().await?;
     let recorder = recorder(&settings, Some(audit.clone()));
     let access = people.access.clone();
     let shelves = shelves(&settings, &store, &access);
