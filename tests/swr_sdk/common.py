@@ -44,6 +44,8 @@ TIME = Like(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 NUMBER = Like(int)
 ID = Like("[0-9a-f]{32}")
 RANGE = Like(r"\d+-\d+/\d+")
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 class Person:
@@ -67,25 +69,46 @@ class Person:
         password = hmac.new(self.secret.encode(), self.key.encode(), hashlib.sha256).hexdigest()
         return f"region-1@{self.key}", password
 
-    def push(self, repository, tag, seed=b"seed", kind="application/vnd.oci.image.manifest.v1+json"):
-        """Pushes an image of two small blobs; the digest of its manifest."""
-        def blob(content, media_type):
-            digest = "sha256:" + hashlib.sha256(content).hexdigest()
-            url = f"{ENDPOINT}/v2/{repository}/blobs/uploads/?digest={digest}"
-            answer = requests.post(url, data=content, auth=self.login(), verify=CA)
-            assert answer.status_code == 201, answer.text
-            return {"mediaType": media_type, "digest": digest, "size": len(content)}
+    def blob(self, repository, content, kind):
+        """Pushes a blob; its descriptor."""
+        digest = sha256(content)
+        url = f"{ENDPOINT}/v2/{repository}/blobs/uploads/?digest={digest}"
+        answer = requests.post(url, data=content, auth=self.login(), verify=CA)
+        assert answer.status_code == 201, answer.text
+        return {"mediaType": kind, "digest": digest, "size": len(content)}
 
-        manifest = {
-            "schemaVersion": 2, "mediaType": kind,
-            "config": blob(b"{}" + seed, "application/vnd.oci.image.config.v1+json"),
-            "layers": [blob(b"layer" + seed, "application/vnd.oci.image.layer.v1.tar+gzip")],
-        }
-        content = json.dumps(manifest).encode()
-        answer = requests.put(f"{ENDPOINT}/v2/{repository}/manifests/{tag}", data=content,
+    def put(self, repository, tag, manifest):
+        """Pushes a manifest; its descriptor, and its text as `text`."""
+        kind, text = manifest["mediaType"], json.dumps(manifest)
+        answer = requests.put(f"{ENDPOINT}/v2/{repository}/manifests/{tag}", data=text,
                               headers={"Content-Type": kind}, auth=self.login(), verify=CA)
         assert answer.status_code == 201, answer.text
-        return "sha256:" + hashlib.sha256(content).hexdigest()
+        return {"mediaType": kind, "digest": sha256(text.encode()), "size": len(text), "text": text}
+
+    def push(self, repository, tag, seed=b"seed", **more):
+        """Pushes an image of two small blobs, with more fields in its manifest; the descriptor of that, its `text`,
+        the manifest as `manifest`, and the bytes of all of it as `all`."""
+        manifest = {
+            "schemaVersion": 2, "mediaType": MANIFEST,
+            "config": self.blob(repository, b"{}" + seed, "application/vnd.oci.image.config.v1+json"),
+            "layers": [self.blob(repository, b"layer" + seed, "application/vnd.oci.image.layer.v1.tar+gzip")],
+        } | more
+        put = self.put(repository, tag, manifest)
+        blobs = [manifest["config"], *manifest["layers"]]
+        return put | {"manifest": manifest, "all": put["size"] + sum(blob["size"] for blob in blobs)}
+
+
+def sha256(content):
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def descriptor(of):
+    return {key: of[key] for key in ["mediaType", "digest", "size"]}
+
+
+def sent(response):
+    """What the server sent, as JSON: the SDK shows neither an empty list nor that a field is not there."""
+    return response.to_json_object()
 
 
 def same(response, status, expected):
@@ -105,15 +128,16 @@ def pruned(value):
     return value
 
 
-def refused(call, status, code):
-    """Holds a refusal to the SDK's exception, with the code, a message and the request's id."""
+def refused(call, status, code, message=""):
+    """Holds a refusal to the SDK's exception, with the code, a message (or part of it) and the request's id."""
     try:
         response = call()
     except exceptions.ServiceResponseException as error:
         assert isinstance(error, exceptions.ClientRequestException) == (status < 500), error
         code = code if code.startswith("APIGW") else f"SVCSTG.SWR.{code}"
         assert (error.status_code, error.error_code) == (status, code), (error.status_code, error.error_code, error.error_msg)
-        assert error.error_msg and re.fullmatch("[0-9a-f]{32}", error.request_id), error
+        assert error.error_msg and message in error.error_msg, (error.error_msg, message)
+        assert re.fullmatch("[0-9a-f]{32}", error.request_id), error.request_id
         return
     raise AssertionError(f"not refused: {response}")
 
