@@ -25,8 +25,8 @@ use crate::services::organisations::Organisation;
 
 /// Tags told of one image.
 const TAGS: usize = 100_000;
-/// Images written at a time.
-const PART: usize = 20;
+/// Bytes from which on a part is sent; an image's item is never cut.
+const PART: usize = 64 << 10;
 const PLAIN: &[&str] = &["center", "namespace", "name", "category", "is_public", "limit", "offset"];
 
 /// An organisation.
@@ -51,7 +51,7 @@ impl Swr {
         let names: Vec<&str> = seen.iter().map(|organisation| organisation.name.as_str()).collect();
         let counts = self.0.images.counts(&call.permit, &names).await?;
         let view = |(organisation, image_count): (Organisation, u64)| {
-            let users = self.0.access.directory().granted_on(organisation.name.as_str()).count();
+            let users = self.users_of(call, &organisation.name);
             let domain = organisation.owner.and_then(|owner| self.account_name(owner)).unwrap_or_default();
             NamespaceView {
                 id: organisation.number,
@@ -137,7 +137,7 @@ impl Written {
 
     fn part(&mut self) -> Result<Bytes, Error> {
         let mut text = Vec::new();
-        for _ in 0..PART {
+        while text.len() < PART {
             let Some(name) = self.left.pop_front() else { break };
             let Some(facts) = self.images.listed(&self.permit, &name, Some(TAGS))? else { continue };
             text.extend_from_slice(if self.begun { b"," } else { b"[" });

@@ -47,6 +47,7 @@ use hyper::{Request, Response, Version};
 use pierhead_storage_format::identity::Id;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use self::caller::Known;
 use self::errors::{Failure, Kind};
@@ -224,7 +225,7 @@ impl Swr {
         }
         let resource = subject(row.subject, &params, &body)?;
         if let Some(trace) = trace {
-            follow(trace, &resource, &params);
+            follow(trace, &resource, &params, &body);
         }
         let permit = self.admitted(&caller, row, resource)?.traced(trace);
         let query = Query::parse(head.uri.query().unwrap_or_default());
@@ -241,6 +242,15 @@ impl Swr {
     fn facts(&self, call: &Call<'_>, name: &RepositoryName) -> Result<RepositoryFacts, Failure> {
         let permit = self.permit(call, Action::ShowRepository, Resource::Repository(name.clone()))?;
         Ok(self.0.images.facts(&permit)?)
+    }
+
+    /// How many have rights of their own in an organisation, for who may see them.
+    fn users_of(&self, call: &Call<'_>, organisation: &OrganisationName) -> usize {
+        let resource = Resource::Organisation(organisation.clone());
+        match self.permit(call, Action::ShowOrganisationGrants, resource) {
+            Ok(_) => self.0.access.directory().granted_on(organisation.as_str()).count(),
+            Err(_) => 0,
+        }
     }
 
     /// The account of the one who asks.
@@ -262,9 +272,52 @@ impl Swr {
     }
 }
 
-/// What the trail records of a request: its path.
-fn follow(trace: &Trace, resource: &Resource, params: &Params) {
+/// Fields of bodies that the trail records; no other is, so that none that holds a secret is by mistake.
+const TOLD: [&str; 15] = [
+    "user_id",
+    "user_name",
+    "auth",
+    "access_domain",
+    "permit",
+    "deadline",
+    "is_public",
+    "category",
+    "source_tag",
+    "destination_tag",
+    "override",
+    "remoteRegionId",
+    "remoteNamespace",
+    "imageTag",
+    "enable",
+];
+
+/// What the trail records of a request: its path, and what its body may show: of an object its fields, of a
+/// list those of its objects, and its texts.
+fn follow(trace: &Trace, resource: &Resource, params: &Params, body: &Bytes) {
     trace.on(resource);
+    let told = |fields: &Map<String, Value>| -> Vec<(&'static str, Value)> {
+        let shown = TOLD.into_iter().filter_map(|name| Some((name, fields.get(name)?.clone())));
+        shown.filter(|(_, value)| !value.is_object()).collect()
+    };
+    match serde_json::from_slice::<Value>(body) {
+        Ok(Value::Object(fields)) => {
+            for (name, value) in told(&fields) {
+                trace.asked(name, value);
+            }
+        }
+        Ok(Value::Array(items)) => {
+            let items = items.iter().filter_map(|item| match item {
+                Value::Object(fields) => {
+                    let fields = told(fields).into_iter().map(|(name, value)| (name.to_owned(), value));
+                    Some(Value::Object(fields.collect()))
+                }
+                Value::String(text) => Some(Value::String(text.clone())),
+                _ => None,
+            });
+            trace.asked("items", items.collect::<Vec<Value>>());
+        }
+        _ => {}
+    }
     for name in ["tag", "access_domain", "trigger", "retention_id", "project_id"] {
         let value = params.get(name);
         if !value.is_empty() {

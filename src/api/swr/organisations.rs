@@ -52,7 +52,7 @@ pub async fn list(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
     let counts = swr.0.images.counts(&call.permit, &names).await?;
     let mut namespaces = Vec::new();
     for (organisation, count) in seen.into_iter().zip(counts) {
-        let users = swr.0.access.directory().granted_on(organisation.name.as_str()).count();
+        let users = swr.users_of(&call, &organisation.name);
         let view = swr.namespace_view(organisation);
         namespaces.push(NamespaceView { access_user_count: Some(users), repo_count: Some(count), ..view });
     }

@@ -49,9 +49,8 @@ impl Audit {
         let parts = &self.0.parts;
         let (wall, monotonic) = (parts.clock.now_ms(), parts.clock.monotonic_ms());
         let Some(now) = lock(&self.0.watch).time(wall, monotonic) else { return Ok(0) };
-        let before = now.saturating_sub(parts.options.keep_ms);
-        let trail = parts.trail.clone();
-        let removed = tasks::blocking(move || trail.expire(before)).await?;
+        let (trail, keep) = (parts.trail.clone(), parts.options.keep_ms);
+        let removed = tasks::blocking(move || trail.expire(now, keep)).await?;
         removed.map_err(|error| {
             tracing::warn!(%error, "old events of the audit trail could not be removed");
             Error::Bug("the audit trail failed")

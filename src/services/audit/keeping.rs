@@ -44,10 +44,12 @@ impl Audit {
     pub async fn keep(&self) -> Result<(), Error> {
         let mut mover = self.0.moving.lock().await;
         loop {
-            self.remove_rows(&mut mover).await?;
+            // Rows that were moved and cannot be removed would be moved again: then what is queued goes alone.
+            let removed = self.remove_rows(&mut mover).await;
             let audit = self.clone();
-            let doubtful = mover.doubtful;
-            let (moved, is_last) = tasks::blocking(move || audit.move_some(doubtful)).await??;
+            let (doubtful, with_changes) = (mover.doubtful, removed.is_ok());
+            let (moved, is_last) = tasks::blocking(move || audit.move_some(doubtful, with_changes)).await??;
+            removed?;
             mover.undeleted.extend(moved);
             self.remove_rows(&mut mover).await?;
             if is_last {
@@ -75,15 +77,19 @@ impl Audit {
 
     /// Appends a page of the outbox with all that is queued. The rows that are in the trail now, and whether
     /// there are no more.
-    fn move_some(&self, doubtful: Option<Id>) -> Result<(Vec<Id>, bool), Error> {
+    fn move_some(&self, doubtful: Option<Id>, with_changes: bool) -> Result<(Vec<Id>, bool), Error> {
         let parts = &self.0.parts;
         let facts = parts.trail.facts();
         let (max, bytes) = (parts.options.max_bytes, facts.bytes);
-        let queued = self.take_queue(bytes < max);
-        // Changes have an eighth more to themselves.
-        let takes_changes = bytes < max.saturating_add(max / 8);
-        let rows = if takes_changes { parts.meta.page::<EventKey>(&[], None, ROWS)? } else { Vec::new() };
-        let mut events = Vec::with_capacity(queued.len() + rows.len());
+        // Changes have an eighth more to themselves. What is queued goes on without them where the rows cannot
+        // be read: just then there are incidents.
+        let takes_changes = with_changes && bytes < max.saturating_add(max / 8);
+        let rows = if takes_changes { parts.meta.page::<EventKey>(&[], None, ROWS) } else { Ok(Vec::new()) };
+        let rows = rows.unwrap_or_else(|error| {
+            tracing::debug!(%error, "changes wait in the metadata for the audit trail");
+            Vec::new()
+        });
+        let mut events = Vec::with_capacity(rows.len());
         let (mut moved, is_last) = (Vec::with_capacity(rows.len()), rows.len() < ROWS);
         for (EventKey { id }, record) in rows {
             if !self.is_there(id, doubtful)? {
@@ -91,6 +97,7 @@ impl Audit {
             }
             moved.push(id);
         }
+        let queued = self.take_queue(bytes < max);
         let durable = self.durability(!moved.is_empty());
         let (waiting, dropped) = (events.len(), queued.len() as u64);
         events.extend(queued);

@@ -132,12 +132,12 @@ impl Images {
     /// What is known of a repository.
     pub fn facts(&self, permit: &Permit) -> Result<RepositoryFacts, Error> {
         let name = permitted(permit, Action::ShowRepository)?;
-        let facts = self.facts_of(name, Some(0))?;
+        let facts = self.facts_of(permit.actor(), name, Some(0))?;
         facts.ok_or_else(|| Error::RepositoryUnknown(name.clone()))
     }
 
-    /// What is known of a repository that another list showed the one who asks, if it is there: with its description and so many
-    /// tags, or with neither. Nothing is asked of his rights.
+    /// What is known of a repository that another list named, if it is there and the one who asks may look at it
+    /// now: with its description and so many tags, or with neither.
     pub fn listed(
         &self,
         permit: &Permit,
@@ -145,13 +145,16 @@ impl Images {
         tags: Option<usize>,
     ) -> Result<Option<RepositoryFacts>, Error> {
         lists(permit)?;
-        self.facts_of(name, tags)
+        if !self.may(permit.actor(), Action::ShowRepository, name) {
+            return Ok(None);
+        }
+        self.facts_of(permit.actor(), name, tags)
     }
 
     /// A page of the repositories that are the business of the one who asks.
     pub async fn catalogue(&self, permit: &Permit, wanted: &Wanted) -> Result<Catalogue, Error> {
         let (page, total) = self.catalogue_names(permit, wanted).await?;
-        Ok(Catalogue { items: self.described(&page, wanted.tags).await?, total })
+        Ok(Catalogue { items: self.described(permit.actor(), &page, wanted.tags).await?, total })
     }
 
     /// The names of such a page, and how many there are in all.
@@ -189,7 +192,7 @@ impl Images {
         Ok((page, total))
     }
 
-    /// How many repositories each of these organisations has.
+    /// How many repositories each of these organisations has that the one who asks may look at.
     pub async fn counts(&self, permit: &Permit, organisations: &[&str]) -> Result<Vec<u64>, Error> {
         if !permit.covers_registry(Action::ListOrganisations) {
             return Err(Error::Bug("a permit for something else"));
@@ -199,7 +202,9 @@ impl Images {
             let mut walk = Walk { organisations: vec![(*organisation).to_owned()], after: None };
             let mut count = 0;
             while let Some(batch) = walk.next(self)? {
-                count += batch.len() as u64;
+                let seen =
+                    batch.iter().filter(|(name, _)| self.may(permit.actor(), Action::ShowRepository, name));
+                count += seen.count() as u64;
                 tokio::task::yield_now().await;
             }
             counts.push(count);
@@ -267,8 +272,11 @@ impl Images {
                 return Ok(false);
             }
         }
-        let resource = Resource::Repository(name.clone());
-        Ok(self.shelves.access.authorise(actor, Action::ShowRepository, resource).is_ok())
+        Ok(self.may(actor, Action::ShowRepository, name))
+    }
+
+    fn may(&self, actor: &Actor, action: Action, name: &RepositoryName) -> bool {
+        self.shelves.access.authorise(actor, action, Resource::Repository(name.clone())).is_ok()
     }
 
     fn place(&self, name: RepositoryName, record: &RepositoryRecord, order: OrderBy) -> Result<Place, Error> {
@@ -294,10 +302,15 @@ impl Images {
         })
     }
 
-    async fn described(&self, names: &[RepositoryName], tags: usize) -> Result<Vec<RepositoryFacts>, Error> {
+    async fn described(
+        &self,
+        actor: &Actor,
+        names: &[RepositoryName],
+        tags: usize,
+    ) -> Result<Vec<RepositoryFacts>, Error> {
         let (mut items, mut text) = (Vec::new(), 0);
         for name in names {
-            let Some(facts) = self.facts_of(name, Some(tags))? else { continue };
+            let Some(facts) = self.facts_of(actor, name, Some(tags))? else { continue };
             text += facts.description.len() + facts.tags.iter().map(String::len).sum::<usize>();
             items.push(facts);
             if text > MAX_TEXT {
@@ -310,7 +323,13 @@ impl Images {
         Ok(items)
     }
 
-    fn facts_of(&self, name: &RepositoryName, tags: Option<usize>) -> Result<Option<RepositoryFacts>, Error> {
+    /// Tags only for who may list them.
+    fn facts_of(
+        &self,
+        actor: &Actor,
+        name: &RepositoryName,
+        tags: Option<usize>,
+    ) -> Result<Option<RepositoryFacts>, Error> {
         let meta = &self.shelves.meta;
         let Some(record) = meta.get(&RepositoryKey { name: name.as_str().to_owned() })? else {
             return Ok(None);
@@ -324,6 +343,7 @@ impl Images {
         };
         let tags = match tags {
             None | Some(0) => Vec::new(),
+            Some(_) if !self.may(actor, Action::ListTags, name) => Vec::new(),
             Some(tags) => meta.page::<TagKey>(&TagKey::prefix(record.id), None, tags)?,
         };
         let directory = self.shelves.access.directory();

@@ -17,7 +17,7 @@ use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
 use crate::services::names::RepositoryName;
 use crate::services::organisations;
-use crate::stores::meta::Tx;
+use crate::stores::meta::{Attached, Tx};
 
 /// What one change set removes at most: tags and blobs count one, manifests ten.
 const SHARE: usize = 4000;
@@ -49,9 +49,11 @@ impl Shelves {
         mut share: usize,
     ) -> Result<(), Error> {
         let id = self.repository(&name)?.ok_or_else(|| Error::RepositoryUnknown(name.clone()))?;
-        let mut asked = Some(permit);
+        // The trail says that it was removed when it was: with the last step.
+        let (event, bare) = (permit.event(), self.access.again(permit)?.traced(None));
+        let mut asked = Some(&bare);
         loop {
-            match self.remove_some(asked, name.clone(), id, share).await {
+            match self.remove_some(asked, event.clone(), name.clone(), id, share).await {
                 Ok(true) => break,
                 Ok(false) => asked = None,
                 // Manifests that name very much; fewer of them fit.
@@ -73,22 +75,25 @@ impl Shelves {
             .await
     }
 
-    /// Removes some of what is in a repository, and the repository if that was all; whether it was. With
-    /// `permit`, only if that still holds.
+    /// Removes some of what is in a repository, and the repository if that was all, with the event of it;
+    /// whether it was. With `permit`, only if that still holds.
     async fn remove_some(
         &self,
         permit: Option<&Permit>,
+        event: Attached,
         name: RepositoryName,
         id: u64,
         share: usize,
     ) -> Result<bool, Error> {
         let rights = self.rights(&name);
         let now = self.clock.now_ms();
+        let last = event.clone();
+        let stage = move |tx: &mut Tx<'_>| last.map_or(Ok(true), |event| event.stage(tx).map(|()| true));
         let work = move |tx: &mut Tx<'_>| {
             let key = RepositoryKey { name: name.as_str().to_owned() };
             // Removed by another request meanwhile, and perhaps made anew: that one stays.
             if tx.get(&key)?.is_none_or(|record| record.id != id) {
-                return Ok(true);
+                return Ok(stage(tx)?);
             }
             let mut rows = Rows::existing(tx, name, now)?;
             if !rows.empty(share)? {
@@ -99,12 +104,16 @@ impl Shelves {
             tx.delete(&RepositorySettingsKey { name: key.name })?;
             organisations::put_text(tx, TextOwner::Repository(id), "")?;
             forget(tx, rights)?;
-            Ok(true)
+            Ok(stage(tx)?)
         };
-        match permit {
+        let done = match permit {
             Some(permit) => self.access.commit(&self.meta, permit, work).await,
             None => self.meta.commit(work).await,
+        };
+        if let Some(event) = event {
+            event.settled(matches!(done, Ok(true)));
         }
+        done
     }
 
     /// The rights on exactly this repository.

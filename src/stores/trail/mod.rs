@@ -181,16 +181,18 @@ impl Trail {
         facts
     }
 
-    /// Removes the segments all of whose events are older than `before`, UTC milliseconds; how many. An event
-    /// from the future is as old as what was written after it (the clock had jumped).
-    pub fn expire(&self, before: u64) -> Result<usize, TrailError> {
+    /// Removes the segments all of whose events are older than `keep` milliseconds `now`, UTC milliseconds;
+    /// how many. One with an event from the future is as old as what was written after it (the clock had
+    /// jumped ahead); one from a clock that was behind says nothing of others.
+    pub fn expire(&self, now: u64, keep: u64) -> Result<usize, TrailError> {
         let _writing = lock(&self.0.writing);
-        let mut newest = lock(&self.0.view).batches.iter().map(|batch| batch.to).max().unwrap_or(u64::MAX);
+        let before = now.saturating_sub(keep);
+        let mut later = lock(&self.0.view).batches.iter().map(|batch| batch.to).max().unwrap_or(u64::MAX);
         let segments: Vec<_> = lock(&self.0.view).segments.values().rev().cloned().collect();
         let mut old = Vec::new();
         for segment in segments {
-            newest = newest.min(segment.to());
-            if newest < before {
+            later = if segment.to() > now { later } else { segment.to() };
+            if later < before {
                 old.push(segment);
             }
         }

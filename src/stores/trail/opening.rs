@@ -110,8 +110,15 @@ fn take_log(
         };
         leftovers.torn += torn;
         leftovers.sealed += 1;
-        if let Some(segment) = write_segment(disk, &log.day, log.number, events.iter())? {
-            view.segments.insert(log.number, Arc::new(segment));
+        match write_segment(disk, &log.day, log.number, events.iter()) {
+            Ok(None) => {}
+            Ok(Some(segment)) => drop(view.segments.insert(log.number, Arc::new(segment))),
+            // As on a full disk, which must not keep the appliance from starting: the next start tries again.
+            Err(error) => {
+                leftovers.sealed -= 1;
+                leftovers.damaged.push(bad(log, "log", &error)?);
+                return Ok(());
+            }
         }
     }
     disk.remove_file(&path).map_err(TrailError::io("removing", &path))

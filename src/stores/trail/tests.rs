@@ -231,7 +231,7 @@ fn a_damaged_segment_is_reported_and_the_rest_is_served() {
     let found: Vec<u64> = page.events.iter().map(|(_, event)| event.at - NOW).collect();
     assert_eq!((found, page.unreadable), ((3024..6000).collect(), 1));
     // It goes with its day, as the others do.
-    assert_eq!(trail.expire(NOW + 3 * DAY_MS).expect("removed"), 3);
+    assert_eq!(trail.expire(NOW + 3 * DAY_MS, 0).expect("removed"), 3);
     assert_eq!((trail.facts().events, trail.facts().bytes, trail.facts().damaged), (0, 0, 0));
     assert_eq!(RealDisk::new(folder.path()).list(Path::new(paths::AUDIT)).expect("listed"), []);
 }
@@ -247,10 +247,26 @@ fn only_whole_segments_go_and_a_clock_that_had_jumped_ahead_keeps_nothing_for_ev
     append(&trail, 100..200);
     trail.seal().expect("sealed");
     append(&trail, 200..300);
-    assert_eq!(trail.expire(NOW + 150).expect("nothing"), 0);
-    assert_eq!(trail.expire(NOW + 200).expect("two"), 2);
+    assert_eq!(trail.expire(NOW + 150, 0).expect("nothing"), 0);
+    assert_eq!(trail.expire(NOW + 200, 0).expect("two"), 2);
     assert_eq!(numbers(&trail), (200..300).collect::<Vec<_>>());
-    assert_eq!(trail.expire(NOW + DAY_MS).expect("the open log stays"), 0);
+    assert_eq!(trail.expire(NOW + DAY_MS, 0).expect("the open log stays"), 0);
+}
+
+#[test]
+fn a_clock_that_was_behind_takes_nothing_with_it_that_was_written_before() {
+    let folder = tempfile::tempdir().expect("folder");
+    let trail = at(&folder);
+    append(&trail, 100..200);
+    trail.seal().expect("sealed");
+    let mut behind = encoded([200]);
+    behind[0].1 = EventRecord { at: 5, ..event(200) }.encode().expect("small");
+    trail.append(5, behind, Durable::Yes).expect("appended");
+    trail.seal().expect("sealed");
+    append(&trail, 300..400);
+    trail.seal().expect("sealed");
+    assert_eq!(trail.expire(NOW + 1000, DAY_MS).expect("removed"), 1, "that from 1970 alone");
+    assert_eq!(numbers(&trail), (100..200).chain(300..400).collect::<Vec<_>>());
 }
 
 /// Each step of the disk fails once, for each of three kinds of error; then it heals. What was answered as
