@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::path::Params;
+use crate::api::pattern::Params;
 use crate::services::access::Actor;
 use crate::services::audit::Trace;
 

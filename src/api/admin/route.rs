@@ -6,13 +6,13 @@ use std::pin::Pin;
 use hyper::{Method, header};
 
 use super::errors::{Failure, Kind};
-use super::path::{self, Params};
 use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
     Admin, Call, accounts, audit, credentials, document, grants, groups, index, organisations, policies,
     reload, repositories, shares, status, uploads, users,
 };
+use crate::api::pattern::{self, NotFound, Params, Routed};
 use crate::services::access::{Action, Resource};
 use crate::services::audit::Operation;
 
@@ -230,24 +230,24 @@ pub static ROUTES: &[Row] = &[
 ];
 
 /// What a request asks for.
-pub struct Found {
-    /// The operation.
-    pub row: &'static Row,
-    /// What its path has in the place of the parameters.
-    pub params: Params,
+pub type Found = pattern::Found<Row>;
+
+impl Routed for Row {
+    fn method(&self) -> &Method {
+        &self.method
+    }
+
+    fn fit(&self, path: &str) -> Option<Params> {
+        pattern::fit(self.path, path, |_, value| value)
+    }
 }
 
-/// The operation for a method on a path as sent. Of two paths that fit, the one with fewer parameters.
+/// The operation for a method on a path as sent.
 pub fn find(method: &Method, path: &str) -> Result<Found, Failure> {
-    let mut fitting: Vec<Found> =
-        ROUTES.iter().filter_map(|row| Some(Found { row, params: path::fit(row.path, path)? })).collect();
-    fitting.sort_by_key(|found| found.params.len());
-    let allow: Vec<&str> = fitting.iter().map(|found| found.row.method.as_str()).collect();
-    let refusal = match allow.is_empty() {
-        true => Failure::new(Kind::PathUnknown),
-        false => Failure::new(Kind::MethodUnknown).with(header::ALLOW, allow.join(", ")),
-    };
-    fitting.into_iter().find(|found| found.row.method == *method).ok_or(refusal)
+    pattern::find(ROUTES, method, path).map_err(|missing| match missing {
+        NotFound::Path => Failure::new(Kind::PathUnknown),
+        NotFound::Method(allow) => Failure::new(Kind::MethodUnknown).with(header::ALLOW, allow),
+    })
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use pierhead_storage_format::identity::Id;
 
 use super::errors::{Failure, Kind};
-use super::path::Params;
 use super::route::Subject;
 use super::{Admin, Call};
+use crate::api::pattern::Params;
 use crate::services::access::{Action, Permit, Resource};
 use crate::services::names::NameError;
 

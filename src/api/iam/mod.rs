@@ -25,17 +25,17 @@ use self::route::Operation;
 use self::views::TokenBody;
 use super::Recorder;
 use super::registry::query::Query;
+use super::signed;
 use crate::server::PeerFacts;
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
 use crate::services::access::{Access, Action, Actor, Caller, Resource};
 use crate::services::audit::Trace;
 use crate::services::identity::{Account, Identity, UserView};
-use crate::services::signin::{Secret, signature};
+use crate::services::signin::Secret;
 
 /// Bytes of a body at most: a user name, a password and what SDKs write around them.
 const MAX_BODY: usize = 64 << 10;
-const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 const X_SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
 /// The surface. Clones share everything.
@@ -138,25 +138,10 @@ impl Iam {
 
     /// Who asks: by a token first, then by a signature.
     fn caller(&self, head: &Parts, body: &Bytes) -> Result<Caller, Failure> {
-        let token = head.headers.get(X_AUTH_TOKEN).map(|value| Secret::new(value.as_bytes().to_vec()));
-        let values: Vec<&[u8]> =
-            head.headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect();
-        let mut headers: Vec<(&str, &[u8])> =
-            head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        if let Some(authority) = head.uri.authority().filter(|_| !head.headers.contains_key(header::HOST)) {
-            headers.push(("host", authority.as_str().as_bytes()));
-        }
-        let request = signature::Request {
-            method: head.method.as_str(),
-            path: head.uri.path(),
-            query: head.uri.query().unwrap_or_default(),
-            headers: &headers,
-            body,
-        };
-        match self.identity.api_caller(token.as_ref(), &values, &request) {
-            Ok((_, caller)) => Ok(caller),
-            Err(_) if token.is_some() => Err(Failure::token()),
-            Err(error) => Err(error.into()),
+        match signed::caller(&self.identity, head, body) {
+            (Ok((_, caller)), _) => Ok(caller),
+            (Err(_), true) => Err(Failure::token()),
+            (Err(error), false) => Err(error.into()),
         }
     }
 

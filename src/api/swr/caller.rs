@@ -1,25 +1,25 @@
 //! Who asks, and whether he may: from the head and body of a request to a caller and a permit.
 
 use bytes::{Bytes, BytesMut};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 
 use super::Swr;
 use super::errors::{Failure, Kind};
 use super::route::{Row, Signs, Subject, Takes};
 use crate::api::registry::incoming::Incoming;
+use crate::api::signed::{self, X_AUTH_TOKEN};
 use crate::server::body::Body;
 use crate::services::access::{Action, Actor, Caller, Permit, Refusal, Resource};
 use crate::services::error::Error;
 use crate::services::identity::{Proof, SignInError};
 use crate::services::names::OrganisationName;
-use crate::services::signin::{Secret, signature};
+use crate::services::signin::signature;
 use crate::services::uploads::Source;
 
 /// Bytes of a body at most: a description of 30,000 characters, each escaped, is a third of it.
 pub const MAX_BODY: usize = 1 << 20;
 
-const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 const BASIC: &str = "Basic realm=\"dockyard\"";
 
 /// Somebody who signed in.
@@ -68,22 +68,9 @@ impl Swr {
 
     /// By a token first, then by a signature over the request with its body.
     fn by_api(&self, head: &Parts, body: &[u8]) -> Result<(Proof, Caller), Failure> {
-        let token = head.headers.get(X_AUTH_TOKEN).map(|value| Secret::new(value.as_bytes().to_vec()));
-        let mut headers: Vec<(&str, &[u8])> =
-            head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        if let Some(authority) = head.uri.authority().filter(|_| !head.headers.contains_key(header::HOST)) {
-            headers.push(("host", authority.as_str().as_bytes()));
-        }
-        let request = signature::Request {
-            method: head.method.as_str(),
-            path: head.uri.path(),
-            query: head.uri.query().unwrap_or_default(),
-            headers: &headers,
-            body,
-        };
-        let values = authorization(&head.headers);
-        self.0.identity.api_caller(token.as_ref(), &values, &request).map_err(|error| match error {
-            SignInError::Wrong | SignInError::Unreadable(_) if token.is_some() => {
+        let (known, has_token) = signed::caller(&self.0.identity, head, body);
+        known.map_err(|error| match error {
+            SignInError::Wrong | SignInError::Unreadable(_) if has_token => {
                 Failure::about(Kind::Unauthenticated, "decrypt token fail")
             }
             error => error.into(),

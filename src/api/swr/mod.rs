@@ -51,11 +51,11 @@ use serde_json::{Map, Value};
 
 use self::caller::Known;
 use self::errors::{Failure, Kind};
-use self::path::Params;
 use self::query::Asked;
 use self::reply::Reply;
 use self::route::{Found, Row, Subject};
 use super::Recorder;
+use super::pattern::Params;
 use super::registry::incoming;
 use super::registry::location::Origin;
 use super::registry::query::Query;

@@ -1,49 +1,15 @@
-//! Paths against patterns such as `/v2/manage/namespaces/{namespace}/repos/{repository}`. The path is taken as
-//! sent (a signature is checked over that) and decoded part by part.
+//! The paths of this surface: [`pattern`] has how they are compared.
 //!
 //! P1: in the place of `{repository}` a `$`, `%24` or `%2F` is a slash of the name.
-//! P2: a slash at the end is another path, and a parameter is never empty.
 
-use percent_encoding::percent_decode_str;
+use crate::api::pattern::{self, Params};
 
 /// The parameter that `$` is a slash in.
 const REPOSITORY: &str = "repository";
 
-/// Parameters by name, in the order of the pattern.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Params(Vec<(&'static str, String)>);
-
-impl Params {
-    /// The value of one; empty if the pattern has none of this name.
-    pub fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value)
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
 /// The parameters of `path`, as sent, if it is one of `pattern`.
 pub fn fit(pattern: &'static str, path: &str) -> Option<Params> {
-    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
-    let mut params = Vec::new();
-    loop {
-        let (wanted, given) = match (wanted.next(), given.next()) {
-            (None, None) => return Some(Params(params)),
-            (Some(wanted), Some(given)) => (wanted, percent_decode_str(given).decode_utf8().ok()?),
-            _ => return None,
-        };
-        match wanted.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-            Some(name) if !given.is_empty() => {
-                let value = if name == REPOSITORY { slashed(&given) } else { given.into_owned() };
-                params.push((name, value));
-            }
-            None if wanted == given => {}
-            _ => return None,
-        }
-    }
+    pattern::fit(pattern, path, |name, value| if name == REPOSITORY { slashed(&value) } else { value })
 }
 
 /// A repository's name with its slashes, which clients send as `$`.

@@ -8,12 +8,13 @@ use std::pin::Pin;
 use hyper::{Method, header};
 
 use super::errors::{Failure, Kind};
-use super::path::{self, Params};
+use super::path;
 use super::reply::Reply;
 use super::{
     Call, Swr, account, dockyard, lists, logins, organisations, repositories, retention, rights, shares,
     sync, tags, triggers, versions,
 };
+use crate::api::pattern::{self, NotFound, Params, Routed};
 use crate::services::access::Action;
 use crate::services::audit::Operation;
 
@@ -206,24 +207,24 @@ rows! {
 }
 
 /// What a request asks for.
-pub struct Found {
-    /// The operation.
-    pub row: &'static Row,
-    /// What its path has in the place of the parameters.
-    pub params: Params,
+pub type Found = pattern::Found<Row>;
+
+impl Routed for Row {
+    fn method(&self) -> &Method {
+        &self.method
+    }
+
+    fn fit(&self, path: &str) -> Option<Params> {
+        path::fit(self.path, path)
+    }
 }
 
-/// The operation for a method on a path as sent. Of two paths that fit, the one with fewer parameters.
+/// The operation for a method on a path as sent.
 pub fn find(method: &Method, path: &str) -> Result<Found, Failure> {
-    let mut fitting: Vec<Found> =
-        ROUTES.iter().filter_map(|row| Some(Found { row, params: path::fit(row.path, path)? })).collect();
-    fitting.sort_by_key(|found| found.params.len());
-    let allow: Vec<&str> = fitting.iter().map(|found| found.row.method.as_str()).collect();
-    let refusal = match allow.is_empty() {
-        true => Failure::new(Kind::PathUnknown),
-        false => Failure::new(Kind::MethodUnknown).with(header::ALLOW, allow.join(", ")),
-    };
-    fitting.into_iter().find(|found| found.row.method == *method).ok_or(refusal)
+    pattern::find(ROUTES, method, path).map_err(|missing| match missing {
+        NotFound::Path => Failure::new(Kind::PathUnknown),
+        NotFound::Method(allow) => Failure::new(Kind::MethodUnknown).with(header::ALLOW, allow),
+    })
 }
 
 #[cfg(test)]

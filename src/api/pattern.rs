@@ -1,6 +1,8 @@
-//! Paths against patterns such as `/api/v1/uploads/{id}`. A parameter is one part of the path,
-//! decoded after the path was split: `acme%2Fweb` is one part, with a slash in it.
+//! Paths against patterns such as `/api/v1/uploads/{id}`, and the rows of a surface's table against requests.
+//! A path is taken as sent (a signature is checked over that) and decoded part by part: `acme%2Fweb` is one
+//! part, with a slash in it. A slash at the end is another path, and a parameter is never empty.
 
+use hyper::Method;
 use percent_encoding::percent_decode_str;
 
 /// Parameters by name, in the order of the pattern.
@@ -24,9 +26,12 @@ impl Params {
     }
 }
 
-/// The parameters of `path`, as sent, if it is one of `pattern`. A slash at the end is another path,
-/// and a parameter is never empty.
-pub fn fit(pattern: &'static str, path: &str) -> Option<Params> {
+/// The parameters of `path`, as sent, if it is one of `pattern`; `value` makes one of a part as it was decoded.
+pub fn fit(
+    pattern: &'static str,
+    path: &str,
+    value: impl Fn(&'static str, String) -> String,
+) -> Option<Params> {
     let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
     let mut params = Vec::new();
     loop {
@@ -36,11 +41,45 @@ pub fn fit(pattern: &'static str, path: &str) -> Option<Params> {
             _ => return None,
         };
         match wanted.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-            Some(name) if !given.is_empty() => params.push((name, given.into_owned())),
+            Some(name) if !given.is_empty() => params.push((name, value(name, given.into_owned()))),
             None if wanted == given => {}
             _ => return None,
         }
     }
+}
+
+/// A row of a surface's table, as a request is compared with it.
+pub trait Routed: 'static {
+    /// How it is asked for.
+    fn method(&self) -> &Method;
+    /// The parameters of a path, if it is its.
+    fn fit(&self, path: &str) -> Option<Params>;
+}
+
+/// What a request asks for.
+pub struct Found<R: 'static> {
+    /// The operation.
+    pub row: &'static R,
+    /// What its path has in the place of the parameters.
+    pub params: Params,
+}
+
+/// What a request asks for is not there.
+pub enum NotFound {
+    /// No row has the path.
+    Path,
+    /// Rows have the path and not the method: the methods they have, as `Allow` has them.
+    Method(String),
+}
+
+/// The row for a method on a path as sent. Of two paths that fit, the one with fewer parameters.
+pub fn find<R: Routed>(rows: &'static [R], method: &Method, path: &str) -> Result<Found<R>, NotFound> {
+    let mut fitting: Vec<Found<R>> =
+        rows.iter().filter_map(|row| Some(Found { row, params: row.fit(path)? })).collect();
+    fitting.sort_by_key(|found| found.params.len());
+    let allow: Vec<&str> = fitting.iter().map(|found| found.row.method().as_str()).collect();
+    let missing = if allow.is_empty() { NotFound::Path } else { NotFound::Method(allow.join(", ")) };
+    fitting.into_iter().find(|found| found.row.method() == method).ok_or(missing)
 }
 
 #[cfg(test)]
@@ -49,6 +88,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn plain(pattern: &'static str, path: &str) -> Option<Params> {
+        fit(pattern, path, |_, value| value)
+    }
 
     #[test]
     fn a_path_fits_its_pattern_part_by_part() {
@@ -64,7 +107,7 @@ mod tests {
             ("", None),
         ];
         for (path, expected) in cases {
-            let found = fit(pattern, path);
+            let found = plain(pattern, path);
             let found = found.as_ref().map(|params| (params.get("x"), params.get("y")));
             assert_eq!(found, expected, "{path}");
         }
@@ -75,13 +118,13 @@ mod tests {
         fn every_value_comes_back_out_of_its_place(x in ".{1,20}", y in ".{1,20}") {
             let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
             let path = format!("/a/{}/b/{}", encoded(&x), encoded(&y));
-            let params = fit("/a/{x}/b/{y}", &path).expect("fits");
+            let params = plain("/a/{x}/b/{y}", &path).expect("fits");
             prop_assert_eq!((params.get("x"), params.get("y"), params.len()), (x.as_str(), y.as_str(), 2));
         }
 
         #[test]
         fn no_path_makes_the_matcher_panic(path in "(/(a|b|%..?|.{0,5})){0,6}") {
-            let _ = fit("/a/{x}/b/{y}", &path);
+            let _ = plain("/a/{x}/b/{y}", &path);
         }
     }
 }
