@@ -79,11 +79,19 @@ pub enum Table {
     RepositoryPulls = 29,
     /// [`crate::usage::AccountDayKey`].
     AccountDay = 30,
+    /// [`crate::quota::OrganisationBlobKey`].
+    OrganisationBlob = 33,
+    /// [`crate::quota::OrganisationUsageKey`].
+    OrganisationUsage = 34,
+    /// [`crate::quota::OrganisationQuotaKey`].
+    OrganisationQuota = 35,
+    /// [`crate::quota::AccountQuotaKey`].
+    AccountQuota = 36,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 34] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -114,6 +122,10 @@ impl Table {
         Self::AuditOutbox,
         Self::RepositoryPulls,
         Self::AccountDay,
+        Self::OrganisationBlob,
+        Self::OrganisationUsage,
+        Self::OrganisationQuota,
+        Self::AccountQuota,
     ];
 
     /// The number on disk.
@@ -159,6 +171,10 @@ impl Table {
             Self::AuditOutbox => "audit-outbox",
             Self::RepositoryPulls => "repository-pulls",
             Self::AccountDay => "account-day",
+            Self::OrganisationBlob => "organisation-blob",
+            Self::OrganisationUsage => "organisation-usage",
+            Self::OrganisationQuota => "organisation-quota",
+            Self::AccountQuota => "account-quota",
         }
     }
 }

@@ -4,6 +4,8 @@
 pub mod audit;
 #[path = "identity_samples.rs"]
 mod identity;
+#[path = "quota_samples.rs"]
+mod quota;
 
 use pierhead_storage_format::codec::Record;
 use pierhead_storage_format::dump::{Encoder, Header};
@@ -161,7 +163,7 @@ fn blobs() -> Vec<Sample> {
 
 /// Every sample.
 pub fn samples() -> Vec<Sample> {
-    [organisations(), names(), manifests(), references(), blobs(), identity::samples(), audit::samples()]
+    [organisations(), names(), manifests(), references(), blobs(), identity::samples(), audit::samples(), quota::samples()]
         .into_iter()
         .flatten()
         .collect()
