@@ -5,6 +5,7 @@ use pierhead_storage_format::Digest;
 
 use super::access::Refusal;
 use super::names::{Reference, RepositoryName};
+use super::quota::Full;
 use super::signin::password::PasswordError;
 use crate::seams::tasks::Panicked;
 use crate::stores::blobs::BlobError;
@@ -170,6 +171,9 @@ pub enum Error {
         /// How many there may be.
         limit: u64,
     },
+    /// A storage quota has no room for it.
+    #[error("{0}")]
+    Quota(Box<Full>),
     /// Passwords cannot be made or checked now.
     #[error("passwords cannot be checked now")]
     Passwords(#[source] PasswordError),

@@ -5,6 +5,7 @@
 //! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`signin`] tells what credentials
 //! prove, [`access`] decides who may;
 //! [`counters`] counts what is pulled and pushed; [`retention`], [`triggers`] and [`sync`] have rules and no engine yet;
+//! [`quota`] says how much may be held;
 //! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree,
 //! [`maintenance`] offers that to an administrator.
 
@@ -21,6 +22,7 @@ pub mod names;
 pub mod object;
 pub mod organisations;
 pub mod patterns;
+pub mod quota;
 pub mod retention;
 pub mod signin;
 pub mod sync;

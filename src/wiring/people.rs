@@ -14,6 +14,7 @@ use crate::seams::{Clock, OsRandom, SystemClock, tasks};
 use crate::services::access::{self, Access, Rules};
 use crate::services::identity::{self, Identity};
 use crate::services::organisations::{Limits, Organisations};
+use crate::services::quota::Quotas;
 use crate::services::signin::password::{self, Passwords};
 use crate::services::signin::token::{Lifetimes, PURPOSE, Tokens};
 use crate::stores::secrets::{KeyStore, Place, WhenMissing};
@@ -32,6 +33,8 @@ pub struct People {
     pub identity: Identity,
     /// Organisations and the rights in them.
     pub organisations: Organisations,
+    /// How much they may hold.
+    pub quotas: Quotas,
 }
 
 impl People {
@@ -83,7 +86,8 @@ impl People {
         if !lab && access.directory().is_empty() {
             tracing::warn!("there is no account yet and nobody can sign in: run `pierhead init`");
         }
-        Ok(Self { access, identity, organisations })
+        let quotas = Quotas::new(store.meta.clone(), access.clone())?;
+        Ok(Self { access, identity, organisations, quotas })
     }
 
     /// Does what another version, or a stop, left to this start; before anybody is served.
@@ -91,6 +95,11 @@ impl People {
         let numbered = self.organisations.number_old_ones().await?;
         if numbered > 0 {
             tracing::info!(numbered, "gave organisations of an older version their numbers");
+        }
+        if let Some(rows) = self.quotas.count_once().await?
+            && rows > 0
+        {
+            tracing::info!(rows, "counted what organisations hold, which an older version did not");
         }
         let absent = self.identity.finish_removals().await?;
         let outdated = self.organisations.forget_old_rights().await?;

@@ -87,7 +87,7 @@ pub async fn serve(
     people.put_in_order().await?;
     let recorder = recorder(&settings, Some(audit.clone()));
     let access = people.access.clone();
-    let shelves = shelves(&settings, &store, &access);
+    let shelves = shelves(&settings, &store, &people);
     let (images, uploads) = services(&settings, &shelves);
     let proofs = prove(&stop, &store, &uploads, resumables);
     let gauges = Gauges::default();
@@ -202,7 +202,8 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
     Ok(ended)
 }
 
-pub(super) fn shelves(settings: &Settings, store: &Store, access: &Access) -> Arc<Shelves> {
+pub(super) fn shelves(settings: &Settings, store: &Store, people: &People) -> Arc<Shelves> {
+    let access = &people.access;
     Arc::new(Shelves {
         meta: store.meta.clone(),
         blobs: store.blobs.clone(),
@@ -215,6 +216,7 @@ pub(super) fn shelves(settings: &Settings, store: &Store, access: &Access) -> Ar
         },
         access: access.clone(),
         counters: Counters::new(store.meta.clone(), access.clone(), Arc::new(SystemClock)),
+        quotas: people.quotas.clone(),
         suspects: Mutex::default(),
     })
 }

@@ -109,7 +109,7 @@ impl App for Surfaces {
 }
 
 fn swr(settings: &Settings, people: &People, images: Images, recorder: Recorder) -> Swr {
-    let People { access, identity, organisations } = people.clone();
+    let People { access, identity, organisations, .. } = people.clone();
     let services = swr::Services { access, identity, organisations, images };
     let is_trusted_proxy = is_trusted_proxy(settings);
     let region = settings.identity.region.clone();

@@ -148,7 +148,7 @@ impl From<Error> for Failure {
             Error::Exists(thing) => Self::about(Kind::Exists, thing),
             Error::InUse(..) => Self::about(Kind::InUse, &error),
             Error::Invalid { .. } | Error::NotOffered(_) => Self::about(Kind::Invalid, &error),
-            Error::Limit { .. } => Self::about(Kind::Limit, &error),
+            Error::Limit { .. } | Error::Quota(_) => Self::about(Kind::Limit, &error),
             Error::Unavailable(_) | Error::TooManyUploads | Error::Passwords(_) => {
                 Self::new(Kind::Unavailable).with(header::RETRY_AFTER, "5")
             }

@@ -29,6 +29,7 @@ kinds! {
     NotProgrammatic = FORBIDDEN "DENIED" "Authenticate Error";
     SignInBusy = TOO_MANY_REQUESTS "TOOMANYREQUESTS" "too many sign-ins at once; try again";
     Denied = FORBIDDEN "DENIED" "you do not have the permission";
+    QuotaFull = FORBIDDEN "DENIED" "{}";
     OrganisationUnknown = FORBIDDEN "DENIED" "Image organization does not exist, you should create it first";
     NameInvalid = BAD_REQUEST "NAME_INVALID" "'repository' is invalid";
     RepositoryUnknown = NOT_FOUND "NAME_UNKNOWN" "repository name not known to registry";
@@ -193,6 +194,7 @@ impl From<Error> for Failure {
             Error::Damaged(_) => Self::new(Kind::Damaged),
             // A push that would make an organisation too many: the words are the product's.
             Error::Limit { .. } => Self::new(Kind::Denied),
+            Error::Quota(full) => Self::about(Kind::QuotaFull, full),
             // The management surfaces' refusals: this one never asks for what they are about.
             Error::Missing(_)
             | Error::Exists(_)

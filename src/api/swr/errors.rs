@@ -26,6 +26,7 @@ kinds! {
     Denied = FORBIDDEN "SVCSTG.SWR.4039002" "you do not have the permission";
     DeniedOrganisation = FORBIDDEN "SVCSTG.SWR.4037017" "you do not have the permission in this organization";
     DeniedRepository = FORBIDDEN "SVCSTG.SWR.4037018" "you do not have the permission on this image";
+    QuotaFull = FORBIDDEN "SVCSTG.SWR.4030000" "{}";
     PathUnknown = NOT_FOUND "SVCSTG.SWR.4040083" "there is no such path";
     MethodUnknown = METHOD_NOT_ALLOWED "SVCSTG.SWR.4050000" "the path does not have this method";
     BodyInvalid = BAD_REQUEST "SVCSTG.SWR.4001018" "the body is invalid: {}";
@@ -206,6 +207,7 @@ fn of(error: &Error) -> Failure {
         Error::Invalid { .. } => Failure::about(Kind::Invalid, error),
         Error::Limit { what: "organisations", .. } => Failure::about(Kind::TooManyOrganisations, error),
         Error::Limit { .. } => Failure::about(Kind::Limit, error),
+        Error::Quota(full) => Failure::about(Kind::QuotaFull, full),
         Error::NotOffered(what) => Failure::about(Kind::NotOffered, what),
         Error::Busy | Error::BlobInUse(_) => Failure::new(Kind::Busy),
         Error::TooMuch => Failure::new(Kind::TooMuch),

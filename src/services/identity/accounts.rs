@@ -13,6 +13,7 @@ use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 use crate::services::names::LIBRARY;
+use crate::services::quota;
 use crate::stores::meta::Tx;
 
 /// An account.
@@ -178,6 +179,7 @@ fn remove(tx: &mut Tx<'_>, id: Id) -> Result<(), Error> {
         return Err(Error::InUse(Thing::Account(record.name), "it owns organisations"));
     }
     tx.delete(&counter)?;
+    quota::forget_account(tx, id)?;
     tx.put(&mention(id), &CounterRecord { next: 1 })?;
     tx.delete(&AccountNameKey { name: record.name })?;
     Ok(tx.delete(&AccountKey { id })?)
@@ -201,6 +203,7 @@ fn adopt_library(tx: &mut Tx<'_>, owner: Id, now: u64) -> Result<(), Error> {
             OrganisationRecord { number, created_at: now, owner: Some(owner), creator: None }
         }
     };
+    quota::set_held(tx, owner, record.number)?;
     // The account is new: this is the first it owns.
     tx.put(&CounterKey { name: format!("organisations of {owner}") }, &CounterRecord { next: 1 })?;
     Ok(tx.put(&key, &record)?)

@@ -130,6 +130,9 @@ impl Images {
         if !self.shelves.is_whole(&digest, record.size).await? {
             return Ok(false);
         }
+        let room = self.shelves.quotas.reservation(permitted(&permit, Action::Push)?, Some(digest));
+        room.grow_to(record.size).await?;
+        let settling = room.settle();
         let access = self.shelves.access.clone();
         let mounted = self.shelves.push(&permit, move |rows| {
             if !rows.may_take(&access, &source, &digest)? {
@@ -138,7 +141,10 @@ impl Images {
             rows.link_blob(&digest, record.size)
         });
         match mounted.await {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                settling.done(&digest);
+                Ok(true)
+            }
             Err(Error::BlobUnknown(_)) => Ok(false),
             Err(error) => Err(error),
         }

@@ -191,17 +191,21 @@ impl Shelves {
     ) -> Result<(), Error> {
         let size = bytes.len() as u64;
         self.access.again(&permit)?;
+        let room = self.quotas.reservation(permitted(&permit, Action::Push)?, Some(digest));
+        room.grow_to(size).await?;
         let published = match self.blobs.publish_bytes(&digest, bytes).await {
             Ok(published) => published,
             Err(error) => return Err(self.failed(error).await),
         };
         let sparse = self.rules.sparse_manifests;
         permit.tell("digest", digest.to_string());
+        let settling = room.settle();
         self.push(&permit, move |rows| {
             rows.put_manifest(&digest, size, &document, sparse)?;
             tags.iter().try_for_each(|tag| rows.tag(tag, &digest))
         })
         .await?;
+        settling.done(&digest);
         if let Some(name) = permit.repository(Action::Push) {
             self.counters.pushed(name);
         }

@@ -43,6 +43,7 @@ use super::access::{Access, Action, Permit, Resource};
 use super::counters::Counters;
 use super::error::Error;
 use super::names::RepositoryName;
+use super::quota::Quotas;
 use crate::seams::{Clock, tasks};
 use crate::stores::blobs::{BlobError, Blobs};
 use crate::stores::meta::{Meta, MetaError};
@@ -75,6 +76,8 @@ pub struct Shelves {
     pub access: Access,
     /// What is pulled and pushed.
     pub counters: Counters,
+    /// How much may be held.
+    pub quotas: Quotas,
     /// Blobs whose files are being looked into; empty at first.
     pub suspects: Mutex<BTreeSet<Digest>>,
 }

@@ -19,7 +19,7 @@ use crate::services::names::RepositoryName;
 use crate::services::organisations;
 use crate::stores::meta::{Attached, Tx};
 
-/// What one change set removes at most: tags and blobs count one, manifests ten.
+/// What one change set removes at most: tags and blobs count one, manifests ten and one for each thing they name.
 const SHARE: usize = 4000;
 
 /// Grants and shares: who, on what.

@@ -19,6 +19,7 @@ use super::permitted;
 use crate::services::access::{Access, Action, Permit};
 use crate::services::error::Error;
 use crate::services::names::{RepositoryName, Tag};
+use crate::services::quota::Books;
 use crate::stores::meta::Tx;
 
 /// Rows taken at a time when a change walks many.
@@ -30,6 +31,8 @@ pub struct Rows<'a, 'tx> {
     name: RepositoryName,
     id: u64,
     counters: RepositoryCounters,
+    /// What the organisation holds.
+    books: Books,
     now: u64,
 }
 
@@ -62,16 +65,19 @@ impl<'a, 'tx> Rows<'a, 'tx> {
 
     fn of(tx: &'a mut Tx<'tx>, name: RepositoryName, id: u64, now: u64) -> Result<Self, Error> {
         let counters = tx.get(&RepositoryCountersKey { repository: id })?.unwrap_or_default();
-        Ok(Self { tx, name, id, counters, now })
+        let books = Books::of(name.organisation());
+        Ok(Self { tx, name, id, counters, books, now })
     }
 
-    /// Writes the counters; nothing of this repository is complete without it.
+    /// Writes the counters; nothing of this repository is complete without it. [`Error::Quota`] if what came does not
+    /// fit.
     pub fn finish(self) -> Result<(), Error> {
+        self.books.settle(self.tx)?;
         Ok(self.tx.put(&RepositoryCountersKey { repository: self.id }, &self.counters)?)
     }
 
     /// Removes some of what is here: tags, then manifests, then blobs; whether nothing is left. Tags and
-    /// blobs count one of `share`, manifests ten.
+    /// blobs count one of `share`, manifests ten and one for each thing they name: only the last may pass it.
     pub fn empty(&mut self, share: usize) -> Result<bool, Error> {
         let tags = self.tx.page::<TagKey>(&TagKey::prefix(self.id), None, share)?;
         for (key, record) in &tags {
@@ -83,9 +89,11 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         let manifests =
             self.tx.page::<ManifestKey>(&ManifestKey::prefix(self.id), None, left.div_ceil(10))?;
         for (key, _) in &manifests {
-            self.delete_manifest(&key.digest)?;
+            if left == 0 {
+                return Ok(false);
+            }
+            left = left.saturating_sub(10 + self.take_manifest(&key.digest)?.unwrap_or(0));
         }
-        left = left.saturating_sub(manifests.len() * 10);
         let blobs = self.tx.page::<RepositoryBlobKey>(&RepositoryBlobKey::prefix(self.id), None, left)?;
         for (key, _) in &blobs {
             self.unlink_blob(&key.digest)?;
@@ -95,6 +103,7 @@ impl<'a, 'tx> Rows<'a, 'tx> {
 
     /// Removes this repository, in which nothing is left, in the place of [`Rows::finish`].
     pub fn remove(self) -> Result<(), Error> {
+        self.books.settle(self.tx)?;
         self.tx.delete(&RepositoryCountersKey { repository: self.id })?;
         self.tx.delete(&RepositoryPullsKey { repository: self.id })?;
         Ok(self.tx.delete(&RepositoryKey { name: self.name.as_str().to_owned() })?)
@@ -164,7 +173,7 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         match self.manifest(digest)? {
             // The same bytes may name other things under another media type, and more of what they
             // name may be here now: forget, then name anew.
-            Some(before) => self.forget_names(digest, before.subject)?,
+            Some(before) => drop(self.forget_names(digest, before.subject)?),
             None => {
                 if self.blob(digest)?.is_none() {
                     self.counters.bytes += size;
@@ -188,16 +197,21 @@ impl<'a, 'tx> Rows<'a, 'tx> {
 
     /// Removes a manifest, its tags and what it names.
     pub fn delete_manifest(&mut self, digest: &Digest) -> Result<bool, Error> {
-        let Some(record) = self.manifest(digest)? else { return Ok(false) };
+        Ok(self.take_manifest(digest)?.is_some())
+    }
+
+    /// The same; how many things it named.
+    fn take_manifest(&mut self, digest: &Digest) -> Result<Option<usize>, Error> {
+        let Some(record) = self.manifest(digest)? else { return Ok(None) };
         self.untag_all(digest)?;
-        self.forget_names(digest, record.subject)?;
+        let named = self.forget_names(digest, record.subject)?;
         if self.blob(digest)?.is_none() {
             self.counters.bytes = self.counters.bytes.saturating_sub(record.size);
         }
         self.counters.manifests = self.counters.manifests.saturating_sub(1);
         self.tx.delete(&ManifestKey { repository: self.id, digest: *digest })?;
         self.release(digest)?;
-        Ok(true)
+        Ok(Some(named))
     }
 
     /// Makes a tag name a manifest of this repository, whatever it named before.
@@ -279,12 +293,13 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         Ok(ReferenceRole::Blob)
     }
 
-    fn forget_names(&mut self, digest: &Digest, subject: Option<Digest>) -> Result<(), Error> {
+    /// How many things it named.
+    fn forget_names(&mut self, digest: &Digest, subject: Option<Digest>) -> Result<usize, Error> {
         if let Some(subject) = subject {
             self.tx.delete(&ReferrerKey { repository: self.id, subject, digest: *digest })?;
         }
         let prefix = ManifestReferenceKey::prefix(self.id, digest);
-        let mut after = None;
+        let (mut after, mut named) = (None, 0);
         loop {
             let rows = self.tx.page::<ManifestReferenceKey>(&prefix, after.as_deref(), BATCH)?;
             after = rows.last().map(|(key, _)| key.encode());
@@ -296,8 +311,9 @@ impl<'a, 'tx> Rows<'a, 'tx> {
                 }
                 self.tx.delete(key)?;
             }
+            named += rows.len();
             if rows.len() < BATCH {
-                return Ok(());
+                return Ok(named);
             }
         }
     }
@@ -311,14 +327,16 @@ impl<'a, 'tx> Rows<'a, 'tx> {
     fn keep(&mut self, digest: &Digest, size: u64) -> Result<(), Error> {
         let key = BlobKey { digest: *digest };
         let references = self.tx.get(&key)?.map_or(0, |record| record.references) + 1;
-        Ok(self.tx.put(&key, &BlobRecord { size, references, changed_at: self.now })?)
+        self.tx.put(&key, &BlobRecord { size, references, changed_at: self.now })?;
+        self.books.keep(self.tx, digest, size)
     }
 
     fn release(&mut self, digest: &Digest) -> Result<(), Error> {
         let key = BlobKey { digest: *digest };
         let Some(record) = self.tx.get(&key)? else { return Ok(()) };
         let references = record.references.saturating_sub(1);
-        Ok(self.tx.put(&key, &BlobRecord { references, changed_at: self.now, ..record })?)
+        self.tx.put(&key, &BlobRecord { references, changed_at: self.now, ..record })?;
+        self.books.release(self.tx, digest)
     }
 
     fn blob_repository(&self, digest: &Digest) -> BlobRepositoryKey {

@@ -11,6 +11,7 @@ use crate::seams::tasks;
 use crate::services::access::{Access, Action, Actor, Permit, Resource};
 use crate::services::error::{Error, Thing};
 use crate::services::names::{LIBRARY, OrganisationName, RepositoryName};
+use crate::services::quota;
 use crate::stores::meta::Tx;
 
 /// Rights removed in one change.
@@ -102,6 +103,7 @@ impl Organisations {
                 if let Some(owner) = record.owner {
                     count(tx, owner, |owned| Ok(owned.saturating_sub(1)))?;
                 }
+                quota::forget_organisation(tx, record.number)?;
                 tx.delete(&key)?;
                 Ok(record.number)
             })
@@ -158,7 +160,11 @@ impl Organisations {
         if !permit.covers_registry(Action::ListOrganisations) {
             return Err(Error::Bug("a permit for something else"));
         }
-        let names = self.access.directory().organisation_names();
+        // Nobody may look at those that are not around him.
+        let names = match permit.actor() {
+            Actor::User(user) => Vec::from_iter(self.access.directory().organisations_around(*user)),
+            _ => self.access.directory().organisation_names(),
+        };
         let names = names.into_iter().filter_map(|name| name.parse::<OrganisationName>().ok());
         let mut seen = Vec::new();
         for name in names {
@@ -191,8 +197,7 @@ impl Organisations {
 
     fn has_right_within(&self, actor: &Actor, name: &OrganisationName) -> bool {
         let Actor::User(user) = actor else { return false };
-        let within = format!("{name}/");
-        self.access.directory().grants_of(*user).any(|(granted, _)| granted.starts_with(&within))
+        self.access.directory().is_granted_within(*user, &format!("{name}/"))
     }
 
     fn seen_by(&self, actor: &Actor, name: OrganisationName) -> Option<Organisation> {

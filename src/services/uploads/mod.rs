@@ -9,6 +9,7 @@
 //!
 //! U0: whether the actor may push is asked when a request begins, and again before what it brought is kept.
 //! U1: a refused or failed request leaves a session where it was, or at the last byte received.
+//! U1 has exceptions: what is too large, or does not fit into a quota, ends its session and leaves nothing.
 //! U2: sessions are limited in number and end after a time without use.
 //! U3: a session outlives the process, with the same repository and actor: one stopped in order goes on
 //!     from its last byte, one killed from its last checkpoint. Start-up removes those without one.
@@ -39,6 +40,7 @@ use crate::services::access::{Action, Actor, Permit};
 use crate::services::error::{Error, SourceError};
 use crate::services::images::{Shelves, permitted};
 use crate::services::names::RepositoryName;
+use crate::services::quota::Reservation;
 use crate::stores::blobs::{BlobError, Owner, Upload};
 
 /// Limits of uploads.
@@ -99,7 +101,8 @@ impl Uploads {
         let upload = self.begin(algorithm, resumed::owner(name, permit.actor(), now)).await?;
         let view = SessionView { id: upload.id().to_owned(), offset: 0 };
         let used_at = self.shelves.clock.monotonic_ms();
-        place.fill(Session::new(name.clone(), permit.actor().clone(), upload, used_at, now));
+        let room = self.shelves.quotas.reservation(name, None);
+        place.fill(Session::new((name.clone(), permit.actor().clone()), (upload, room), used_at, now));
         Ok(view)
     }
 
@@ -120,10 +123,10 @@ impl Uploads {
         let session = self.session(permit, id).await?;
         let mut writing = session.write()?;
         session.touch(self.shelves.clock.monotonic_ms());
-        let result = self.transfer(writing.upload()?, chunk, &mut session.watch(body)).await;
+        let result = self.transfer((writing.upload()?, session.room()), chunk, &mut session.watch(body)).await;
         session.touch(self.shelves.clock.monotonic_ms());
         session.abort().refused()?;
-        if matches!(result, Err(Error::LayerTooLarge { .. })) || writing.is_over() {
+        if result.as_ref().is_err_and(ends) || writing.is_over() {
             self.end(id, writing.take()).await;
         }
         result.map(|offset| SessionView { id: id.to_owned(), offset })
@@ -150,11 +153,14 @@ impl Uploads {
         let session = self.session(permit, id).await?;
         let mut writing = session.write()?;
         session.touch(self.shelves.clock.monotonic_ms());
-        let moved = self.transfer_last(writing.upload()?, chunk, &mut session.watch(body)).await;
+        session.room().name(digest);
+        let moved = self
+            .transfer_last((writing.upload()?, session.room()), chunk, &mut session.watch(body))
+            .await;
         session.touch(self.shelves.clock.monotonic_ms());
         session.abort().refused()?;
         match moved {
-            Err(error @ Error::LayerTooLarge { .. }) => {
+            Err(error) if ends(&error) => {
                 self.end(id, writing.take()).await;
                 return Err(error);
             }
@@ -170,7 +176,7 @@ impl Uploads {
         tasks::to_the_end(async move {
             let upload = writing.upload()?;
             let kept = match permit {
-                Ok(permit) => service.keep(&permit, upload, &digest).await,
+                Ok(permit) => service.keep(&permit, (upload, session.room()), &digest).await,
                 Err(refusal) => Err(refusal.into()),
             };
             // Unless it was published, or its bytes may be lost, the session goes on as it was.
@@ -193,16 +199,21 @@ impl Uploads {
         mut body: impl Source,
     ) -> Result<u64, Error> {
         self.welcome(permit)?;
+        let room = self.shelves.quotas.reservation(permitted(permit, Action::Push)?, Some(digest));
+        if let Some(length) = declared {
+            self.within_limit(length)?;
+            room.grow_to(length).await?;
+        }
         let mut upload = self.begin(digest.algorithm(), None).await?;
         let chunk = Chunk { first: None, length: declared };
-        if let Err(error) = self.receive_last(&mut upload, chunk, &mut body).await {
+        if let Err(error) = self.receive_last((&mut upload, &room), chunk, &mut body).await {
             upload.discard().await;
             return Err(error);
         }
         let (service, permit) = (self.clone(), self.shelves.access.again(permit));
         tasks::to_the_end(async move {
             let kept = match permit {
-                Ok(permit) => service.keep(&permit, &mut upload, &digest).await,
+                Ok(permit) => service.keep(&permit, (&mut upload, &room), &digest).await,
                 Err(refusal) => Err(refusal.into()),
             };
             upload.discard().await;
@@ -274,8 +285,13 @@ impl Uploads {
         }
     }
 
-    /// Steps 1 to 3 of the head.
-    async fn keep(&self, permit: &Permit, upload: &mut Upload, digest: &Digest) -> Result<u64, Error> {
+    /// Steps 1 to 3 of the head, for what `room` is reserved.
+    async fn keep(
+        &self,
+        permit: &Permit,
+        (upload, room): (&mut Upload, &Reservation),
+        digest: &Digest,
+    ) -> Result<u64, Error> {
         self.shelves.writable()?;
         let published = match upload.publish(digest).await {
             Ok(published) => published,
@@ -283,8 +299,15 @@ impl Uploads {
             Err(error) => return Err(self.shelves.failed(error).await),
         };
         let (digest, size) = (*digest, published.size);
+        let settling = room.settle();
         self.shelves.push(permit, move |rows| rows.link_blob(&digest, size)).await?;
+        settling.done(&digest);
         published.settled().await;
         Ok(size)
     }
+}
+
+/// Whether a session has no use any more after this: all of it would be refused again, and it takes up room.
+const fn ends(error: &Error) -> bool {
+    matches!(error, Error::LayerTooLarge { .. } | Error::Quota(_))
 }

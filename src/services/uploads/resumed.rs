@@ -69,7 +69,10 @@ impl Uploads {
                 (Some((repository, actor)), Some(place)) => {
                     let now = self.shelves.clock.monotonic_ms();
                     let opened_at = resumable.owner.created_at;
-                    let session = Session::being_proved(repository, actor, now, opened_at);
+                    // Not all of it may hold: what does is known with the proof.
+                    let room = self.shelves.quotas.reservation(&repository, None);
+                    room.stand_at(resumable.len);
+                    let session = Session::being_proved((repository, actor), room, now, opened_at);
                     unproved.push((place.fill_unproved(resumable.id.clone(), session), resumable));
                 }
                 (known, _) => {

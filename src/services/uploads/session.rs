@@ -12,6 +12,7 @@ use super::abort::Abort;
 use crate::services::access::Actor;
 use crate::services::error::Error;
 use crate::services::names::RepositoryName;
+use crate::services::quota::Reservation;
 use crate::stores::blobs::Upload;
 use crate::stores::meta::MetaError;
 
@@ -36,6 +37,7 @@ pub struct Session {
     arrived: AtomicU64,
     abort: Abort,
     proof: watch::Sender<Standing>,
+    room: Reservation,
 }
 
 /// Whether a session can be used.
@@ -67,6 +69,7 @@ impl Writing {
 
     /// Takes the upload out: the session has ended.
     pub fn take(&mut self) -> Option<Upload> {
+        self.session.room.stand_at(0);
         self.held.take()
     }
 }
@@ -76,6 +79,7 @@ impl Drop for Writing {
     fn drop(&mut self) {
         if let Some(upload) = self.held.as_ref() {
             self.session.offset.store(upload.offset(), Ordering::Relaxed);
+            self.session.room.stand_at(upload.offset());
         }
         self.session.receiving.store(false, Ordering::Relaxed);
     }
@@ -91,6 +95,7 @@ impl Proving {
         if let (Some(mut upload), Ok(mut held)) = (upload, Arc::clone(&self.0.upload).try_lock_owned()) {
             upload.outlive();
             self.0.offset.store(upload.offset(), Ordering::Relaxed);
+            self.0.room.stand_at(upload.offset());
             *held = Some(upload);
         }
         self.0.touch(now);
@@ -115,29 +120,27 @@ impl Session {
     /// clock's, both in milliseconds. It is ended by whoever takes the upload out; a
     /// session that is merely dropped, as when the process stops, leaves it to the next run.
     pub fn new(
-        repository: RepositoryName,
-        actor: Actor,
-        mut upload: Upload,
+        of: (RepositoryName, Actor),
+        (mut upload, room): (Upload, Reservation),
         now: u64,
         opened_at: u64,
     ) -> Self {
         upload.outlive();
         let offset = AtomicU64::new(upload.offset());
         let upload = Arc::new(tokio::sync::Mutex::new(Some(upload)));
-        Self::of(repository, actor, upload, (offset, now, opened_at), Standing::Ready)
+        Self::of(of, (upload, room), (offset, now, opened_at), Standing::Ready)
     }
 
     /// A session of an earlier run whose upload is yet to be proved: nobody can use it before
     /// [`Proving::done`].
-    pub fn being_proved(repository: RepositoryName, actor: Actor, now: u64, opened_at: u64) -> Self {
+    pub fn being_proved(of: (RepositoryName, Actor), room: Reservation, now: u64, opened_at: u64) -> Self {
         let upload = Arc::new(tokio::sync::Mutex::new(None));
-        Self::of(repository, actor, upload, (AtomicU64::new(0), now, opened_at), Standing::BeingProved)
+        Self::of(of, (upload, room), (AtomicU64::new(0), now, opened_at), Standing::BeingProved)
     }
 
     fn of(
-        repository: RepositoryName,
-        actor: Actor,
-        upload: Arc<tokio::sync::Mutex<Option<Upload>>>,
+        (repository, actor): (RepositoryName, Actor),
+        (upload, room): (Arc<tokio::sync::Mutex<Option<Upload>>>, Reservation),
         (offset, now, opened_at): (AtomicU64, u64, u64),
         standing: Standing,
     ) -> Self {
@@ -152,6 +155,7 @@ impl Session {
             arrived: AtomicU64::new(0),
             abort: Abort::default(),
             proof: watch::Sender::new(standing),
+            room,
         }
     }
 
@@ -184,6 +188,11 @@ impl Session {
     /// Ends it from outside, or tells whether somebody has.
     pub const fn abort(&self) -> &Abort {
         &self.abort
+    }
+
+    /// What is reserved for what it brings.
+    pub const fn room(&self) -> &Reservation {
+        &self.room
     }
 
     /// Whether it was opened by this actor for this repository.

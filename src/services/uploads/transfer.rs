@@ -2,6 +2,7 @@
 
 use super::{Chunk, Source, Uploads};
 use crate::services::error::Error;
+use crate::services::quota::Reservation;
 use crate::stores::blobs::Upload;
 
 /// A request that is dropped leaves nothing of an upload in memory.
@@ -30,14 +31,14 @@ impl Uploads {
     /// for a length that is only declared: a client that breaks off would keep it.
     pub(super) async fn transfer(
         &self,
-        upload: &mut Upload,
+        (upload, room): (&mut Upload, &Reservation),
         chunk: Chunk,
         body: &mut impl Source,
     ) -> Result<u64, Error> {
         self.go_on(upload, chunk).await?;
         let start = upload.offset();
         let receiving = Receiving::into(upload);
-        let streamed = self.stream(receiving.upload, start, chunk, body).await;
+        let streamed = self.stream((receiving.upload, room), start, chunk, body).await;
         let settled = match receiving.upload.settle().await {
             Ok(offset) => Ok(offset),
             Err(error) => Err(self.shelves.failed(error).await),
@@ -50,24 +51,24 @@ impl Uploads {
     /// nothing is to be waited for between.
     pub(super) async fn transfer_last(
         &self,
-        upload: &mut Upload,
+        (upload, room): (&mut Upload, &Reservation),
         chunk: Chunk,
         body: &mut impl Source,
     ) -> Result<u64, Error> {
         self.go_on(upload, chunk).await?;
-        self.receive_last(upload, chunk, body).await
+        self.receive_last((upload, room), chunk, body).await
     }
 
     /// As [`transfer_last`](Self::transfer_last), into a new upload.
     pub(super) async fn receive_last(
         &self,
-        upload: &mut Upload,
+        (upload, room): (&mut Upload, &Reservation),
         chunk: Chunk,
         body: &mut impl Source,
     ) -> Result<u64, Error> {
         let start = upload.offset();
         let mut receiving = Receiving::into(upload);
-        self.stream(receiving.upload, start, chunk, body).await?;
+        self.stream((receiving.upload, room), start, chunk, body).await?;
         let offset = arrived(chunk, start, receiving.upload.offset())?;
         receiving.whole = true;
         Ok(offset)
@@ -88,7 +89,7 @@ impl Uploads {
     /// Takes a body to its end. Whatever ends it early, the bytes before that stay.
     async fn stream(
         &self,
-        upload: &mut Upload,
+        (upload, room): (&mut Upload, &Reservation),
         start: u64,
         chunk: Chunk,
         body: &mut impl Source,
@@ -96,6 +97,7 @@ impl Uploads {
         if let Some(length) = chunk.length {
             self.within_limit(start.saturating_add(length))?;
             self.shelves.reserve.admits(length).map_err(|_| Error::NoSpace)?;
+            room.grow_to(start.saturating_add(length)).await?;
         }
         let mut received = 0u64;
         while let Some(bytes) = body.next().await {
@@ -107,6 +109,7 @@ impl Uploads {
             self.within_limit(start + received)?;
             if chunk.length.is_none() {
                 self.shelves.reserve.admits(bytes.len() as u64).map_err(|_| Error::NoSpace)?;
+                room.stream_to(start + received).await?;
             }
             if let Err(error) = upload.append(bytes).await {
                 return Err(self.shelves.failed(error).await);
@@ -115,7 +118,7 @@ impl Uploads {
         Ok(())
     }
 
-    fn within_limit(&self, size: u64) -> Result<(), Error> {
+    pub(super) fn within_limit(&self, size: u64) -> Result<(), Error> {
         let limit = self.limits.layer;
         if size > limit { Err(Error::LayerTooLarge { limit }) } else { Ok(()) }
     }

@@ -113,7 +113,7 @@ impl House {
         let clock = Arc::new(TestClock::default());
         clock.set(OPENED);
         let people = People::open_at(&settings, lab, &store, clock.clone()).expect("people");
-        let shelves = shelves(&settings, &store, &people.access);
+        let shelves = shelves(&settings, &store, &people);
         let health = Health::new(Vec::new());
         let audit = audit::open(&settings, &store, &people, clock.clone()).expect("a trail");
         let recorder = recorder(&settings, Some(audit.clone()));

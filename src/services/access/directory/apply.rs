@@ -96,7 +96,10 @@ impl Directory {
         if let Some(owner) = record.as_ref().and_then(|new| new.owner) {
             link(&mut self.owned, owner, name.clone());
         }
-        set(&mut self.organisations, name, record);
+        match record {
+            Some(record) => drop(self.organisations.insert(name, record)),
+            None => drop(self.organisations.remove(&name)),
+        }
     }
 
     fn account_is(&mut self, AccountKey { id }: AccountKey, record: Option<AccountRecord>) {
@@ -161,7 +164,7 @@ impl Directory {
             }
             None => {
                 remove_inner(&mut self.grants, user, &name);
-                remove_inner(&mut self.granted_on, name, &user);
+                remove_below(&mut self.granted_on, &name, &user);
             }
         }
     }
@@ -174,7 +177,7 @@ impl Directory {
             }
             None => {
                 unlink(&mut self.shared_with, account, &name);
-                remove_inner(&mut self.shares, name, &account);
+                remove_below(&mut self.shares, &name, &account);
             }
         }
     }
@@ -210,6 +213,15 @@ fn remove_inner<K: Eq + Hash, I: Ord, V>(map: &mut HashMap<K, BTreeMap<I, V>>, k
         values.remove(inner);
         if values.is_empty() {
             map.remove(&key);
+        }
+    }
+}
+
+fn remove_below<I: Ord, V>(map: &mut BTreeMap<String, BTreeMap<I, V>>, key: &str, inner: &I) {
+    if let Some(values) = map.get_mut(key) {
+        values.remove(inner);
+        if values.is_empty() {
+            map.remove(key);
         }
     }
 }

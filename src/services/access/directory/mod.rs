@@ -12,6 +12,7 @@ mod apply;
 mod load;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use pierhead_storage_format::identity::Id;
@@ -47,7 +48,8 @@ pub struct Absent {
     pub groups: BTreeSet<Id>,
 }
 
-/// The view. Everything is found in a constant number of look-ups, whatever there is.
+/// The view. Everything is found in a constant number of look-ups, whatever there is; what is in an organisation
+/// lies together, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     accounts: HashMap<Id, Arc<AccountRecord>>,
@@ -68,10 +70,10 @@ pub struct Directory {
     logins: HashMap<String, Arc<LoginRecord>>,
     logins_of: HashMap<Id, BTreeSet<String>>,
     grants: HashMap<Id, BTreeMap<String, Grant>>,
-    granted_on: HashMap<String, BTreeMap<Id, Grant>>,
-    shares: HashMap<String, BTreeMap<Id, ShareRecord>>,
+    granted_on: BTreeMap<String, BTreeMap<Id, Grant>>,
+    shares: BTreeMap<String, BTreeMap<Id, ShareRecord>>,
     shared_with: HashMap<Id, BTreeSet<String>>,
-    organisations: HashMap<String, OrganisationRecord>,
+    organisations: BTreeMap<String, OrganisationRecord>,
     owned: HashMap<Id, BTreeSet<String>>,
     public: BTreeSet<String>,
 }
@@ -245,8 +247,9 @@ impl Directory {
 
     /// The repositories of an account that are shared with others, whether the shares still say anything or not.
     pub fn shared_by(&self, account: Id) -> impl Iterator<Item = &str> {
-        let owner = |name: &str| self.organisations.get(name.split('/').next()?)?.owner;
-        self.shares.keys().map(String::as_str).filter(move |name| owner(name) == Some(account))
+        self.organisations_of(account)
+            .flat_map(|organisation| within(&self.shares, &format!("{organisation}/")))
+            .map(|(name, _)| name.as_str())
     }
 
     /// The repositories shared with an account, by name.
@@ -266,17 +269,39 @@ impl Directory {
 
     /// Every organisation, by name.
     pub fn organisation_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.organisations.keys().cloned().collect();
-        names.sort_unstable();
-        names
+        self.organisations.keys().cloned().collect()
+    }
+
+    /// The organisations whose names come after `after`, by name.
+    pub fn organisations_after(
+        &self,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&str, &OrganisationRecord)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.organisations.range::<str, _>((from, Bound::Unbounded));
+        range.map(|(name, record)| (name.as_str(), record))
+    }
+
+    /// The organisations of a user's account, and those he was granted something in, by name.
+    pub fn organisations_around(&self, user: Id) -> BTreeSet<String> {
+        let own = self.user(user).into_iter().flat_map(|user| self.organisations_of(user.account));
+        let granted = self.all_grants_of(user).filter_map(|name| name.split('/').next());
+        own.chain(granted).map(str::to_owned).collect()
+    }
+
+    /// Whether a user was granted something on what starts with `within`.
+    pub fn is_granted_within(&self, user: Id, within: &str) -> bool {
+        let grants = self.grants.get(&user);
+        let mut inside = grants.into_iter().flat_map(|grants| self::within(grants, within));
+        inside.any(|(name, grant)| self.is_of_now(name, grant.organisation))
     }
 
     /// Grants and shares on `name` and on what starts with `within`, whether they still say anything or not.
     pub fn rights_in(&self, name: &str, within: &str) -> (Given, Given) {
-        let is_in = |key: &&String| key.as_str() == name || key.starts_with(within);
-        let grants = self.granted_on.iter().filter(|(key, _)| is_in(key));
+        let grants =
+            self.granted_on.get_key_value(name).into_iter().chain(self::within(&self.granted_on, within));
         let grants = grants.flat_map(|(key, by)| by.keys().map(move |user| (*user, key.clone())));
-        let shares = self.shares.iter().filter(|(key, _)| is_in(key));
+        let shares = self.shares.get_key_value(name).into_iter().chain(self::within(&self.shares, within));
         let shares = shares.flat_map(|(key, by)| by.keys().map(move |account| (*account, key.clone())));
         (grants.collect(), shares.collect())
     }
@@ -316,6 +341,16 @@ impl Directory {
     pub fn is_public(&self, name: &str) -> bool {
         self.public.contains(name)
     }
+}
+
+/// What lies below names that start with `start`.
+fn within<'a, V>(
+    map: &'a BTreeMap<String, V>,
+    start: &str,
+) -> impl Iterator<Item = (&'a String, &'a V)> + use<'a, V> {
+    let start = start.to_owned();
+    let from = (Bound::Included(start.as_str()), Bound::Unbounded);
+    map.range::<str, _>(from).take_while(move |(name, _)| name.starts_with(&start))
 }
 
 /// The policy a text belongs to, if it is one's.
