@@ -13,6 +13,7 @@ use super::group::GroupCommand;
 use super::init::InitArguments;
 use super::organisation::{GrantCommand, OrganisationCommand};
 use super::policy::PolicyCommand;
+use super::quota::QuotaCommand;
 use super::repository::RepositoryCommand;
 use super::share::ShareCommand;
 use super::upload::UploadCommand;
@@ -103,6 +104,11 @@ pub enum Command {
     Org {
         #[command(subcommand)]
         command: OrganisationCommand,
+    },
+    /// See and set how much organisations and accounts may hold
+    Quota {
+        #[command(subcommand)]
+        command: QuotaCommand,
     },
     /// Let users read, edit or manage an organisation or repository
     Grant {

@@ -23,6 +23,7 @@ mod offline;
 mod organisation;
 mod password;
 mod policy;
+mod quota;
 mod reload;
 mod repository;
 mod serve;
@@ -138,6 +139,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Login { command } => credential::logins(command),
         Command::Secret { command } => credential::secrets(command),
         Command::Org { command } => organisation::run(command),
+        Command::Quota { command } => quota::run(command),
         Command::Grant { command } => organisation::grants(command),
         Command::Repo { command } => repository::run(command),
         Command::Audit { command } => audit::run(command),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::admin::{Asked, OfAccount, part, read, show_removed};
+use super::quota;
 use super::table::{Align, table};
 use crate::api::admin::{GrantView, OrganisationView, Page};
 
@@ -98,7 +99,13 @@ pub fn run(command: OrganisationCommand) -> Result<(), Failure> {
             asked.show(&answer, || Ok(listed(&read::<Page<OrganisationView>>(&answer)?.items)))
         }
         OrganisationCommand::Show(NamedArguments { name, asked }) => {
-            show(&asked, &asked.client()?.get(&path(&name))?)
+            let client = asked.client()?;
+            let mut answer = client.get(&path(&name))?;
+            answer["storage"] = client.get(&quota::of_organisation(&name))?;
+            asked.show(&answer, || {
+                let storage = quota::listed(&[read(&answer["storage"])?]);
+                Ok(format!("{}\n{storage}", listed(&[read(&answer)?])))
+            })
         }
         OrganisationCommand::Rm(NamedArguments { name, asked }) => {
             show_removed(&asked, "organisation", &asked.client()?.delete(&path(&name))?)

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::admin::{Asked, read};
 use super::{Failure, human};
-use crate::api::admin::StatusView;
+use crate::api::admin::{StatusView, gigabytes};
 
 pub fn status(asked: &Asked) -> Result<(), Failure> {
     let answer = asked.client()?.get("/api/v1/status")?;
@@ -38,6 +38,15 @@ fn words(status: &StatusView) -> String {
         "uploads",
         format!("{} open, {} receiving, {} at most", uploads.open, uploads.receiving, uploads.limit),
     );
+    let quotas = &status.quotas;
+    let refused =
+        if quotas.refused > 0 { format!("; {} pushes refused", quotas.refused) } else { String::new() };
+    let (used, reserved) = (gigabytes(quotas.used), gigabytes(quotas.reserved));
+    line("storage", format!("{used} used, {reserved} reserved, {} quotas{refused}", quotas.quotas));
+    for near in &quotas.near {
+        let (used, quota) = (gigabytes(near.used), gigabytes(near.quota));
+        line("", format!("NEARLY FULL: organisation {}, {used} of {quota}", near.organisation));
+    }
     let audit = &status.audit;
     let trouble = audit.trouble.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
     let dropped = if audit.dropped > 0 { format!("; {} DROPPED", audit.dropped) } else { String::new() };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::access::{Action, Permit};
 use super::error::Error;
 use super::images::Shelves;
+use super::quota::Overview;
 use super::uploads::Uploads;
 use crate::seams::tasks;
 
@@ -50,6 +51,8 @@ pub struct Facts {
     pub uploads_receiving: usize,
     /// Sessions there may be.
     pub uploads_limit: usize,
+    /// What organisations hold and may hold.
+    pub quotas: Overview,
 }
 
 /// How the metadata is.
@@ -113,6 +116,8 @@ impl Appliance {
             uploads_open: open,
             uploads_receiving: receiving,
             uploads_limit: limit,
+            // The status of a store that cannot be read is asked for, too.
+            quotas: self.shelves.quotas.overview().unwrap_or_default(),
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Gauges {
     audit_waiting: Gauge,
     audit_dropped: Gauge,
     audit_lost: Gauge,
+    quota_reserved: Gauge,
+    quota_refused: Gauge,
 }
 
 impl Gauges {
@@ -38,6 +40,10 @@ impl Gauges {
         let dropped = "Reads and refusals not recorded since the start";
         registry.register("audit_dropped", dropped, self.audit_dropped.clone());
         registry.register("audit_lost", "Changes not recorded since the start", self.audit_lost.clone());
+        let reserved = "Bytes that uploads under way reserve of storage quotas";
+        registry.register("quota_reserved_bytes", reserved, self.quota_reserved.clone());
+        let refused = "Pushes refused for want of storage quota since the start";
+        registry.register("quota_refused", refused, self.quota_refused.clone());
     }
 
     /// Brings them up to date. Blocks for a look at the disk.
@@ -55,6 +61,9 @@ impl Gauges {
         self.audit_waiting.set(clamp(audit.waiting.0 + audit.waiting.1));
         self.audit_dropped.set(clamp(audit.dropped));
         self.audit_lost.set(clamp(audit.lost));
+        let (reserved, refused) = uploads.quota_counts();
+        self.quota_reserved.set(clamp(reserved));
+        self.quota_refused.set(clamp(refused));
         if let Ok(free) = store.reserve.free() {
             self.free.set(clamp(free));
         }

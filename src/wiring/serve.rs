@@ -104,6 +104,7 @@ pub async fn serve(
         uploads: uploads.clone(),
         identity: people.identity.clone(),
         organisations: people.organisations.clone(),
+        quotas: people.quotas.clone(),
         audit: audit.clone(),
         recorder: recorder.clone(),
     };

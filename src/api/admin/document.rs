@@ -13,8 +13,8 @@ use super::reply::{Page, Removed, Reply};
 use super::route::{ROUTES, Row, Takes};
 use super::text::{AccessKey, IdText, NameOrId, Organisation, Repository};
 use super::{
-    Admin, Call, accounts, audit, credentials, grants, groups, index, organisations, policies, reload,
-    repositories, shares, status, uploads, users,
+    Admin, Call, accounts, audit, credentials, grants, groups, index, organisations, policies, quotas,
+    reload, repositories, shares, status, uploads, users,
 };
 use crate::api::openapi::{self, Failing, Operation, Parameter, Shape, Surface};
 
@@ -175,6 +175,20 @@ static GROUPS: &[Group] = &[
                 .takes::<grants::GrantBody>()
                 .fails(&[Exists, InUse]),
             answers::<Removed>("organisation-revoke").fails(&[InUse]),
+        ],
+    ),
+    (
+        "Quotas",
+        "How many bytes organisations and accounts hold, each digest once an organisation, and how many they may.",
+        &[
+            answers::<Page<quotas::QuotaView>>("quotas-list").asked::<quotas::QuotasQuery>(),
+            answers::<Page<quotas::QuotaView>>("account-quotas-list").asked::<quotas::QuotasQuery>(),
+            answers::<quotas::QuotaView>("organisation-quota"),
+            answers::<quotas::QuotaView>("organisation-quota-set").takes::<quotas::QuotaBody>(),
+            answers::<quotas::QuotaView>("organisation-quota-clear"),
+            answers::<quotas::QuotaView>("account-quota"),
+            answers::<quotas::QuotaView>("account-quota-set").takes::<quotas::QuotaBody>().fails(&[Invalid]),
+            answers::<quotas::QuotaView>("account-quota-clear"),
         ],
     ),
     (

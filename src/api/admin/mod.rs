@@ -26,6 +26,7 @@ mod index;
 mod organisations;
 mod policies;
 mod query;
+mod quotas;
 mod reload;
 mod reply;
 mod repositories;
@@ -65,6 +66,7 @@ use crate::services::audit::{Audit, Trace};
 use crate::services::identity::Identity;
 use crate::services::object::Object;
 use crate::services::organisations::Organisations;
+use crate::services::quota::Quotas;
 use crate::services::uploads::Uploads;
 
 pub use accounts::{AccountView, FirstView};
@@ -75,6 +77,7 @@ pub use grants::GrantView;
 pub use groups::GroupView;
 pub use organisations::OrganisationView;
 pub use policies::PolicyView;
+pub use quotas::QuotaView;
 pub use reload::ReloadView;
 pub use reply::{Page, Removed};
 pub use repositories::RepositoryView;
@@ -95,6 +98,8 @@ pub struct Services {
     pub identity: Identity,
     /// Organisations and the rights in them.
     pub organisations: Organisations,
+    /// How much they may hold.
+    pub quotas: Quotas,
     /// What was done.
     pub audit: Audit,
     /// Begins to record what is done here.
@@ -241,6 +246,7 @@ impl App for Admin {
     }
 }
 
+pub use crate::services::quota::gigabytes;
 #[cfg(test)]
 pub use index::{operations, routes};
 

@@ -8,6 +8,7 @@ use super::reply::{Reply, time};
 use super::text::Time;
 use super::{Admin, Call};
 use crate::services::audit;
+use crate::services::quota::{Near, Overview};
 
 /// How the appliance is.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +34,8 @@ pub struct StatusView {
     pub uploads: UploadsView,
     /// The audit trail.
     pub audit: AuditView,
+    /// Storage quotas.
+    pub quotas: QuotasView,
 }
 
 /// Where the appliance listens.
@@ -117,6 +120,40 @@ pub struct AuditView {
     pub trouble: Option<String>,
 }
 
+/// What organisations hold, and which of them are near their quota. Bytes.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct QuotasView {
+    /// Held by all organisations, each digest once in each of them.
+    pub used: u64,
+    /// Reserved by uploads under way.
+    pub reserved: u64,
+    /// Organisations with a quota.
+    pub quotas: u64,
+    /// Since the start: pushes refused for want of quota.
+    pub refused: u64,
+    /// Organisations of whose quota nine tenths or more are used, the fullest first, ten at most.
+    pub near: Vec<NearView>,
+}
+
+/// An organisation that is near its quota, or beyond one that was set lower.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NearView {
+    /// Its name.
+    pub organisation: String,
+    /// Bytes held.
+    pub used: u64,
+    /// Bytes that may be.
+    pub quota: u64,
+}
+
+impl From<Overview> for QuotasView {
+    fn from(overview: Overview) -> Self {
+        let Overview { used, reserved, quotas, refused, near } = overview;
+        let view = |Near { organisation, used, quota }| NearView { organisation, used, quota };
+        Self { used, reserved, quotas, refused, near: near.into_iter().map(view).collect() }
+    }
+}
+
 impl From<audit::Facts> for AuditView {
     fn from(facts: audit::Facts) -> Self {
         Self {
@@ -163,5 +200,6 @@ pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
             limit: facts.uploads_limit,
         },
         audit: admin.0.services.audit.facts().into(),
+        quotas: facts.quotas.into(),
     }))
 }

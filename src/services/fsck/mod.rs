@@ -15,6 +15,7 @@
 
 mod blobs;
 mod disk;
+mod holdings;
 mod identity;
 mod names;
 mod outboards;

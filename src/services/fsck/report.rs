@@ -120,6 +120,8 @@ const WAIT: &str = "nothing: the next start removes it";
 const HEAL: &str = "check the disk; move the file out of blobs/ (clients skip what seems to be there), then push an image \
                     that contains it again: that heals it";
 
+const RECOUNT: &str = "no content is lost, but storage quotas let in too much or too little; keep a copy of the data \
+                       directory and report this as a defect";
 const LEFTOVER: &str = "nothing: it says nothing any more and may stay";
 const RIGHTS: &str = "keep a copy of the data directory, look through who may do what, give the right anew where it \
                       is missing, and report this as a defect";
@@ -192,6 +194,10 @@ invariants! {
     R28, "R28", Error, RESTORE, "The counter `organisation` is above the number of every organisation, and no number but 0 comes twice.";
     R29, "R29", Error, DEFECT, "The counters `access keys of <user>` and `logins of <user>` equal a recount.";
     R30, "R30", Note, LEFTOVER, "Every `repository-pulls` row belongs to a repository, every `account-day` row to an account.";
+    R40, "R40", Error, RECOUNT, "`organisation-blob` rows say how many `repository-blob` and `manifest` rows of the organisation's repositories have the digest, and of which size.";
+    R41, "R41", Error, RECOUNT, "`organisation-usage` rows are the sums of `organisation-blob` rows.";
+    R42, "R42", Error, RECOUNT, "The counter `bytes of <account>` is the sum of what its organisations hold.";
+    R43, "R43", Note, LEFTOVER, "Every `organisation-quota` row belongs to an organisation, every `account-quota` row to an account.";
     B1, "B1", Error, HEAL, "Every `blob` row has a file of its size.";
     B2, "B2", Warning, EXTRA, "Every file below `blobs/` has a `blob` row.";
     BN, "B2", Note, WAIT, "Every file below `blobs/` has a `blob` row.";

@@ -61,7 +61,7 @@ impl Check<'_> {
     }
 
     /// Whether the counters called `prefix` and an id say what was counted; no counter means 0.
-    fn counters_of(
+    pub(super) fn counters_of(
         &mut self,
         prefix: &str,
         mut counted: HashMap<Id, u64>,

@@ -21,6 +21,7 @@ use super::*;
 use fixtures::{FILES, METADATA_ROWS};
 
 mod fixtures;
+mod holdings;
 mod identity;
 
 fn digest_of(bytes: &[u8]) -> Digest {
@@ -297,8 +298,19 @@ fn a_healthy_store_is_clean_and_everything_was_looked_at() {
 }
 
 #[test]
+fn what_organisations_hold_is_recounted() {
+    let mut store = healthy();
+    holdings::count(&mut store);
+    for tally in [1, 2, TALLY] {
+        assert_eq!(run(&store, true, tally).expect("readable").findings, []);
+    }
+}
+
+#[test]
 fn every_sickness_is_named_by_exactly_its_id() {
-    for (name, id, make_sick) in METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS) {
+    for (name, id, make_sick) in
+        METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS).chain(holdings::HOLDINGS)
+    {
         for (deep, tally) in [(false, TALLY), (true, 1)] {
             let mut store = healthy();
             make_sick(&mut store);
@@ -321,7 +333,7 @@ fn what_is_left_of_an_account_that_is_being_removed_is_no_sickness() {
 
 #[test]
 fn every_leftover_is_noted_by_exactly_its_id() {
-    for (name, id, leave) in identity::LEFTOVERS {
+    for (name, id, leave) in identity::LEFTOVERS.iter().chain(holdings::LEFT) {
         let mut store = healthy();
         leave(&mut store);
         let report = run(&store, false, TALLY).expect("readable");
@@ -334,6 +346,7 @@ fn every_leftover_is_noted_by_exactly_its_id() {
 fn every_invariant_has_a_sick_store() {
     for invariant in INVARIANTS {
         let all = METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS).chain(identity::LEFTOVERS);
+        let all = all.chain(holdings::HOLDINGS).chain(holdings::LEFT);
         let shown = all.clone().any(|(_, id, _)| *id == invariant.id);
         assert!(shown, "{} has none", invariant.id);
     }

@@ -122,12 +122,7 @@ fn within(whose: Whose, quota: Option<u64>, used: u64, wanted: u64) -> Result<()
 }
 
 /// An organisation of the account held so much `before`, and holds so much `now`.
-fn sum_of_account(
-    tx: &mut Tx<'_>,
-    owner: Id,
-    (before, now): (u64, u64),
-    guarded: bool,
-) -> Result<(), Error> {
+fn sum_of_account(tx: &mut Tx<'_>, owner: Id, (before, now): (u64, u64), guarded: bool) -> Result<(), Error> {
     if before == now {
         return Ok(());
     }

@@ -61,10 +61,7 @@ impl Quotas {
         if !counting.waiting.is_empty() {
             self.count_batch(&mut counting).await?;
         }
-        self.0
-            .meta
-            .commit(move |tx| Ok::<_, Error>(tx.put(&done, &CounterRecord { next: 1 })?))
-            .await?;
+        self.0.meta.commit(move |tx| Ok::<_, Error>(tx.put(&done, &CounterRecord { next: 1 })?)).await?;
         Ok(Some(counting.counted))
     }
 

@@ -282,7 +282,8 @@ impl Reservation {
     ) -> Result<(), NoRoom> {
         let meta = &self.quotas.0.meta;
         if let Some(quota) = meta.get(&OrganisationQuotaKey { organisation: number })? {
-            let used = meta.get(&OrganisationUsageKey { organisation: number })?.map_or(0, |usage| usage.bytes);
+            let used =
+                meta.get(&OrganisationUsageKey { organisation: number })?.map_or(0, |usage| usage.bytes);
             let whose = || Whose::Organisation(self.organisation.clone());
             fits(quota.bytes, used, needed, all.get(&self.organisation), whose)?;
         }

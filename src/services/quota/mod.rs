@@ -18,17 +18,15 @@ mod counting;
 mod full;
 mod ledger;
 mod overview;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use books::{Books, forget_account, forget_organisation, set_held};
-pub use full::{Full, Whose, gigabytes};
+pub use full::{Full, gigabytes};
 use ledger::Ledger;
 pub use ledger::Reservation;
-pub use overview::{Near, Overview};
+pub use overview::{Near, Overview, Storages};
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::keys::AccountKey;
@@ -173,14 +171,17 @@ impl Quotas {
     fn of_account(&self, name: String, account: Id) -> Result<Storage, MetaError> {
         let quota = self.0.meta.get(&AccountQuotaKey { account })?.map(|quota| quota.bytes);
         let used = self.0.meta.get(&books::held_by(account))?.map_or(0, |record| record.next);
-        let (mut reserved, mut blobs) = (0, 0);
-        let directory = self.0.access.directory();
-        for name in directory.organisations_of(account) {
-            reserved += self.0.ledger.reserved([name]);
-            if let Some(record) = directory.organisation(name) {
-                let usage = self.0.meta.get(&OrganisationUsageKey { organisation: record.number })?;
-                blobs += usage.map_or(0, |usage| usage.blobs);
-            }
+        // The directory is given back before anything else is asked.
+        let owned: Vec<(String, u64)> = {
+            let directory = self.0.access.directory();
+            let owned = directory.organisations_of(account);
+            owned.filter_map(|name| Some((name.to_owned(), directory.organisation(name)?.number))).collect()
+        };
+        let reserved = self.0.ledger.reserved(owned.iter().map(|(name, _)| name.as_str()));
+        let mut blobs = 0;
+        for (_, organisation) in owned {
+            let usage = self.0.meta.get(&OrganisationUsageKey { organisation })?;
+            blobs += usage.map_or(0, |usage| usage.blobs);
         }
         Ok(Storage { name, quota, used, reserved, blobs })
     }

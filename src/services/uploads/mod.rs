@@ -123,7 +123,8 @@ impl Uploads {
         let session = self.session(permit, id).await?;
         let mut writing = session.write()?;
         session.touch(self.shelves.clock.monotonic_ms());
-        let result = self.transfer((writing.upload()?, session.room()), chunk, &mut session.watch(body)).await;
+        let result =
+            self.transfer((writing.upload()?, session.room()), chunk, &mut session.watch(body)).await;
         session.touch(self.shelves.clock.monotonic_ms());
         session.abort().refused()?;
         if result.as_ref().is_err_and(ends) || writing.is_over() {
@@ -154,9 +155,8 @@ impl Uploads {
         let mut writing = session.write()?;
         session.touch(self.shelves.clock.monotonic_ms());
         session.room().name(digest);
-        let moved = self
-            .transfer_last((writing.upload()?, session.room()), chunk, &mut session.watch(body))
-            .await;
+        let moved =
+            self.transfer_last((writing.upload()?, session.room()), chunk, &mut session.watch(body)).await;
         session.touch(self.shelves.clock.monotonic_ms());
         session.abort().refused()?;
         match moved {
@@ -251,6 +251,11 @@ impl Uploads {
     /// Sessions open now.
     pub fn open_sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Bytes reserved of storage quotas now, and pushes refused for want of one since the start.
+    pub fn quota_counts(&self) -> (u64, u64) {
+        self.shelves.quotas.counts()
     }
 
     async fn session(&self, permit: &Permit, id: &str) -> Result<Arc<Session>, Error> {

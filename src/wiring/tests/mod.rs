@@ -6,6 +6,7 @@ mod house;
 mod iam;
 mod pulls;
 mod pushes;
+mod quotas;
 mod removal;
 mod sessions;
 mod tokens;

@@ -22,6 +22,10 @@ pub fn samples() -> Vec<Sample> {
             &OrganisationUsageRecord { bytes: 11 << 30, blobs: 12 },
         ),
         sample(None, &OrganisationQuotaKey { organisation: 7 }, &QuotaRecord { bytes: 20_000_000_000 }),
-        sample(None, &AccountQuotaKey { account: identity::id(0x10) }, &QuotaRecord { bytes: 50_000_000_000 }),
+        sample(
+            None,
+            &AccountQuotaKey { account: identity::id(0x10) },
+            &QuotaRecord { bytes: 50_000_000_000 },
+        ),
     ]
 }

@@ -163,10 +163,19 @@ fn blobs() -> Vec<Sample> {
 
 /// Every sample.
 pub fn samples() -> Vec<Sample> {
-    [organisations(), names(), manifests(), references(), blobs(), identity::samples(), audit::samples(), quota::samples()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        organisations(),
+        names(),
+        manifests(),
+        references(),
+        blobs(),
+        identity::samples(),
+        audit::samples(),
+        quota::samples(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The samples as a dump.

@@ -18,9 +18,7 @@ pub(super) fn any_row() -> impl Strategy<Value = Row> {
                 &OrganisationBlobKey { organisation, digest },
                 &OrganisationBlobRecord { size: a, references: b },
             ),
-            1 => {
-                row(&OrganisationUsageKey { organisation }, &OrganisationUsageRecord { bytes: a, blobs: b })
-            }
+            1 => row(&OrganisationUsageKey { organisation }, &OrganisationUsageRecord { bytes: a, blobs: b }),
             2 => row(&OrganisationQuotaKey { organisation }, &QuotaRecord { bytes: a }),
             _ => row(&AccountQuotaKey { account: Id::from_bytes(account) }, &QuotaRecord { bytes: b }),
         },
