@@ -109,8 +109,8 @@ impl App for Surfaces {
 }
 
 fn swr(settings: &Settings, people: &People, images: Images, recorder: Recorder) -> Swr {
-    let People { access, identity, organisations, .. } = people.clone();
-    let services = swr::Services { access, identity, organisations, images };
+    let People { access, identity, organisations, quotas } = people.clone();
+    let services = swr::Services { access, identity, organisations, quotas, images };
     let is_trusted_proxy = is_trusted_proxy(settings);
     let region = settings.identity.region.clone();
     Swr::new(services, swr::Settings { region, is_trusted_proxy, recorder })

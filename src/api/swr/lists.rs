@@ -107,7 +107,7 @@ pub async fn shared(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
         true => swr.0.organisations.shared_by(&call.permit)?,
         false => swr.0.organisations.shared_with(&call.permit)?,
     };
-    let mut shared = swr.wanted_shares(&call, &asked, shares, is_mine)?;
+    let mut shared = swr.wanted_shares(&call, &asked, shares, is_mine).await?;
     shared.sort_by_key(|shared| shared.facts.id);
     // An image is one item, whoever it is shared with.
     shared.dedup_by_key(|shared| shared.facts.id);

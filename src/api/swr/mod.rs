@@ -25,6 +25,7 @@ mod organisations;
 mod path;
 mod pieces;
 mod query;
+mod quotas;
 mod reply;
 mod repositories;
 mod retention;
@@ -69,6 +70,7 @@ use crate::services::identity::{Account, Identity, Proof};
 use crate::services::images::{Images, RepositoryFacts};
 use crate::services::names::{OrganisationName, RepositoryName};
 use crate::services::organisations::Organisations;
+use crate::services::quota::Quotas;
 use crate::services::retention::Retention;
 use crate::services::sync::Synchronisation;
 use crate::services::triggers::Triggers;
@@ -84,6 +86,8 @@ pub struct Services {
     pub identity: Identity,
     /// Organisations and the rights in them.
     pub organisations: Organisations,
+    /// How much they may hold.
+    pub quotas: Quotas,
     /// Manifests, tags and repositories.
     pub images: Images,
 }
@@ -106,6 +110,7 @@ struct Inner {
     access: Access,
     identity: Identity,
     organisations: Organisations,
+    quotas: Quotas,
     images: Images,
     retention: Retention,
     triggers: Triggers,
@@ -164,10 +169,20 @@ impl Call<'_> {
 impl Swr {
     /// On these services.
     pub fn new(services: Services, settings: Settings) -> Self {
-        let Services { access, identity, organisations, images } = services;
+        let Services { access, identity, organisations, quotas, images } = services;
         let (retention, triggers) = (Retention::new(images.clone()), Triggers::new(images.clone()));
         let sync = Synchronisation::new(images.clone());
-        Self(Arc::new(Inner { access, identity, organisations, images, retention, triggers, sync, settings }))
+        Self(Arc::new(Inner {
+            access,
+            identity,
+            organisations,
+            quotas,
+            images,
+            retention,
+            triggers,
+            sync,
+            settings,
+        }))
     }
 
     /// Whether a request is this surface's. The root and the paths of one part are the versions of this API

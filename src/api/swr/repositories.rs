@@ -61,6 +61,9 @@ const SHARED_COLUMNS: &[(&str, SharedBy)] = &[
     ("domain_name", SharedBy::Domain),
 ];
 
+/// Shares looked at before others get their turn.
+const SHARES_AT_ONCE: usize = 200;
+
 #[derive(Serialize)]
 struct RepositoryView {
     id: u64,
@@ -251,7 +254,7 @@ pub async fn list_shared(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
         Some(_) => return Err(Failure::about(Kind::QueryInvalid, "center is self or thirdparty")),
         None => return Err(Failure::about(Kind::ParameterMissing, "center")),
     };
-    let mut shared = swr.wanted_shares(&call, &asked, shares, is_mine)?;
+    let mut shared = swr.wanted_shares(&call, &asked, shares, is_mine).await?;
     if let Some((column, direction)) = asked.order(SHARED_COLUMNS)? {
         shared.sort_by_cached_key(|shared| sort_key(shared, column));
         if direction == Direction::Descending {
@@ -297,7 +300,7 @@ impl Swr {
     }
 
     /// The shares that are wanted of what one may see.
-    pub(super) fn wanted_shares(
+    pub(super) async fn wanted_shares(
         &self,
         call: &Call<'_>,
         asked: &Asked,
@@ -307,7 +310,10 @@ impl Swr {
         let status = asked.flag("status")?;
         let name_part = asked.get("name").map(slashed);
         let mut wanted = Vec::new();
-        for share in shares {
+        for (number, share) in shares.into_iter().enumerate() {
+            if number % SHARES_AT_ONCE == SHARES_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
             let Ok(name) = share.repository.parse::<RepositoryName>() else { continue };
             let fits = asked.get("namespace").is_none_or(|part| name.organisation().contains(part))
                 && name_part.as_ref().is_none_or(|part| rest(&name).contains(part.as_str()))

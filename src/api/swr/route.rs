@@ -11,8 +11,8 @@ use super::errors::{Failure, Kind};
 use super::path;
 use super::reply::Reply;
 use super::{
-    Call, Swr, account, dockyard, lists, logins, organisations, repositories, retention, rights, shares,
-    sync, tags, triggers, versions,
+    Call, Swr, account, dockyard, lists, logins, organisations, quotas, repositories, retention, rights,
+    shares, sync, tags, triggers, versions,
 };
 use crate::api::pattern::{self, NotFound, Params, Routed};
 use crate::services::access::Action;
@@ -193,6 +193,10 @@ rows! {
     "ShowSyncJob" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/sync_job" ShowSyncJobs Repository Nothing "showSyncJob" "imagesync" [200 404] sync::jobs;
     "ListSyncRegions" GET "/v2/manage/regions" ListRegions Registry Nothing "listSyncRegions" "imagesync" [200] sync::regions;
 
+    // Storage quotas: SWR has actions for them, and no call.
+    "ShowNamespaceStorageQuota" GET "/v2/manage/namespaces/{namespace}/storage-quota" ShowStorageQuota Organisation Nothing "getNamespaceStorageQuota" "usernamespace" [200 404] quotas::show;
+    "UpdateNamespaceStorageQuota" PUT "/v2/manage/namespaces/{namespace}/storage-quota" UpdateStorageQuota Organisation Json "updateNamespaceStorageQuota" "usernamespace" [200 404] quotas::update;
+
     // Version 3 lists.
     "ListRepoDetails" GET "/v3/manage/repos" ListRepositories Registry Nothing "listImageRepositories" "imagerepository" [200] lists::repositories;
     "ListSharedRepoDetails" GET "/v3/manage/shared-repositories" ListRepositories Registry Nothing "listSharedReposDetails" "imagerepository" [200] lists::shared;
@@ -242,7 +246,10 @@ mod tests {
             let parts = row.path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
             assert!(requests.insert((&row.method, parts.collect::<Vec<_>>())), "{} {}", row.method, row.path);
         }
-        assert_eq!(ROUTES.iter().filter(|row| row.signs() == Signs::Api).count(), 59, "of the basic edition");
+        let ours = |row: &&Row| row.path.ends_with("/storage-quota");
+        assert_eq!(ROUTES.iter().filter(ours).count(), 2);
+        let api = ROUTES.iter().filter(|row| row.signs() == Signs::Api && !ours(row));
+        assert_eq!(api.count(), 59, "of the basic edition");
     }
 
     #[test]
