@@ -245,13 +245,18 @@ impl Reservation {
         // Before the ledger is locked: whoever looks into the directory may wait for it.
         let place = access.directory().organisation(&self.organisation).map(|it| (it.number, it.owner));
         let owner = place.and_then(|(_, owner)| owner);
+        let place = place.filter(|_| any.load(Ordering::SeqCst));
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let has = match (own.digest, place) {
+            (Some(digest), Some((organisation, _))) => {
+                meta.get(&OrganisationBlobKey { organisation, digest })?.is_some()
+            }
+            _ => false,
+        };
         let mut all = ledger.lock();
         let held = all.entry(self.organisation.clone()).or_default();
         held.owner = owner;
-        if let (Some(digest), Some((organisation, _))) = (own.digest, place)
-            && meta.get(&OrganisationBlobKey { organisation, digest })?.is_some()
-        {
+        if has {
             self.keep(&mut own, held, 0);
             return Ok(());
         }
@@ -261,7 +266,7 @@ impl Reservation {
         }
         let was = held.bytes();
         self.keep(&mut own, held, bytes);
-        let Some((number, _)) = place.filter(|_| any.load(Ordering::SeqCst)) else { return Ok(()) };
+        let Some((number, _)) = place else { return Ok(()) };
         let needed = held.bytes() - was;
         let room = self.room(&all, number, owner, needed);
         if room.is_err()
