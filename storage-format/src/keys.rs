@@ -79,11 +79,17 @@ pub enum Table {
     RepositoryPulls = 29,
     /// [`crate::usage::AccountDayKey`].
     AccountDay = 30,
+    /// [`crate::retention::RetentionKey`].
+    Retention = 42,
+    /// [`crate::retention::RetentionLogKey`].
+    RetentionLog = 43,
+    /// [`crate::retention::RetentionStateKey`].
+    RetentionState = 44,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -114,6 +120,9 @@ impl Table {
         Self::AuditOutbox,
         Self::RepositoryPulls,
         Self::AccountDay,
+        Self::Retention,
+        Self::RetentionLog,
+        Self::RetentionState,
     ];
 
     /// The number on disk.
@@ -159,6 +168,9 @@ impl Table {
             Self::AuditOutbox => "audit-outbox",
             Self::RepositoryPulls => "repository-pulls",
             Self::AccountDay => "account-day",
+            Self::Retention => "retention",
+            Self::RetentionLog => "retention-log",
+            Self::RetentionState => "retention-state",
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod keys;
 pub mod outboard;
 pub mod paths;
 pub mod records;
+pub mod retention;
 pub mod rows;
 pub mod small;
 pub mod snapshot;

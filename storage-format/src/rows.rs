@@ -12,6 +12,7 @@ use crate::keys::{
     OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
     TagKey,
 };
+use crate::retention::{RetentionKey, RetentionLogKey, RetentionStateKey};
 use crate::usage::{AccountDayKey, RepositoryPullsKey};
 
 /// Work that is the same for every table once its types are known.
@@ -55,6 +56,9 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::AuditOutbox => work.call::<EventKey>(),
         Table::RepositoryPulls => work.call::<RepositoryPullsKey>(),
         Table::AccountDay => work.call::<AccountDayKey>(),
+        Table::Retention => work.call::<RetentionKey>(),
+        Table::RetentionLog => work.call::<RetentionLogKey>(),
+        Table::RetentionState => work.call::<RetentionStateKey>(),
     }
 }
 

@@ -4,6 +4,8 @@
 pub mod audit;
 #[path = "identity_samples.rs"]
 mod identity;
+#[path = "retention_samples.rs"]
+mod retention;
 
 use pierhead_storage_format::codec::Record;
 use pierhead_storage_format::dump::{Encoder, Header};
@@ -161,10 +163,9 @@ fn blobs() -> Vec<Sample> {
 
 /// Every sample.
 pub fn samples() -> Vec<Sample> {
-    [organisations(), names(), manifests(), references(), blobs(), identity::samples(), audit::samples()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let images = [organisations(), names(), manifests(), references(), blobs()];
+    let others = [identity::samples(), audit::samples(), retention::samples()];
+    images.into_iter().chain(others).flatten().collect()
 }
 
 /// The samples as a dump.
