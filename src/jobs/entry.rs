@@ -75,11 +75,8 @@ impl Entry {
         // By the wall clock, which may be set meanwhile.
         loop {
             let now = self.clock.now_ms();
-            let left = at.saturating_sub(now).min(self.job.schedule.wait(now, false).unwrap_or(0));
-            if at <= now {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(left.clamp(1, LOOK))).await;
+            let Some(left) = at.checked_sub(now).filter(|left| *left > 0) else { return };
+            tokio::time::sleep(Duration::from_millis(left.min(LOOK))).await;
         }
     }
 

@@ -26,10 +26,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::config::TimeOfDay;
 use crate::seams::Clock;
 use entry::Entry;
 pub use handle::Handle;
-pub use schedule::{Schedule, TimeOfDay};
+pub use schedule::Schedule;
 pub use view::{JobView, LastRun, Progress, Refused, Running};
 
 /// Background work, as it is registered.

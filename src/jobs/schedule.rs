@@ -1,55 +1,13 @@
 //! When a job's next run is.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
+use crate::config::TimeOfDay;
+
 const DAY: u64 = 86_400_000;
-const MINUTE: u64 = 60_000;
 /// How soon after the start a daily job runs for the first time.
 const SOON: u64 = 20_000;
-
-/// A minute of the day, UTC: `03:00`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeOfDay(u16);
-
-impl TimeOfDay {
-    /// Hour and minute; what is over a day counts from its beginning again.
-    pub const fn at(hour: u16, minute: u16) -> Self {
-        Self((hour % 24) * 60 + minute % 60)
-    }
-
-    /// The last time it was this time, at `now` or before: UTC milliseconds.
-    pub const fn last(self, now: u64) -> u64 {
-        let at = self.0 as u64 * MINUTE;
-        let today = now - now % DAY + at;
-        if today <= now { today } else { today.saturating_sub(DAY) }
-    }
-}
-
-/// Why a text is no time of day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a time of day, UTC, as 03:00")]
-pub struct NoTime;
-
-impl FromStr for TimeOfDay {
-    type Err = NoTime;
-
-    fn from_str(text: &str) -> Result<Self, NoTime> {
-        let number = |part: &str, below: u16| {
-            let is_plain = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
-            part.parse::<u16>().ok().filter(|number| is_plain && *number < below).ok_or(NoTime)
-        };
-        let (hour, minute) = text.split_once(':').ok_or(NoTime)?;
-        Ok(Self::at(number(hour, 24)?, number(minute, 60)?))
-    }
-}
-
-impl fmt::Display for TimeOfDay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02}:{:02}", self.0 / 60, self.0 % 60)
-    }
-}
 
 /// When a job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,10 @@ use crate::services::audit::Trace;
 
 /// Fields of bodies that are recorded; no other is, so that a new one is not by mistake. None of them is a
 /// secret or holds one.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 20] = [
+    "keep",
+    "count",
+    "trust_clock",
     "name",
     "enabled",
     "programmatic",

@@ -23,12 +23,14 @@ mod facts;
 mod grants;
 mod groups;
 mod index;
+mod jobs;
 mod organisations;
 mod policies;
 mod query;
 mod reload;
 mod reply;
 mod repositories;
+mod retention;
 mod route;
 mod shares;
 mod status;
@@ -59,12 +61,14 @@ use crate::api::pattern::Params;
 use crate::server::body::Body;
 use crate::server::metrics::Route;
 use crate::server::{App, Peer, PeerFacts};
+use crate::jobs::Jobs;
 use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
 use crate::services::audit::{Audit, Trace};
 use crate::services::identity::Identity;
 use crate::services::object::Object;
 use crate::services::organisations::Organisations;
+use crate::services::retention::Retention;
 use crate::services::uploads::Uploads;
 
 pub use accounts::{AccountView, FirstView};
@@ -73,11 +77,13 @@ pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
 pub use document::document;
 pub use grants::GrantView;
 pub use groups::GroupView;
+pub use jobs::{JobView, RunningView};
 pub use organisations::OrganisationView;
 pub use policies::PolicyView;
 pub use reload::ReloadView;
 pub use reply::{Page, Removed};
 pub use repositories::RepositoryView;
+pub use retention::{GoingView, PreviewView, RetentionView, RetiredView};
 pub use shares::ShareView;
 pub use status::{ListeningView, StatusView};
 pub use uploads::{Aborted, UploadView};
@@ -99,6 +105,10 @@ pub struct Services {
     pub audit: Audit,
     /// Begins to record what is done here.
     pub recorder: Recorder,
+    /// Which versions go by themselves.
+    pub retention: Retention,
+    /// The work in the background.
+    pub jobs: Jobs,
 }
 
 /// What is known of the process when it begins to serve.

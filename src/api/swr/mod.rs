@@ -86,6 +86,8 @@ pub struct Services {
     pub organisations: Organisations,
     /// Manifests, tags and repositories.
     pub images: Images,
+    /// Which versions go by themselves.
+    pub retention: Retention,
 }
 
 /// What can be set.
@@ -164,9 +166,8 @@ impl Call<'_> {
 impl Swr {
     /// On these services.
     pub fn new(services: Services, settings: Settings) -> Self {
-        let Services { access, identity, organisations, images } = services;
-        let (retention, triggers) = (Retention::new(images.clone()), Triggers::new(images.clone()));
-        let sync = Synchronisation::new(images.clone());
+        let Services { access, identity, organisations, images, retention } = services;
+        let (triggers, sync) = (Triggers::new(images.clone()), Synchronisation::new(images.clone()));
         Self(Arc::new(Inner { access, identity, organisations, images, retention, triggers, sync, settings }))
     }
 

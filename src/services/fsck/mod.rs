@@ -21,6 +21,7 @@ mod outboards;
 mod references;
 mod report;
 mod repositories;
+mod retention;
 mod rights;
 mod rows;
 mod tally;

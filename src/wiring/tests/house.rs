@@ -14,6 +14,7 @@ use pierhead_storage_format::identity::records::{Level, Role};
 use serde_json::Value;
 
 use super::super::audit;
+use super::super::retention;
 use super::super::people::People;
 use super::super::serve::{services, shelves};
 use super::super::store::{self, Store};
@@ -29,6 +30,7 @@ use crate::services::audit::Audit;
 use crate::services::identity::{NewAccount, NewKey, NewPolicy, NewUser, UserChange};
 use crate::services::images::Images;
 use crate::services::organisations::On;
+use crate::services::retention::Retention;
 use crate::services::signin::Secret;
 use crate::services::signin::access_key::login_key;
 use crate::stores::meta::Meta;
@@ -48,6 +50,7 @@ pub struct House {
     pub acme: Id,
     pub images: Images,
     pub audit: Audit,
+    pub retention: Retention,
     surfaces: Surfaces,
     store: Arc<Store>,
     _folder: tempfile::TempDir,
@@ -119,9 +122,12 @@ impl House {
         let recorder = recorder(&settings, Some(audit.clone()));
         let (images, uploads) = services(&settings, &shelves);
         let told = (health, Trust::new(|| None));
-        let surfaces = Surfaces::new(&settings, &people, (images.clone(), uploads), told, &recorder);
+        let parts = (&images, &audit);
+        let retention = retention::open(&settings, &store, &people, parts, clock.clone()).expect("retention");
+        let shown = (images.clone(), uploads, retention.clone());
+        let surfaces = Surfaces::new(&settings, &people, shown, told, &recorder);
         let acme = Id::from_bytes([0; 16]);
-        let mut house = Self { people, clock, acme, images, audit, surfaces, store, _folder: folder };
+        let mut house = Self { people, clock, acme, images, audit, retention, surfaces, store, _folder: folder };
         if !lab {
             house.move_in().await;
         }
