@@ -11,6 +11,9 @@ use super::admin::{Asked, Client, part, read};
 use super::table::{Align, table};
 use crate::api::admin::{JobView, Page, RunningView};
 
+/// How often a run is looked after.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 #[derive(Debug, Subcommand)]
 pub enum JobsCommand {
     /// List the work in the background: what runs, how far, the last result, the next run
@@ -66,7 +69,7 @@ pub fn run(command: JobsCommand) -> Result<(), Failure> {
                 return asked.show(&begun, || Ok(format!("{job} begins\n")));
             }
             let before = read::<JobView>(&begun)?.runs;
-            told(&asked, &finished(&client, &job, before, Duration::from_millis(200))?)
+            told(&asked, &finished(&client, &job, before)?)
         }
         JobsCommand::Pause(arguments) => change(&arguments, "/pause"),
         JobsCommand::Resume(arguments) => change(&arguments, "/resume"),
@@ -83,7 +86,7 @@ fn change(NamedArguments { job, asked }: &NamedArguments, what: &str) -> Result<
 }
 
 /// Waits until a job has ended more runs than `before`, and tells a terminal how far it is.
-pub fn finished(client: &Client, job: &str, before: u64, pause: Duration) -> Result<Value, Failure> {
+pub fn finished(client: &Client, job: &str, before: u64) -> Result<Value, Failure> {
     let is_told = io::stderr().is_terminal();
     loop {
         let answer = client.get(&path(job, ""))?;
@@ -97,7 +100,7 @@ pub fn finished(client: &Client, job: &str, before: u64, pause: Duration) -> Res
         if let Some(running) = view.running.as_ref().filter(|_| is_told) {
             let _ = write!(io::stderr(), "\r\x1b[K{job}: {}", progress(running));
         }
-        std::thread::sleep(pause);
+        client.pause(LOOK_EVERY);
     }
 }
 
@@ -118,7 +121,9 @@ pub fn told(asked: &Asked, answer: &Value) -> Result<(), Failure> {
 
 fn progress(running: &RunningView) -> String {
     match (running.done, running.total) {
-        (Some(done), Some(total)) => format!("{done} of {total} {}", running.unit.as_deref().unwrap_or_default()),
+        (Some(done), Some(total)) => {
+            format!("{done} of {total} {}", running.unit.as_deref().unwrap_or_default())
+        }
         (Some(done), None) => format!("{done} {}", running.unit.as_deref().unwrap_or_default()),
         _ => "running".to_owned(),
     }

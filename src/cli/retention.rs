@@ -1,7 +1,5 @@
 //! `pierhead retention`.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -86,7 +84,9 @@ impl SetArguments {
             (Some(days), _) => ("days", days),
             (None, Some(versions)) => ("versions", versions),
             (None, None) if self.exempt.is_empty() && self.exempt_matching.is_empty() => return Ok(None),
-            (None, None) => return Err(Failure::Usage("say --days or --versions with what is exempt".to_owned())),
+            (None, None) => {
+                return Err(Failure::Usage("say --days or --versions with what is exempt".to_owned()));
+            }
         };
         let of = |kind: &'static str| move |pattern: &String| json!({"kind": kind, "pattern": pattern});
         let exempt = self.exempt.iter().map(of("label")).chain(self.exempt_matching.iter().map(of("regexp")));
@@ -130,7 +130,9 @@ fn set(arguments: &SetArguments) -> Result<(), Failure> {
 }
 
 fn preview(arguments: &SetArguments) -> Result<(), Failure> {
-    let query = arguments.policy()?.map_or_else(String::new, |policy| format!("?policy={}", part(&policy.to_string())));
+    let query = arguments
+        .policy()?
+        .map_or_else(String::new, |policy| format!("?policy={}", part(&policy.to_string())));
     let answer = arguments.asked.client()?.get(&format!("{}/preview{query}", path(&arguments.repository)))?;
     arguments.asked.show(&answer, || {
         let view: PreviewView = read(&answer)?;
@@ -151,7 +153,7 @@ fn run_now(arguments: &RunArguments) -> Result<(), Failure> {
     let body = json!({"trust_clock": arguments.trust_clock});
     let begun = client.post(&format!("{}/run", path(&arguments.repository)), Some(&body))?;
     let before = read::<JobView>(&begun)?.runs;
-    let answer = finished(&client, "retention-run", before, Duration::from_millis(200))?;
+    let answer = finished(&client, "retention-run", before)?;
     told(&arguments.asked, &answer)
 }
 

@@ -87,8 +87,13 @@ mod tests {
 
     #[test]
     fn a_time_of_day_is_two_digits_a_colon_and_two_digits() {
-        for (text, expected) in [("00:00", Some((0, 0))), ("03:00", Some((3, 0))), ("23:59", Some((23, 59)))] {
-            assert_eq!(text.parse().ok(), expected.map(|(hour, minute)| TimeOfDay::at(hour, minute)), "{text}");
+        for (text, expected) in [("00:00", Some((0, 0))), ("03:00", Some((3, 0))), ("23:59", Some((23, 59)))]
+        {
+            assert_eq!(
+                text.parse().ok(),
+                expected.map(|(hour, minute)| TimeOfDay::at(hour, minute)),
+                "{text}"
+            );
         }
         for text in ["", "3:00", "24:00", "12:60", "03:00:00", "+3:00", "03-00", "0300"] {
             assert!(text.parse::<TimeOfDay>().is_err(), "{text}");

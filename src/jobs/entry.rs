@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use super::Job;
 use super::lock;
 use super::schedule::Schedule;
 use super::view::{JobView, LastRun, Progress, Refused, Running};
-use super::Job;
 use crate::seams::Clock;
 
 /// A clock that is set right is noticed within this.

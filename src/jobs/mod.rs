@@ -31,7 +31,7 @@ use crate::seams::Clock;
 use entry::Entry;
 pub use handle::Handle;
 pub use schedule::Schedule;
-pub use view::{JobView, LastRun, Progress, Refused, Running};
+pub use view::{JobView, LastRun, Refused, Running};
 
 /// Background work, as it is registered.
 #[derive(Clone, Copy, Debug)]

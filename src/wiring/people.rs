@@ -8,8 +8,8 @@ use pierhead_storage_format::identity::keys::AccessKeyKey;
 
 use super::StartError;
 use super::store::Store;
-use crate::config::{IdentitySettings, Settings};
 use crate::causes;
+use crate::config::{IdentitySettings, Settings};
 use crate::jobs::{Job, Jobs};
 use crate::seams::{Clock, OsRandom, SystemClock, tasks};
 use crate::services::access::{self, Access, Rules};
@@ -107,7 +107,9 @@ impl People {
         let job = Job::every("key-uses", "writes down when access keys were used", USES_EVERY);
         jobs.every(job, move |_| {
             let identity = identity.clone();
-            async move { identity.write_uses().await.map(|_| String::new()).map_err(|error| causes::chain(&error)) }
+            async move {
+                identity.write_uses().await.map(|_| String::new()).map_err(|error| causes::chain(&error))
+            }
         });
         let identity = self.identity.clone();
         let job = Job::every("login-expiry", "removes temporary logins that ended", LOGINS_EVERY);

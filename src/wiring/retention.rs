@@ -52,7 +52,9 @@ pub fn watch(retention: &Retention, settings: &Settings, jobs: &Jobs) {
         async move {
             match retention.time().await {
                 Ok(Ok(_)) => Ok(String::new()),
-                Ok(Err(_)) => Ok("the clock jumped: nothing is removed until it went on for a day".to_owned()),
+                Ok(Err(_)) => {
+                    Ok("the clock jumped: nothing is removed until it went on for a day".to_owned())
+                }
                 Err(error) => Err(causes::chain(&error)),
             }
         }

@@ -21,8 +21,8 @@ use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
 use crate::api::trust::Trust;
-use crate::config::Settings;
 use crate::causes;
+use crate::config::Settings;
 use crate::jobs::{Job, Jobs};
 use crate::seams::{Clock, OsRandom, SystemClock, tasks};
 use crate::server::metrics::Metrics;
@@ -88,11 +88,10 @@ pub async fn serve(
     people.put_in_order().await?;
     let recorder = recorder(&settings, Some(audit.clone()));
     let access = people.access.clone();
-    let shelves = shelves(&settings, &store, &access);
+    let shelves = shelves(&settings, &store, &access, Arc::new(SystemClock));
     let (images, uploads) = services(&settings, &shelves);
     let proofs = prove(&stop, &store, &uploads, resumables);
-    let retention =
-        retention::open(&settings, &store, &people, (&images, &audit), Arc::new(SystemClock))?;
+    let retention = retention::open(&settings, &store, &people, (&images, &audit), Arc::new(SystemClock))?;
     let gauges = Gauges::default();
     let jobs = jobs((&store, &audit), access.clone(), &uploads, &gauges);
     certificates.watch(&jobs);
@@ -115,7 +114,8 @@ pub async fn serve(
     };
     let trust = Trust::new(certificates.ca());
     let told = (health(&stop, &store), trust);
-    let surfaces = Surfaces::new(&settings, &people, (images, uploads.clone(), retention.clone()), told, &recorder);
+    let surfaces =
+        Surfaces::new(&settings, &people, (images, uploads.clone(), retention.clone()), told, &recorder);
     let app = Arc::new(surfaces);
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
@@ -209,11 +209,16 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
     Ok(ended)
 }
 
-pub(super) fn shelves(settings: &Settings, store: &Store, access: &Access) -> Arc<Shelves> {
+pub(super) fn shelves(
+    settings: &Settings,
+    store: &Store,
+    access: &Access,
+    clock: Arc<dyn Clock>,
+) -> Arc<Shelves> {
     Arc::new(Shelves {
         meta: store.meta.clone(),
         blobs: store.blobs.clone(),
-        clock: Arc::new(SystemClock),
+        clock: Arc::clone(&clock),
         reserve: Arc::clone(&store.reserve),
         rules: PushRules {
             create_organisations: settings.registry.create_organisations,
@@ -221,7 +226,7 @@ pub(super) fn shelves(settings: &Settings, store: &Store, access: &Access) -> Ar
             sparse_manifests: settings.registry.sparse_manifests,
         },
         access: access.clone(),
-        counters: Counters::new(store.meta.clone(), access.clone(), Arc::new(SystemClock)),
+        counters: Counters::new(store.meta.clone(), access.clone(), clock),
         suspects: Mutex::default(),
     })
 }
@@ -273,7 +278,9 @@ fn jobs((store, audit): (&Arc<Store>, &Audit), access: Access, uploads: &Uploads
             .await;
             match restored {
                 Ok(Ok(_)) => Ok(String::new()),
-                Ok(Err(error)) => Err(format!("the space to keep back cannot be taken: {}", causes::chain(&error))),
+                Ok(Err(error)) => {
+                    Err(format!("the space to keep back cannot be taken: {}", causes::chain(&error)))
+                }
                 Err(panicked) => Err(panicked.to_string()),
             }
         }

@@ -107,7 +107,11 @@ impl Certificates {
             return;
         }
         let (this, mut looks) = (Arc::clone(self), 0u64);
-        let job = Job::every("certificate", "renews the appliance's own certificate; warns of one that ends", LOOK_EVERY);
+        let job = Job::every(
+            "certificate",
+            "renews the appliance's own certificate; warns of one that ends",
+            LOOK_EVERY,
+        );
         jobs.every(job, move |_| {
             let this = Arc::clone(&this);
             looks += 1;
@@ -117,7 +121,10 @@ impl Certificates {
                     Ok(Ok(())) => Ok(String::new()),
                     Ok(Err(error)) => {
                         let cause: &dyn std::error::Error = &error;
-                        tracing::error!(error = cause, "the certificate could not be renewed; the one in use stays");
+                        tracing::error!(
+                            error = cause,
+                            "the certificate could not be renewed; the one in use stays"
+                        );
                         Err(causes::chain(&error))
                     }
                     Err(panicked) => Err(panicked.to_string()),

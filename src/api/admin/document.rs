@@ -202,7 +202,8 @@ static GROUPS: &[Group] = &[
         "Retention",
         "Which versions of a repository go by themselves, and which went.",
         &[
-            answers::<Page<retention::RetentionView>>("retentions-list").asked::<retention::RetentionsQuery>(),
+            answers::<Page<retention::RetentionView>>("retentions-list")
+                .asked::<retention::RetentionsQuery>(),
             answers::<retention::RetentionView>("retention-show"),
             answers::<retention::RetentionView>("retention-set").takes::<retention::PolicyBody>(),
             answers::<Removed>("retention-delete"),

@@ -75,7 +75,8 @@ impl From<Facts> for RetentionView {
             Keep::Versions(versions) => ("versions", versions),
         };
         let exempt = held.policy.exempt.iter().map(retention::Selector::parts);
-        let exempt = exempt.map(|(kind, text)| SelectorView { kind: kind.to_owned(), pattern: text.to_owned() });
+        let exempt =
+            exempt.map(|(kind, text)| SelectorView { kind: kind.to_owned(), pattern: text.to_owned() });
         let ran = state.retention == held.number && state.started_at > 0;
         let last_run = ran.then(|| RetentionRunView {
             began_at: time(state.started_at),
@@ -284,17 +285,22 @@ pub async fn run(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     if trust_clock {
         retention.trust_the_clock(&call.permit).await?;
     }
-    let (permit, about) = (call.permit, "runs the retention policy of one repository, as an administrator asked");
+    let (permit, about) =
+        (call.permit, "runs the retention policy of one repository, as an administrator asked");
     let jobs = &admin.0.services.jobs;
     let started = jobs.start("retention-run", about, |handle| async move {
         match retention.run_one(&permit, &handle).await {
-            Ok(Outcome::Done(state)) => Ok(format!("{} versions removed, {} stay", state.removed, state.kept)),
+            Ok(Outcome::Done(state)) => {
+                Ok(format!("{} versions removed, {} stay", state.removed, state.kept))
+            }
             Ok(Outcome::Waits(until)) => Err(format!(
                 "the clock jumped: nothing is removed before {}, unless --trust-clock says it is right",
                 time(until)
             )),
             Ok(Outcome::Nothing) => Err("the policy is gone".to_owned()),
-            Ok(Outcome::Left) => Err("the policy was changed, or the server stops: another run does it".to_owned()),
+            Ok(Outcome::Left) => {
+                Err("the policy was changed, or the server stops: another run does it".to_owned())
+            }
             Err(error) => Err(causes::chain(&error)),
         }
     });

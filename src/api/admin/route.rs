@@ -9,8 +9,8 @@ use super::errors::{Failure, Kind};
 use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
-    Admin, Call, accounts, audit, credentials, document, grants, groups, index, jobs, organisations, policies,
-    reload, repositories, retention, shares, status, uploads, users,
+    Admin, Call, accounts, audit, credentials, document, grants, groups, index, jobs, organisations,
+    policies, reload, repositories, retention, shares, status, uploads, users,
 };
 use crate::api::pattern::{self, NotFound, Params, Routed};
 use crate::services::access::{Action, Resource};

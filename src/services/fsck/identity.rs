@@ -183,6 +183,8 @@ fn shown(owner: TextOwner) -> String {
     match owner {
         TextOwner::Policy(id) => format!("policy {id}"),
         TextOwner::Repository(number) => format!("the repository with number {number}"),
-        TextOwner::Retention(number) => format!("the retention policy of the repository with number {number}"),
+        TextOwner::Retention(number) => {
+            format!("the retention policy of the repository with number {number}")
+        }
     }
 }

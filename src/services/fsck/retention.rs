@@ -43,12 +43,14 @@ impl Check<'_> {
             }
             let (number, name) = (record.number, record.name);
             if number >= next || !numbers.insert(number) {
-                let what = format!("the retention policy of {name} has number {number}, the counter is {next}");
+                let what =
+                    format!("the retention policy of {name} has number {number}, the counter is {next}");
                 self.report.find(&R61, what);
             }
             let named = get(rows, &RepositoryKey { name: name.clone() })?;
             if named.is_none_or(|named| named.id != repository) {
-                let what = format!("the retention policy of repository number {repository} is called {name:?}'s");
+                let what =
+                    format!("the retention policy of repository number {repository} is called {name:?}'s");
                 self.report.find(&R62, what);
             }
             let mut text = String::new();
@@ -59,7 +61,8 @@ impl Check<'_> {
                 Ok(())
             })?;
             if read_selectors(&text).is_none() {
-                self.report.find(&R62, format!("the selectors of the retention policy of {name} do not parse"));
+                self.report
+                    .find(&R62, format!("the selectors of the retention policy of {name} do not parse"));
             }
             Ok(())
         })

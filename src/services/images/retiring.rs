@@ -26,8 +26,7 @@ impl Images {
     pub fn tagged(&self, repository: u64, after: Option<&Tag>, limit: usize) -> Result<Vec<Tagged>, Error> {
         let key = |tag: &Tag| TagKey { repository, tag: tag.as_str().to_owned() };
         let after = after.map(|tag| pierhead_storage_format::keys::TableKey::encode(&key(tag)));
-        let rows =
-            self.shelves.meta.page::<TagKey>(&TagKey::prefix(repository), after.as_deref(), limit)?;
+        let rows = self.shelves.meta.page::<TagKey>(&TagKey::prefix(repository), after.as_deref(), limit)?;
         let tagged = rows.into_iter().map(|(key, record)| {
             let tag = key.tag.parse().map_err(|_| Error::Bug("a tag that is none"))?;
             Ok(Tagged { tag, digest: record.digest, pushed_at: record.pushed_at })

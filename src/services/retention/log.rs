@@ -93,7 +93,12 @@ pub fn write(tx: &mut Tx<'_>, held: &Held, rule: &str, gone: &[Tagged], now: u64
 
 impl Retention {
     /// A page of what was removed from a repository, the newest first, and how many there are on record.
-    pub fn histories(&self, permit: &Permit, offset: usize, limit: usize) -> Result<(Vec<Removed>, usize), Error> {
+    pub fn histories(
+        &self,
+        permit: &Permit,
+        offset: usize,
+        limit: usize,
+    ) -> Result<(Vec<Removed>, usize), Error> {
         let name = permitted(permit, Action::ListRetentionHistories)?;
         let most = usize::try_from(LOG_ROWS).unwrap_or(usize::MAX);
         let prefix = RetentionLogKey::prefix(self.there(name)?);

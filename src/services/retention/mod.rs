@@ -32,7 +32,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use log::Removed;
-pub use preview::Preview;
 use pierhead_storage_format::keys::TableKey;
 use pierhead_storage_format::retention::{RetentionKey, RetentionStateKey, RetentionStateRecord};
 pub use rules::{Draft, DraftRule, Keep, Policy, Selector};
@@ -129,7 +128,8 @@ impl Retention {
         let name = permitted(permit, Action::UpdateRetention)?.clone();
         let (id, wanted, now) = (self.there(&name)?, number.to_owned(), self.0.parts.clock.now_ms());
         self.commit(permit, move |tx| {
-            let before = tx.get(&RetentionKey { repository: id })?.filter(|found| found.number.to_string() == wanted);
+            let before =
+                tx.get(&RetentionKey { repository: id })?.filter(|found| found.number.to_string() == wanted);
             let before = before.ok_or_else(|| missing(&wanted))?;
             if before.kind != policy.keep.stored().0 {
                 let why = "it cannot be changed: remove the policy and add another".to_owned();

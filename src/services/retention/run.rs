@@ -6,9 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pierhead_storage_format::keys::TagKey;
-use pierhead_storage_format::retention::{
-    PROBLEM, RetentionKey, RetentionStateKey, RetentionStateRecord,
-};
+use pierhead_storage_format::retention::{PROBLEM, RetentionKey, RetentionStateKey, RetentionStateRecord};
 
 use super::plan::{Cut, Plan};
 use super::stored::{self, Held};
@@ -136,7 +134,7 @@ impl Retention {
     /// Whether no run came to its end since the policy was changed, or since the time of the day.
     fn is_due(&self, held: &Held, state: &RetentionStateRecord) -> bool {
         let last = self.0.parts.at.last(self.0.parts.clock.now_ms());
-        state.retention != held.number || state.started_at <= held.updated_at || state.started_at < last
+        state.retention != held.number || state.started_at < held.updated_at || state.started_at < last
     }
 
     async fn run_at(&self, held: Arc<Held>, now: u64, handle: Option<&Handle>) -> Result<Outcome, Error> {
@@ -225,7 +223,12 @@ impl Retention {
     }
 
     /// Those of a page of versions that go, and where the next page begins.
-    async fn going(&self, held: &Arc<Held>, cut: Cut, after: Option<Tag>) -> Result<(Vec<Tagged>, Option<Tag>), Error> {
+    async fn going(
+        &self,
+        held: &Arc<Held>,
+        cut: Cut,
+        after: Option<Tag>,
+    ) -> Result<(Vec<Tagged>, Option<Tag>), Error> {
         let (retention, held) = (self.clone(), Arc::clone(held));
         tasks::blocking(move || {
             let mut page = retention.0.parts.images.tagged(held.repository, after.as_ref(), PAGE)?;
@@ -249,11 +252,13 @@ impl Retention {
         let permit = self.permit()?;
         let place = (held.name.clone(), held.repository);
         let (policy, kept) = (Arc::clone(held), Arc::clone(kept));
-        let may = move |tx: &mut Tx<'_>| Ok(is_policy(tx, &policy)? && are_there(tx, policy.repository, &kept)?);
+        let may =
+            move |tx: &mut Tx<'_>| Ok(is_policy(tx, &policy)? && are_there(tx, policy.repository, &kept)?);
         let (retention, of) = (self.clone(), Arc::clone(held));
         let gone = move |tx: &mut Tx<'_>, went: &[Tagged]| {
             log::write(tx, &of, &of.policy.short_rule(), went, retention.0.parts.clock.now_ms())?;
-            let traces: Vec<Trace> = went.iter().filter_map(|version| retention.trace(&of, version)).collect();
+            let traces: Vec<Trace> =
+                went.iter().filter_map(|version| retention.trace(&of, version)).collect();
             traces.iter().try_for_each(|trace| trace.stage(tx))?;
             Ok((went.len() as u64, traces))
         };

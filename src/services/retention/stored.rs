@@ -115,8 +115,9 @@ pub fn put(
     };
     let (kind, amount) = policy.keep.stored();
     let created_at = before.as_ref().map_or(now, |before| before.created_at);
-    // Every change has a moment of its own, by which a run knows that there was one.
-    let updated_at = before.map_or(now, |before| now.max(before.updated_at + 1));
+    // Every change has a moment of its own, after any run that came to its end: by that a run knows of it.
+    let ran = tx.get(&RetentionStateKey { repository })?.map_or(0, |state| state.started_at);
+    let updated_at = now.max(ran + 1).max(before.map_or(0, |before| before.updated_at + 1));
     let name = name.as_str().to_owned();
     tx.put(&key, &RetentionRecord { number, name, kind, amount, created_at, updated_at })?;
     put_text(tx, TextOwner::Retention(repository), &selectors(policy)?)?;
@@ -163,7 +164,8 @@ pub fn read(meta: &Meta, repository: u64, record: RetentionRecord) -> Result<Hel
         name,
         policy: Policy {
             keep: Keep::of(record.kind, record.amount),
-            exempt: exempt.ok_or(Error::Bug("a retention policy's selectors cannot be read: set it again"))?,
+            exempt: exempt
+                .ok_or(Error::Bug("a retention policy's selectors cannot be read: set it again"))?,
         },
         created_at: record.created_at,
         updated_at: record.updated_at,

@@ -88,7 +88,10 @@ impl Retention {
             self.commit(&permit, move |tx| record(tx, seen, until)).await?;
         }
         if let Err(until) = told.time {
-            tracing::warn!(until, "the clock jumped: retention removes nothing until it has gone on for a day");
+            tracing::warn!(
+                until,
+                "the clock jumped: retention removes nothing until it has gone on for a day"
+            );
         }
         Ok(told.time)
     }

@@ -14,8 +14,8 @@ use pierhead_storage_format::identity::records::{Level, Role};
 use serde_json::Value;
 
 use super::super::audit;
-use super::super::retention;
 use super::super::people::People;
+use super::super::retention;
 use super::super::serve::{services, shelves};
 use super::super::store::{self, Store};
 use super::super::surfaces::{Surfaces, recorder};
@@ -116,7 +116,7 @@ impl House {
         let clock = Arc::new(TestClock::default());
         clock.set(OPENED);
         let people = People::open_at(&settings, lab, &store, clock.clone()).expect("people");
-        let shelves = shelves(&settings, &store, &people.access);
+        let shelves = shelves(&settings, &store, &people.access, clock.clone());
         let health = Health::new(Vec::new());
         let audit = audit::open(&settings, &store, &people, clock.clone()).expect("a trail");
         let recorder = recorder(&settings, Some(audit.clone()));
@@ -127,7 +127,8 @@ impl House {
         let shown = (images.clone(), uploads, retention.clone());
         let surfaces = Surfaces::new(&settings, &people, shown, told, &recorder);
         let acme = Id::from_bytes([0; 16]);
-        let mut house = Self { people, clock, acme, images, audit, retention, surfaces, store, _folder: folder };
+        let mut house =
+            Self { people, clock, acme, images, audit, retention, surfaces, store, _folder: folder };
         if !lab {
             house.move_in().await;
         }
@@ -204,6 +205,13 @@ impl House {
         let new = NewPolicy { name, description: String::new(), document };
         let policy = self.people.identity.create_policy(&permit, new).await.expect("made");
         self.change_user(user, UserChange { policies: Some(vec![policy]), ..UserChange::default() }).await;
+    }
+
+    /// Retention as another process opens it on the same rows, later.
+    pub fn retention_again(&self) -> Retention {
+        let parts = (&self.images, &self.audit);
+        retention::open(&Settings::default(), &self.store, &self.people, parts, self.clock.clone())
+            .expect("retention")
     }
 
     /// Lets time go on.

@@ -7,6 +7,7 @@ mod iam;
 mod pulls;
 mod pushes;
 mod removal;
+mod retention;
 mod sessions;
 mod tokens;
 mod trail;
