@@ -11,10 +11,12 @@ use super::audit::AuditCommand;
 use super::credential::{KeyCommand, LoginCommand, SecretCommand};
 use super::group::GroupCommand;
 use super::init::InitArguments;
+use super::jobs::JobsCommand;
 use super::organisation::{GrantCommand, OrganisationCommand};
 use super::policy::PolicyCommand;
 use super::quota::QuotaCommand;
 use super::repository::RepositoryCommand;
+use super::retention::RetentionCommand;
 use super::share::ShareCommand;
 use super::upload::UploadCommand;
 use super::user::UserCommand;
@@ -129,6 +131,16 @@ pub enum Command {
     Share {
         #[command(subcommand)]
         command: ShareCommand,
+    },
+    /// Let versions of a repository go by themselves, by age or by count
+    Retention {
+        #[command(subcommand)]
+        command: RetentionCommand,
+    },
+    /// See what runs in the background, and have it run or wait
+    Jobs {
+        #[command(subcommand)]
+        command: JobsCommand,
     },
     /// Tell, or write, what clients need to trust the appliance's own CA
     #[command(after_help = "Examples:\n  pierhead trust --host registry.example:5000\n  \

@@ -17,6 +17,7 @@ mod draft;
 mod group;
 mod human;
 mod init;
+mod jobs;
 mod lab;
 mod logs;
 mod offline;
@@ -26,6 +27,7 @@ mod policy;
 mod quota;
 mod reload;
 mod repository;
+mod retention;
 mod serve;
 mod share;
 mod status;
@@ -144,6 +146,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Repo { command } => repository::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Share { command } => share::run(command),
+        Command::Retention { command } => retention::run(command),
+        Command::Jobs { command } => jobs::run(command),
         Command::Trust(arguments) => trust::trust(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),

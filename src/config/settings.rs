@@ -8,7 +8,7 @@ use pierhead_storage_format::paths;
 use serde::{Deserialize, Serialize};
 
 use super::host::is_host;
-use super::{AuditSettings, Cidr, IdentitySettings, Period, Size};
+use super::{AuditSettings, Cidr, IdentitySettings, Period, RetentionSettings, Size};
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Settings {
     pub identity: IdentitySettings,
     /// What is recorded of what is done.
     pub audit: AuditSettings,
+    /// When versions go by themselves.
+    pub retention: RetentionSettings,
     /// The listener for monitoring.
     pub metrics: MetricsSettings,
     /// The socket for administrators.

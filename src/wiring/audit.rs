@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::StartError;
 use super::people::People;
 use super::store::Store;
+use crate::causes;
 use crate::config::Settings;
-use crate::jobs::Jobs;
+use crate::jobs::{Job, Jobs};
 use crate::seams::{Clock, OsRandom};
 use crate::services::access;
 use crate::services::audit::{Audit, Options, Parts};
@@ -44,23 +45,28 @@ pub fn open(
 }
 
 /// Lets `jobs` write events down and remove old ones.
-pub fn watch(audit: &Audit, jobs: &mut Jobs) {
+pub fn watch(audit: &Audit, jobs: &Jobs) {
     let keeping = audit.clone();
-    jobs.every(KEEP_EVERY, move || {
+    let job = Job::every("audit-write", "moves events of the audit trail to the disk", KEEP_EVERY);
+    jobs.every(job, move |_| {
         let audit = keeping.clone();
         async move {
-            if let Err(error) = audit.keep().await {
-                tracing::debug!(%error, "events of the audit trail wait");
-            }
+            let kept = audit.keep().await.map(|()| String::new());
+            kept.map_err(|error| format!("events wait: {}", causes::chain(&error)))
         }
     });
     let expiring = audit.clone();
-    jobs.every(EXPIRE_EVERY, move || {
+    let job = Job::every("audit-expiry", "removes events that are older than they are kept", EXPIRE_EVERY);
+    jobs.every(job.pausable(), move |_| {
         let audit = expiring.clone();
         async move {
             match audit.expire().await {
-                Ok(0) | Err(_) => {}
-                Ok(files) => tracing::info!(files, "removed old events of the audit trail"),
+                Ok(0) => Ok(String::new()),
+                Ok(files) => {
+                    tracing::info!(files, "removed old events of the audit trail");
+                    Ok(format!("removed {files} files of old events"))
+                }
+                Err(error) => Err(causes::chain(&error)),
             }
         }
     });

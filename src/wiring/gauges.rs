@@ -1,11 +1,20 @@
 //! What the stores and services count, for `/metrics`; brought up to date by a job.
 
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::store::Store;
+use crate::jobs::JobView;
 use crate::services::audit::Audit;
 use crate::services::uploads::Uploads;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    job: &'static str,
+}
 
 /// The gauges. Clones are the same ones.
 #[derive(Clone, Default)]
@@ -23,6 +32,9 @@ pub struct Gauges {
     audit_lost: Gauge,
     quota_reserved: Gauge,
     quota_refused: Gauge,
+    job_runs: Family<JobLabels, Counter>,
+    job_failures: Family<JobLabels, Counter>,
+    job_success_age: Family<JobLabels, Gauge>,
 }
 
 impl Gauges {
@@ -44,6 +56,10 @@ impl Gauges {
         registry.register("quota_reserved_bytes", reserved, self.quota_reserved.clone());
         let refused = "Pushes refused for want of storage quota since the start";
         registry.register("quota_refused", refused, self.quota_refused.clone());
+        registry.register("job_runs", "Runs of background jobs that ended", self.job_runs.clone());
+        registry.register("job_failures", "Runs of background jobs that failed", self.job_failures.clone());
+        let age = "Since a background job last did what it is for; not there before it did";
+        registry.register("job_last_success_age_seconds", age, self.job_success_age.clone());
     }
 
     /// Brings them up to date. Blocks for a look at the disk.
@@ -66,6 +82,20 @@ impl Gauges {
         self.quota_refused.set(clamp(refused));
         if let Ok(free) = store.reserve.free() {
             self.free.set(clamp(free));
+        }
+    }
+    /// Brings what is said of jobs up to date, at `now`.
+    pub fn jobs(&self, jobs: &[JobView], now: u64) {
+        for job in jobs {
+            let labels = JobLabels { job: job.name };
+            for (counter, value) in [(&self.job_runs, job.runs), (&self.job_failures, job.failures)] {
+                let counter = counter.get_or_create(&labels);
+                counter.inc_by(value.saturating_sub(counter.get()));
+            }
+            if let Some(at) = job.succeeded_at {
+                let seconds = now.saturating_sub(at) / 1000;
+                self.job_success_age.get_or_create(&labels).set(i64::try_from(seconds).unwrap_or(i64::MAX));
+            }
         }
     }
 }

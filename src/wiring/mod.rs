@@ -9,6 +9,7 @@ mod audit;
 mod gauges;
 mod offline;
 mod people;
+mod retention;
 mod serve;
 mod store;
 mod surfaces;

@@ -8,8 +8,9 @@ use pierhead_storage_format::identity::keys::AccessKeyKey;
 
 use super::StartError;
 use super::store::Store;
+use crate::causes;
 use crate::config::{IdentitySettings, Settings};
-use crate::jobs::Jobs;
+use crate::jobs::{Job, Jobs};
 use crate::seams::{Clock, OsRandom, SystemClock, tasks};
 use crate::services::access::{self, Access, Rules};
 use crate::services::identity::{self, Identity};
@@ -110,24 +111,27 @@ impl People {
     }
 
     /// Lets `jobs` look after what is written down late and what ends.
-    pub fn watch(&self, jobs: &mut Jobs) {
+    pub fn watch(&self, jobs: &Jobs) {
         let identity = self.identity.clone();
-        jobs.every(USES_EVERY, move || {
+        let job = Job::every("key-uses", "writes down when access keys were used", USES_EVERY);
+        jobs.every(job, move |_| {
             let identity = identity.clone();
             async move {
-                if let Err(error) = identity.write_uses().await {
-                    tracing::warn!(%error, "when access keys were used could not be written down");
-                }
+                identity.write_uses().await.map(|_| String::new()).map_err(|error| causes::chain(&error))
             }
         });
         let identity = self.identity.clone();
-        jobs.every(LOGINS_EVERY, move || {
+        let job = Job::every("login-expiry", "removes temporary logins that ended", LOGINS_EVERY);
+        jobs.every(job.pausable(), move |_| {
             let identity = identity.clone();
             async move {
                 match identity.remove_ended_logins().await {
-                    Ok(0) => {}
-                    Ok(removed) => tracing::info!(removed, "removed temporary logins that ended"),
-                    Err(error) => tracing::warn!(%error, "ended temporary logins could not be removed"),
+                    Ok(0) => Ok(String::new()),
+                    Ok(removed) => {
+                        tracing::info!(removed, "removed temporary logins that ended");
+                        Ok(format!("removed {removed}"))
+                    }
+                    Err(error) => Err(causes::chain(&error)),
                 }
             }
         });

@@ -16,14 +16,15 @@ use super::people::People;
 use super::store::{self, Store};
 use super::surfaces::{Surfaces, recorder};
 use super::tls::Certificates;
-use super::{StartError, admin, audit};
+use super::{StartError, admin, audit, retention};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
 use crate::api::trust::Trust;
+use crate::causes;
 use crate::config::Settings;
-use crate::jobs::Jobs;
-use crate::seams::{OsRandom, SystemClock, tasks};
+use crate::jobs::{Job, Jobs};
+use crate::seams::{Clock, OsRandom, SystemClock, tasks};
 use crate::server::metrics::Metrics;
 use crate::server::{self, Ended, Phase, Server, Stop, Tls};
 use crate::services;
@@ -87,15 +88,17 @@ pub async fn serve(
     people.put_in_order().await?;
     let recorder = recorder(&settings, Some(audit.clone()));
     let access = people.access.clone();
-    let shelves = shelves(&settings, &store, &people);
+    let shelves = shelves(&settings, &store, &people, Arc::new(SystemClock));
     let (images, uploads) = services(&settings, &shelves);
     let proofs = prove(&stop, &store, &uploads, resumables);
+    let retention = retention::open(&settings, &store, &people, (&images, &audit), Arc::new(SystemClock))?;
     let gauges = Gauges::default();
-    let mut jobs = jobs((&store, &audit), access.clone(), &uploads, &gauges);
-    certificates.watch(&mut jobs);
-    people.watch(&mut jobs);
-    audit::watch(&audit, &mut jobs);
-    count(&mut jobs, &shelves);
+    let jobs = jobs((&store, &audit), access.clone(), &uploads, &gauges);
+    certificates.watch(&jobs);
+    people.watch(&jobs);
+    audit::watch(&audit, &jobs);
+    retention::watch(&retention, &settings, &jobs);
+    count(&jobs, &shelves);
     let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services {
@@ -107,10 +110,13 @@ pub async fn serve(
         quotas: people.quotas.clone(),
         audit: audit.clone(),
         recorder: recorder.clone(),
+        retention: retention.clone(),
+        jobs: jobs.clone(),
     };
     let trust = Trust::new(certificates.ca());
     let told = (health(&stop, &store), trust);
-    let surfaces = Surfaces::new(&settings, &people, (images, uploads.clone()), told, &recorder);
+    let surfaces =
+        Surfaces::new(&settings, &people, (images, uploads.clone(), retention.clone()), told, &recorder);
     let app = Arc::new(surfaces);
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
@@ -118,6 +124,7 @@ pub async fn serve(
     let ended = run(&settings, app, edge, listening).await;
     stop.begin(); // if it was never reached
     jobs.stop().await;
+    retention.settle().await;
     proofs.join_all().await;
     uploads.park(PARK_LIMIT).await;
     people.settle().await;
@@ -203,12 +210,17 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
     Ok(ended)
 }
 
-pub(super) fn shelves(settings: &Settings, store: &Store, people: &People) -> Arc<Shelves> {
+pub(super) fn shelves(
+    settings: &Settings,
+    store: &Store,
+    people: &People,
+    clock: Arc<dyn Clock>,
+) -> Arc<Shelves> {
     let access = &people.access;
     Arc::new(Shelves {
         meta: store.meta.clone(),
         blobs: store.blobs.clone(),
-        clock: Arc::new(SystemClock),
+        clock: Arc::clone(&clock),
         reserve: Arc::clone(&store.reserve),
         rules: PushRules {
             create_organisations: settings.registry.create_organisations,
@@ -216,7 +228,7 @@ pub(super) fn shelves(settings: &Settings, store: &Store, people: &People) -> Ar
             sparse_manifests: settings.registry.sparse_manifests,
         },
         access: access.clone(),
-        counters: Counters::new(store.meta.clone(), access.clone(), Arc::new(SystemClock)),
+        counters: Counters::new(store.meta.clone(), access.clone(), clock),
         quotas: people.quotas.clone(),
         suspects: Mutex::default(),
     })
@@ -253,31 +265,41 @@ fn prove(stop: &Stop, store: &Arc<Store>, uploads: &Uploads, resumables: Vec<Res
 }
 
 fn jobs((store, audit): (&Arc<Store>, &Audit), access: Access, uploads: &Uploads, gauges: &Gauges) -> Jobs {
-    let mut jobs = Jobs::new();
+    let jobs = Jobs::new(Arc::new(SystemClock));
     let (store, counted, gauges) = (Arc::clone(store), (uploads.clone(), audit.clone()), gauges.clone());
-    jobs.every(DISK_EVERY, move || {
+    let watched = jobs.clone();
+    let job = Job::every("disk", "keeps space back, and brings what is measured up to date", DISK_EVERY);
+    jobs.every(job, move |_| {
         let (store, counted, gauges) = (Arc::clone(&store), counted.clone(), gauges.clone());
+        let views = watched.list();
         async move {
             let restored = tasks::blocking(move || {
                 gauges.update(&store, &counted.0, &counted.1);
+                gauges.jobs(&views, SystemClock.now_ms());
                 store.reserve.restore()
             })
             .await;
-            if let Ok(Err(error)) = restored {
-                tracing::warn!(%error, "the space to keep back cannot be taken");
+            match restored {
+                Ok(Ok(_)) => Ok(String::new()),
+                Ok(Err(error)) => {
+                    Err(format!("the space to keep back cannot be taken: {}", causes::chain(&error)))
+                }
+                Err(panicked) => Err(panicked.to_string()),
             }
         }
     });
     let uploads = uploads.clone();
-    jobs.every(SESSIONS_EVERY, move || {
+    let job = Job::every("upload-expiry", "ends upload sessions that nobody goes on with", SESSIONS_EVERY);
+    jobs.every(job.pausable(), move |_| {
         let (access, uploads) = (access.clone(), uploads.clone());
         async move {
             match expire(access, &uploads).await {
-                Ok(0) => {}
+                Ok(0) => Ok(String::new()),
                 Ok(ended) => {
-                    tracing::info!(ended, open = uploads.open_sessions(), "ended idle upload sessions")
+                    tracing::info!(ended, open = uploads.open_sessions(), "ended idle upload sessions");
+                    Ok(format!("ended {ended} upload sessions"))
                 }
-                Err(error) => tracing::error!(%error, "idle upload sessions could not be ended"),
+                Err(error) => Err(causes::chain(&error)),
             }
         }
     });
@@ -285,23 +307,26 @@ fn jobs((store, audit): (&Arc<Store>, &Audit), access: Access, uploads: &Uploads
 }
 
 /// Has what was pulled and pushed added to the store.
-fn count(jobs: &mut Jobs, shelves: &Arc<Shelves>) {
+fn count(jobs: &Jobs, shelves: &Arc<Shelves>) {
     let counting = Arc::clone(shelves);
-    jobs.every(COUNTERS_EVERY, move || {
+    let job = Job::every("pull-counters", "adds what was pulled and pushed to the store", COUNTERS_EVERY);
+    jobs.every(job, move |_| {
         let counting = Arc::clone(&counting);
-        async move { add_counted(&counting).await }
+        async move {
+            add_counted(&counting).await;
+            Ok::<_, String>(String::new())
+        }
     });
     let looking = Arc::clone(shelves);
-    jobs.every(HELD_EVERY, move || {
+    let job = Job::every("stored-bytes", "counts what accounts hold, for their reports", HELD_EVERY);
+    jobs.every(job.pausable(), move |_| {
         let looking = Arc::clone(&looking);
         async move {
             let looked = match system(&looking.access, "counters") {
                 Ok(permit) => looking.counters.look(&permit).await,
                 Err(refusal) => Err(refusal.into()),
             };
-            if let Err(error) = looked {
-                tracing::warn!(%error, "what the repositories hold could not be counted");
-            }
+            looked.map(|_| String::new()).map_err(|error| causes::chain(&error))
         }
     });
 }

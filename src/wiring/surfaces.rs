@@ -22,6 +22,7 @@ use crate::server::metrics::Route;
 use crate::server::{App, PeerFacts};
 use crate::services::audit::Audit;
 use crate::services::images::Images;
+use crate::services::retention::Retention;
 use crate::services::uploads::Uploads;
 
 /// The surfaces, by path.
@@ -39,7 +40,7 @@ impl Surfaces {
     pub fn new(
         settings: &Settings,
         people: &People,
-        (images, uploads): (Images, Uploads),
+        (images, uploads, retention): (Images, Uploads, Retention),
         (health, trust): (Health, Trust),
         recorder: &Recorder,
     ) -> Self {
@@ -54,7 +55,7 @@ impl Surfaces {
                 settings.identity.region.clone(),
                 recorder.clone(),
             ),
-            swr: swr(settings, people, images.clone(), recorder.clone()),
+            swr: swr(settings, people, (images.clone(), retention), recorder.clone()),
             registry: Registry::new(
                 access,
                 identity,
@@ -108,9 +109,14 @@ impl App for Surfaces {
     }
 }
 
-fn swr(settings: &Settings, people: &People, images: Images, recorder: Recorder) -> Swr {
+fn swr(
+    settings: &Settings,
+    people: &People,
+    (images, retention): (Images, Retention),
+    recorder: Recorder,
+) -> Swr {
     let People { access, identity, organisations, quotas } = people.clone();
-    let services = swr::Services { access, identity, organisations, quotas, images };
+    let services = swr::Services { access, identity, organisations, quotas, images, retention };
     let is_trusted_proxy = is_trusted_proxy(settings);
     let region = settings.identity.region.clone();
     Swr::new(services, swr::Settings { region, is_trusted_proxy, recorder })

@@ -11,8 +11,9 @@ use pierhead_storage_format::paths;
 
 use super::StartError;
 use crate::authority::{Authority, AuthorityError, Issued, host};
+use crate::causes;
 use crate::config::{ClientCertificates, Presented, Settings, TlsSettings};
-use crate::jobs::Jobs;
+use crate::jobs::{Job, Jobs};
 use crate::seams::{Clock, OsRandom, SystemClock, tasks};
 use crate::server::{Clients, Pair, Tls, TlsError};
 use crate::stores::authority::AuthorityFiles;
@@ -101,19 +102,32 @@ impl Certificates {
     }
 
     /// Lets `jobs` look whether the certificate is due.
-    pub fn watch(self: &Arc<Self>, jobs: &mut Jobs) {
+    pub fn watch(self: &Arc<Self>, jobs: &Jobs) {
         if self.tls.get().is_none() {
             return;
         }
         let (this, mut looks) = (Arc::clone(self), 0u64);
-        jobs.every(LOOK_EVERY, move || {
+        let job = Job::every(
+            "certificate",
+            "renews the appliance's own certificate; warns of one that ends",
+            LOOK_EVERY,
+        );
+        jobs.every(job, move |_| {
             let this = Arc::clone(&this);
             looks += 1;
             let loud = looks.is_multiple_of(SAY_EVERY);
             async move {
-                if let Ok(Err(error)) = tasks::blocking(move || this.look(loud)).await {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, "the certificate could not be renewed; the one in use stays");
+                match tasks::blocking(move || this.look(loud)).await {
+                    Ok(Ok(())) => Ok(String::new()),
+                    Ok(Err(error)) => {
+                        let cause: &dyn std::error::Error = &error;
+                        tracing::error!(
+                            error = cause,
+                            "the certificate could not be renewed; the one in use stays"
+                        );
+                        Err(causes::chain(&error))
+                    }
+                    Err(panicked) => Err(panicked.to_string()),
                 }
             }
         });

@@ -2,15 +2,19 @@
 //! a digest delimits itself; a text part is always last, so that nothing need be escaped.
 //! Text parts are held to [`MAX_TEXT`] bytes.
 
+mod references;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{FormatError, Record};
 use crate::digest::Digest;
 use crate::records::{
-    BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferenceRecord, ReferrerRecord,
-    RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
+    BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, RepositoryBlobRecord,
+    RepositoryCounters, RepositoryRecord, TagRecord,
 };
+
+pub use references::{ManifestReferenceKey, ReferrerKey};
 
 /// The longest text part of a key, in bytes.
 pub const MAX_TEXT: usize = 255;
@@ -87,11 +91,17 @@ pub enum Table {
     OrganisationQuota = 35,
     /// [`crate::quota::AccountQuotaKey`].
     AccountQuota = 36,
+    /// [`crate::retention::RetentionKey`].
+    Retention = 42,
+    /// [`crate::retention::RetentionLogKey`].
+    RetentionLog = 43,
+    /// [`crate::retention::RetentionStateKey`].
+    RetentionState = 44,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -126,6 +136,9 @@ impl Table {
         Self::OrganisationUsage,
         Self::OrganisationQuota,
         Self::AccountQuota,
+        Self::Retention,
+        Self::RetentionLog,
+        Self::RetentionState,
     ];
 
     /// The number on disk.
@@ -175,6 +188,9 @@ impl Table {
             Self::OrganisationUsage => "organisation-usage",
             Self::OrganisationQuota => "organisation-quota",
             Self::AccountQuota => "account-quota",
+            Self::Retention => "retention",
+            Self::RetentionLog => "retention-log",
+            Self::RetentionState => "retention-state",
         }
     }
 }
@@ -388,41 +404,6 @@ impl TableKey for ManifestTagKey {
     }
 }
 
-/// A manifest by the subject it names, in the order of the referrers list.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ReferrerKey {
-    /// [`RepositoryRecord::id`].
-    pub repository: u64,
-    /// The subject, present or not.
-    pub subject: Digest,
-    /// The manifest that names it.
-    pub digest: Digest,
-}
-
-impl ReferrerKey {
-    /// What every referrer of a subject starts with.
-    pub fn prefix(repository: u64, subject: &Digest) -> Vec<u8> {
-        under_digest(repository, subject)
-    }
-}
-
-impl TableKey for ReferrerKey {
-    const TABLE: Table = Table::Referrer;
-    type Record = ReferrerRecord;
-
-    fn encode(&self) -> Vec<u8> {
-        let mut key = Self::prefix(self.repository, &self.subject);
-        self.digest.write_key(&mut key);
-        key
-    }
-
-    fn decode(key: &[u8]) -> Result<Self, FormatError> {
-        let (repository, rest) = number(key)?;
-        let (subject, rest) = Digest::read_key(rest)?;
-        Ok(Self { repository, subject, digest: digest_only(rest)? })
-    }
-}
-
 /// A blob of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlobKey {
@@ -474,40 +455,5 @@ impl TableKey for BlobRepositoryKey {
     fn decode(key: &[u8]) -> Result<Self, FormatError> {
         let (digest, name) = Digest::read_key(key)?;
         Ok(Self { digest, name: text(name)? })
-    }
-}
-
-/// What a manifest names, so that a delete needs no look into the manifest's bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ManifestReferenceKey {
-    /// [`RepositoryRecord::id`].
-    pub repository: u64,
-    /// The manifest that names it.
-    pub manifest: Digest,
-    /// The content named.
-    pub digest: Digest,
-}
-
-impl ManifestReferenceKey {
-    /// What every reference of a manifest starts with.
-    pub fn prefix(repository: u64, manifest: &Digest) -> Vec<u8> {
-        under_digest(repository, manifest)
-    }
-}
-
-impl TableKey for ManifestReferenceKey {
-    const TABLE: Table = Table::ManifestReference;
-    type Record = ReferenceRecord;
-
-    fn encode(&self) -> Vec<u8> {
-        let mut key = Self::prefix(self.repository, &self.manifest);
-        self.digest.write_key(&mut key);
-        key
-    }
-
-    fn decode(key: &[u8]) -> Result<Self, FormatError> {
-        let (repository, rest) = number(key)?;
-        let (manifest, rest) = Digest::read_key(rest)?;
-        Ok(Self { repository, manifest, digest: digest_only(rest)? })
     }
 }

@@ -24,6 +24,7 @@ pub mod outboard;
 pub mod paths;
 pub mod quota;
 pub mod records;
+pub mod retention;
 pub mod rows;
 pub mod small;
 pub mod snapshot;

@@ -13,6 +13,7 @@ use crate::keys::{
     TagKey,
 };
 use crate::quota::{AccountQuotaKey, OrganisationBlobKey, OrganisationQuotaKey, OrganisationUsageKey};
+use crate::retention::{RetentionKey, RetentionLogKey, RetentionStateKey};
 use crate::usage::{AccountDayKey, RepositoryPullsKey};
 
 /// Work that is the same for every table once its types are known.
@@ -60,6 +61,9 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::OrganisationUsage => work.call::<OrganisationUsageKey>(),
         Table::OrganisationQuota => work.call::<OrganisationQuotaKey>(),
         Table::AccountQuota => work.call::<AccountQuotaKey>(),
+        Table::Retention => work.call::<RetentionKey>(),
+        Table::RetentionLog => work.call::<RetentionLogKey>(),
+        Table::RetentionState => work.call::<RetentionStateKey>(),
     }
 }
 

@@ -61,51 +61,6 @@ fn a_trigger_is_checked_and_refused() {
 }
 
 #[test]
-fn a_retention_policy_is_checked_and_refused() {
-    let Some(house) = open() else { return };
-    let admin = &house.admin;
-    let path = format!("{REPO}/retentions");
-    let policy = |template: &str, params: Value, pattern: &str| {
-        let selectors = json!([{"kind": "regexp", "pattern": pattern}, {"kind": "label", "pattern": "v1"}]);
-        json!({"algorithm": "or", "rules": [{"template": template, "params": params, "tag_selectors": selectors}]})
-    };
-    for good in [
-        policy("date_rule", json!({"days": "30"}), "^v2.*$"),
-        policy("date_rule", json!({"days": 30}), "^v2.*$"),
-        policy("tag_rule", json!({"num": "7"}), "(.*a.*|.*s.*)"),
-    ] {
-        let refused = admin.post(&path, good.clone()).refusal(400, "4000047");
-        assert!(refused["error_msg"].as_str().unwrap().ends_with("retention policies"), "{refused}");
-        admin.post(&format!("{NONE}/retentions"), good.clone()).refusal(404, "4040010");
-        admin.patch(&format!("{path}/34"), good).refusal(404, "4040000");
-    }
-    for bad in [
-        policy("date_rule", json!({"days": "366"}), "v"),
-        policy("date_rule", json!({"num": "7"}), "v"),
-        policy("tag_rule", json!({"num": 1001}), "v"),
-        policy("tag_rule", json!({"num": "7"}), "("),
-        policy("size_rule", json!({"num": "7"}), "v"),
-        json!({"algorithm": "or", "rules": []}),
-        json!({"algorithm": "and", "rules": []}),
-    ] {
-        admin.post(&path, bad.clone()).refusal(400, "4001025");
-        admin.patch(&format!("{path}/34"), bad).refusal(400, "4001025");
-    }
-    for malformed in [json!({}), json!({"algorithm": "or"}), json!({"algorithm": "or", "rules": [{}]})] {
-        admin.post(&path, malformed).refusal(400, "4001018");
-    }
-    assert_eq!(admin.get(&path).expect(200).json(), json!([]));
-    let log = admin.get(&format!("{path}/histories?limit=10&offset=20")).expect(200);
-    assert_eq!(log.need("content-range"), "20-0/0");
-    assert_eq!(log.json(), json!({"retention_log": [], "total": 0}));
-    admin.get(&format!("{NONE}/retentions")).refusal(404, "4040010");
-    admin.get(&format!("{path}/34")).refusal(404, "4040000");
-    // As Terraform knows that it is gone.
-    let gone = admin.delete(&format!("{path}/34")).refusal(400, "4000306");
-    assert_eq!(gone["errors"][0]["errorCode"], "SVCSTG.SWR.4000306");
-}
-
-#[test]
 fn a_synchronisation_is_checked_and_refused() {
     let Some(house) = open() else { return };
     let admin = &house.admin;

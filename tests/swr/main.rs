@@ -17,6 +17,7 @@ mod loops;
 mod model;
 mod organisations;
 mod repositories;
+mod retention;
 mod shares;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,8 @@
-"""Drives versions of images, what is about them, the lists of version 3, and what has no engine: triggers, retention,
-and synchronisation."""
+"""Drives versions of images, what is about them, the lists of version 3, retention, and what has no engine:
+triggers and synchronisation."""
+
+import json
+import time
 
 from common import (
     HOST, ID, INDEX, NUMBER, Person, TIME, descriptor, done, refused, same, sent,
@@ -229,6 +232,14 @@ def triggers():
     refused(lambda: admin.delete_trigger(DeleteTriggerRequest(**one)), *gone)
 
 
+def eventually(is_so):
+    """Waits until something is so."""
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline, "it does not come"
+        time.sleep(0.02)
+
+
 def retentions():
     def fields(template="date_rule", params=None, pattern="^v2.*$", algorithm="or"):
         selectors = [TagSelector(kind="regexp", pattern=pattern), TagSelector(kind="label", pattern="v1")]
@@ -239,13 +250,12 @@ def retentions():
         body = CreateRetentionRequestBody(**fields(*asked, **named))
         return admin.create_retention(CreateRetentionRequest(**of, body=body))
 
-    def update(*asked, **named):
+    def update(*asked, of=REPO, number=NO_SUCH, **named):
         body = UpdateRetentionRequestBody(**fields(*asked, **named))
-        return admin.update_retention(UpdateRetentionRequest(**REPO, retention_id=NO_SUCH, body=body))
+        return admin.update_retention(UpdateRetentionRequest(**of, retention_id=number, body=body))
 
     gone = (404, "4040000", "does not exist")
     for rule in [("date_rule", {"days": "30"}), ("tag_rule", {"num": "7"}), ("tag_rule", {"num": 7})]:
-        refused(lambda: create(*rule), 400, "4000047", "does not do this yet: retention policies")
         refused(lambda: update(*rule), *gone)
     for wrong, field in [
         (("date_rule", {"days": "366"}), "days"), (("date_rule", {"num": "7"}), "params"),
@@ -264,6 +274,47 @@ def retentions():
     one = REPO | {"retention_id": NO_SUCH}
     refused(lambda: admin.show_retention(ShowRetentionRequest(**one)), *gone)
     refused(lambda: admin.delete_retention(DeleteRetentionRequest(**one)), 400, "4000306", "no such retention policy")
+    examples_of_retention(create, update)
+
+
+def examples_of_retention(create, update):
+    """SWR's two: count 1 and age 3 days, both without what `^v2.*$` matches."""
+    place = {"namespace": "group", "repository": "kept"}
+    for number, tag in enumerate(["v2.1", "v1", "w1", "w2", "v2.2"]):
+        admin.push("group/kept", tag, f"kept {number}".encode())
+    versions = lambda: [item.tag for item in
+                        admin.client.list_repository_tags(ListRepositoryTagsRequest(**place)).body]
+    listed = lambda: admin.list_retentions(ListRetentionsRequest(**place))
+
+    def shown(number, template, params):
+        selectors = [{"kind": "regexp", "pattern": "^v2.*$"}, {"kind": "label", "pattern": "v1"}]
+        rule = {"template": template, "params": params, "tag_selectors": selectors}
+        return {"algorithm": "or", "id": number, "rules": [rule], "scope": ""}
+
+    created = create("tag_rule", {"num": 1}, of=place)
+    first = created.id
+    same(created, 201, {"id": first})
+    eventually(lambda: versions() == ["v1", "v2.1", "v2.2", "w2"])
+    same(listed(), 200, {"body": [shown(first, "tag_rule", {"num": "1"})]})
+    same(admin.show_retention(ShowRetentionRequest(**place, retention_id=first)), 200, shown(first, "tag_rule", {"num": "1"}))
+    refused(lambda: create("date_rule", {"days": "3"}, of=place), 409, "4090000")
+    refused(lambda: update("date_rule", {"days": "3"}, of=place, number=first), 400, "4001025", "template")
+    log = admin.list_retention_histories(ListRetentionHistoriesRequest(**place, limit="10", offset="0"))
+    entry = sent(log)["retention_log"][0]
+    assert json.loads(entry["rule_type"]) == shown(first, "tag_rule", {"num": "1"})["rules"][0], entry
+    expected = {"created_at": TIME, "id": 1, "namespace": "group", "repo": "kept", "retention_id": first,
+                "rule_type": entry["rule_type"], "tag": "w1"}
+    same(log, 200, {"retention_log": [expected], "total": 1, "content_range": "0-1/1"})
+    same(update("tag_rule", {"num": "2"}, of=place, number=first), 201, {})
+    same(listed(), 200, {"body": [shown(first, "tag_rule", {"num": "2"})]})
+    same(admin.delete_retention(DeleteRetentionRequest(**place, retention_id=first)), 200, {})
+    empty(listed())
+
+    second = create("date_rule", {"days": "3"}, of=place).id
+    assert second > first
+    same(listed(), 200, {"body": [shown(second, "date_rule", {"days": "3"})]})
+    # Nothing is that old here; tests that set the clock show the rest.
+    assert versions() == ["v1", "v2.1", "v2.2", "w2"], versions()
 
 
 def synchronisation():

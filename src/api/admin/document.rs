@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::errors::{Failure, FailureView, Kind};
 use super::reply::{Page, Removed, Reply};
 use super::route::{ROUTES, Row, Takes};
-use super::text::{AccessKey, IdText, NameOrId, Organisation, Repository};
+use super::text::{AccessKey, IdText, JobName, NameOrId, Organisation, Repository};
 use super::{
-    Admin, Call, accounts, audit, credentials, grants, groups, index, organisations, policies, quotas,
-    reload, repositories, shares, status, uploads, users,
+    Admin, Call, accounts, audit, credentials, grants, groups, index, jobs, organisations, policies, quotas,
+    reload, repositories, retention, shares, status, uploads, users,
 };
 use crate::api::openapi::{self, Failing, Operation, Parameter, Shape, Surface};
 
@@ -212,6 +212,31 @@ static GROUPS: &[Group] = &[
             answers::<Removed>("share-delete"),
         ],
     ),
+    (
+        "Retention",
+        "Which versions of a repository go by themselves, and which went.",
+        &[
+            answers::<Page<retention::RetentionView>>("retentions-list")
+                .asked::<retention::RetentionsQuery>(),
+            answers::<retention::RetentionView>("retention-show"),
+            answers::<retention::RetentionView>("retention-set").takes::<retention::PolicyBody>(),
+            answers::<Removed>("retention-delete"),
+            answers::<retention::PreviewView>("retention-preview").asked::<retention::PreviewQuery>(),
+            answers::<jobs::JobView>("retention-run").takes::<retention::RunBody>().fails(&[InUse]),
+            answers::<Page<retention::RetiredView>>("retention-log").asked::<retention::RetentionsQuery>(),
+        ],
+    ),
+    (
+        "Jobs",
+        "The work in the background. What is known of runs, and a pause, end with the process.",
+        &[
+            answers::<Page<jobs::JobView>>("jobs-list"),
+            answers::<jobs::JobView>("job-show"),
+            answers::<jobs::JobView>("job-run").fails(&[InUse]),
+            answers::<jobs::JobView>("job-pause").fails(&[InUse]),
+            answers::<jobs::JobView>("job-resume").fails(&[InUse]),
+        ],
+    ),
 ];
 
 /// How a row of any kind can fail.
@@ -290,6 +315,7 @@ fn parameter(name: &'static str) -> Parameter {
         "group" => ("A group, by name or id.", Shape::of::<NameOrId>()),
         "policy" => ("A policy, by name or id.", Shape::of::<NameOrId>()),
         "key" => ("The AK of an access key.", Shape::of::<AccessKey>()),
+        "job" => ("A job, by name.", Shape::of::<JobName>()),
         "organisation" => ("An organisation, by name.", Shape::of::<Organisation>()),
         "repository" => {
             ("A repository by its whole name, each slash of it as `%2F`.", Shape::of::<Repository>())

@@ -9,7 +9,10 @@ use crate::services::audit::Trace;
 
 /// Fields of bodies that are recorded; no other is, so that a new one is not by mistake. None of them is a
 /// secret or holds one.
-const FIELDS: [&str; 18] = [
+const FIELDS: &[&str] = &[
+    "keep",
+    "count",
+    "trust_clock",
     "name",
     "enabled",
     "programmatic",
@@ -45,8 +48,8 @@ pub fn path(trace: &Trace, actor: &Actor, params: &Params) {
 pub fn body(trace: &Trace, params: &Params, body: &Bytes) {
     let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else { return };
     for field in FIELDS {
-        if let Some(value) = fields.get(field).filter(|value| is_plain(value)) {
-            trace.asked(field, value.clone());
+        if let Some(value) = fields.get(*field).filter(|value| is_plain(value)) {
+            trace.asked(*field, value.clone());
         }
     }
     let made = fields.get("name").and_then(Value::as_str);

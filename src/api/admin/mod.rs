@@ -23,6 +23,7 @@ mod facts;
 mod grants;
 mod groups;
 mod index;
+mod jobs;
 mod organisations;
 mod policies;
 mod query;
@@ -30,6 +31,7 @@ mod quotas;
 mod reload;
 mod reply;
 mod repositories;
+mod retention;
 mod route;
 mod shares;
 mod status;
@@ -57,6 +59,7 @@ use self::reply::Reply;
 use self::route::{Found, Row};
 use crate::api::Recorder;
 use crate::api::pattern::Params;
+use crate::jobs::Jobs;
 use crate::server::body::Body;
 use crate::server::metrics::Route;
 use crate::server::{App, Peer, PeerFacts};
@@ -67,6 +70,7 @@ use crate::services::identity::Identity;
 use crate::services::object::Object;
 use crate::services::organisations::Organisations;
 use crate::services::quota::Quotas;
+use crate::services::retention::Retention;
 use crate::services::uploads::Uploads;
 
 pub use accounts::{AccountView, FirstView};
@@ -75,12 +79,14 @@ pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
 pub use document::document;
 pub use grants::GrantView;
 pub use groups::GroupView;
+pub use jobs::{JobView, RunningView};
 pub use organisations::OrganisationView;
 pub use policies::PolicyView;
 pub use quotas::QuotaView;
 pub use reload::ReloadView;
 pub use reply::{Page, Removed};
 pub use repositories::RepositoryView;
+pub use retention::{GoingView, PreviewView, RetentionView, RetiredView};
 pub use shares::ShareView;
 pub use status::{ListeningView, StatusView};
 pub use uploads::{Aborted, UploadView};
@@ -104,6 +110,10 @@ pub struct Services {
     pub audit: Audit,
     /// Begins to record what is done here.
     pub recorder: Recorder,
+    /// Which versions go by themselves.
+    pub retention: Retention,
+    /// The work in the background.
+    pub jobs: Jobs,
 }
 
 /// What is known of the process when it begins to serve.

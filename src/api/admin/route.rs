@@ -9,8 +9,8 @@ use super::errors::{Failure, Kind};
 use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
-    Admin, Call, accounts, audit, credentials, document, grants, groups, index, organisations, policies,
-    quotas, reload, repositories, shares, status, uploads, users,
+    Admin, Call, accounts, audit, credentials, document, grants, groups, index, jobs, organisations,
+    policies, quotas, reload, repositories, retention, shares, status, uploads, users,
 };
 use crate::api::pattern::{self, NotFound, Params, Routed};
 use crate::services::access::{Action, Resource};
@@ -251,6 +251,42 @@ pub static ROUTES: &[Row] = &[
     Row { name: "account-audit", method: Method::GET, path: "/api/v1/accounts/{account}/audit", action: Action::ListAccountEvents, resource: ACCOUNT, takes: Takes::Nothing,
           audit: Operation::read("listTraces", "trace"),
           summary: "what was done in an account; query as for /api/v1/audit", handler: |a, c| Box::pin(audit::list(a, c)) },
+    Row { name: "retentions-list", method: Method::GET, path: "/api/v1/retention", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("listRetentions", "imageretention"),
+          summary: "every retention policy, with its last run; query: limit, after", handler: |a, c| Box::pin(retention::all(a, c)) },
+    Row { name: "retention-show", method: Method::GET, path: "/api/v1/repositories/{repository}/retention", action: Action::ShowRetention, resource: REPOSITORY, takes: Takes::Nothing,
+          audit: Operation::read("showRetention", "imageretention"),
+          summary: "the retention policy of a repository, with its last run", handler: |a, c| Box::pin(retention::show(a, c)) },
+    Row { name: "retention-set", method: Method::PUT, path: "/api/v1/repositories/{repository}/retention", action: Action::UpdateRetention, resource: REPOSITORY, takes: Takes::Json,
+          audit: Operation::change("updateRetention", "imageretention", 200),
+          summary: "set the retention policy of a repository, in the place of the one there is, and run it: keep, count, exempt", handler: |a, c| Box::pin(retention::put(a, c)) },
+    Row { name: "retention-delete", method: Method::DELETE, path: "/api/v1/repositories/{repository}/retention", action: Action::DeleteRetention, resource: REPOSITORY, takes: Takes::Nothing,
+          audit: Operation::change("deleteRetention", "imageretention", 200),
+          summary: "remove the retention policy of a repository; its log stays", handler: |a, c| Box::pin(retention::delete(a, c)) },
+    Row { name: "retention-preview", method: Method::GET, path: "/api/v1/repositories/{repository}/retention/preview", action: Action::ShowRetention, resource: REPOSITORY, takes: Takes::Nothing,
+          audit: Operation::read("previewRetention", "imageretention"),
+          summary: "what the retention policy of a repository would remove now, and why, or another one: query: policy", handler: |a, c| Box::pin(retention::preview(a, c)) },
+    Row { name: "retention-run", method: Method::POST, path: "/api/v1/repositories/{repository}/retention/run", action: Action::UpdateRetention, resource: REPOSITORY, takes: Takes::Json,
+          audit: Operation::change("runRetention", "imageretention", 200),
+          summary: "run the retention policy of a repository now: trust_clock; answers the job retention-run, which tells how it goes", handler: |a, c| Box::pin(retention::run(a, c)) },
+    Row { name: "retention-log", method: Method::GET, path: "/api/v1/repositories/{repository}/retention/log", action: Action::ListRetentionHistories, resource: REPOSITORY, takes: Takes::Nothing,
+          audit: Operation::read("listRetentionHistories", "imageretention"),
+          summary: "what retention removed from a repository, the newest first; query: limit, after", handler: |a, c| Box::pin(retention::log(a, c)) },
+    Row { name: "jobs-list", method: Method::GET, path: "/api/v1/jobs", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("listJobs", "job"),
+          summary: "the work in the background: state, progress, last result, next run", handler: |a, c| Box::pin(jobs::list(a, c)) },
+    Row { name: "job-show", method: Method::GET, path: "/api/v1/jobs/{job}", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("showJob", "job"),
+          summary: "one job", handler: |a, c| Box::pin(jobs::show(a, c)) },
+    Row { name: "job-run", method: Method::POST, path: "/api/v1/jobs/{job}/run", action: Action::ManageJobs, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("runJob", "job", 200),
+          summary: "have a job run now, though it is paused or nothing is due", handler: |a, c| Box::pin(jobs::run(a, c)) },
+    Row { name: "job-pause", method: Method::POST, path: "/api/v1/jobs/{job}/pause", action: Action::ManageJobs, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("pauseJob", "job", 200),
+          summary: "pause a job until it is resumed or the server restarts", handler: |a, c| Box::pin(jobs::pause(a, c)) },
+    Row { name: "job-resume", method: Method::POST, path: "/api/v1/jobs/{job}/resume", action: Action::ManageJobs, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("resumeJob", "job", 200),
+          summary: "let a paused job go on", handler: |a, c| Box::pin(jobs::resume(a, c)) },
 ];
 
 /// What a request asks for.

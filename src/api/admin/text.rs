@@ -50,6 +50,8 @@ texts! {
     Password { "pattern": "^[^\u{0}-\u{1f}\u{7f}-\u{9f}]*$", "minLength": 8, "maxLength": 128, "format": "password" };
     /// The AK of an access key.
     AccessKey { "pattern": "^[A-Z0-9]{16,32}$" };
+    /// The name of a job: lower-case words joined by `-`.
+    JobName { "pattern": "^[a-z][a-z-]*$", "maxLength": 64 };
     /// RFC 3339.
     Time { "format": "date-time" };
     /// An organisation's name: components of lower-case letters and digits with single `.`, `_`, `__` or runs of `-` between, a letter first.

@@ -90,6 +90,8 @@ pub struct Services {
     pub quotas: Quotas,
     /// Manifests, tags and repositories.
     pub images: Images,
+    /// Which versions go by themselves.
+    pub retention: Retention,
 }
 
 /// What can be set.
@@ -169,9 +171,8 @@ impl Call<'_> {
 impl Swr {
     /// On these services.
     pub fn new(services: Services, settings: Settings) -> Self {
-        let Services { access, identity, organisations, quotas, images } = services;
-        let (retention, triggers) = (Retention::new(images.clone()), Triggers::new(images.clone()));
-        let sync = Synchronisation::new(images.clone());
+        let Services { access, identity, organisations, quotas, images, retention } = services;
+        let (triggers, sync) = (Triggers::new(images.clone()), Synchronisation::new(images.clone()));
         Self(Arc::new(Inner {
             access,
             identity,

@@ -1,14 +1,14 @@
 //! `…/repos/{repository}/retentions`: which versions go by themselves.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::errors::{Failure, Kind};
 use super::query::Paging;
-use super::reply::Reply;
-use super::{Call, Swr};
+use super::reply::{Reply, time};
+use super::{Call, Swr, rest};
 use crate::services::error::{Error, Thing};
-use crate::services::retention::{Draft, DraftRule};
+use crate::services::retention::{Draft, DraftRule, Held, Removed};
 
 #[derive(Deserialize)]
 struct PolicyBody {
@@ -59,43 +59,61 @@ impl PolicyBody {
     }
 }
 
+fn view(held: &Held) -> Value {
+    json!({"algorithm": "or", "id": held.number, "rules": [held.policy.rule()], "scope": ""})
+}
+
+/// An entry of the log: the rule is JSON within JSON there.
+fn removed(removed: &Removed) -> Value {
+    json!({
+        "created_at": time(removed.removed_at),
+        "id": removed.number,
+        "namespace": removed.name.organisation(),
+        "repo": rest(&removed.name),
+        "retention_id": removed.retention,
+        "rule_type": removed.rule,
+        "tag": removed.tag,
+    })
+}
+
 /// Sets a policy.
 pub async fn create(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
     let draft = call.body::<PolicyBody>()?.draft();
-    let id = swr.0.retention.create(&call.permit, draft)?;
+    let id = swr.0.retention.create(&call.permit, draft).await?;
     Ok(Reply::json(hyper::StatusCode::CREATED, &json!({"id": id})))
 }
 
 /// The policies of an image.
 pub async fn list(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
-    swr.0.retention.list(&call.permit)?;
-    Ok(Reply::ok(&json!([])))
+    let held: Vec<Value> = swr.0.retention.list(&call.permit)?.iter().map(view).collect();
+    Ok(Reply::ok(&held))
 }
 
 /// What was removed.
 pub async fn histories(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
-    let Paging { offset, .. } = call.asked(&["limit", "offset"])?.paging()?;
-    swr.0.retention.histories(&call.permit)?;
-    let reply = Reply::ok(&json!({"retention_log": [], "total": 0}));
-    Ok(reply.with(hyper::header::CONTENT_RANGE, &format!("{offset}-0/0")))
+    let Paging { offset, limit } = call.asked(&["limit", "offset"])?.paging()?;
+    let (page, total) = swr.0.retention.histories(&call.permit, offset, limit)?;
+    let log: Vec<Value> = page.iter().map(removed).collect();
+    let range = format!("{offset}-{}/{total}", log.len());
+    Ok(Reply::ok(&json!({"retention_log": log, "total": total})).with(hyper::header::CONTENT_RANGE, &range))
 }
 
 /// One policy.
 pub async fn show(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
-    swr.0.retention.show(&call.permit, call.param("retention_id")).map_err(not_found)?;
-    Ok(Reply::done())
+    let held = swr.0.retention.show(&call.permit, call.param("retention_id")).map_err(not_found)?;
+    Ok(Reply::ok(&view(&held)))
 }
 
 /// Changes one.
 pub async fn update(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
     let draft = call.body::<PolicyBody>()?.draft();
-    swr.0.retention.update(&call.permit, call.param("retention_id"), draft).map_err(not_found)?;
+    swr.0.retention.update(&call.permit, call.param("retention_id"), draft).await.map_err(not_found)?;
     Ok(Reply::created())
 }
 
 /// Removes one. Terraform knows by the code that there is none (swr-api §12.2).
 pub async fn delete(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
-    swr.0.retention.delete(&call.permit, call.param("retention_id"))?;
+    swr.0.retention.delete(&call.permit, Some(call.param("retention_id"))).await?;
     Ok(Reply::done())
 }
 

@@ -178,7 +178,7 @@ rows! {
     "DeleteTrigger" DELETE "/v2/manage/namespaces/{namespace}/repos/{repository}/triggers/{trigger}" DeleteTrigger Repository Nothing "deleteTrigger" "trigger" [204 404] triggers::delete;
 
     // Retention.
-    "CreateRetention" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions" CreateRetention Repository Json "createRetention" "imageretention" [201 404] retention::create;
+    "CreateRetention" POST "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions" CreateRetention Repository Json "createRetention" "imageretention" [201 404 409] retention::create;
     "ListRetentions" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions" ListRetentions Repository Nothing "listRetentions" "imageretention" [200 404] retention::list;
     "ListRetentionHistories" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions/histories" ListRetentionHistories Repository Nothing "listRetentionHistories" "imageretention" [200 404] retention::histories;
     "ShowRetention" GET "/v2/manage/namespaces/{namespace}/repos/{repository}/retentions/{retention_id}" ShowRetention Repository Nothing "showRetention" "imageretention" [200 404] retention::show;

@@ -60,6 +60,11 @@ impl Client {
         self.call(Method::DELETE, target, None)
     }
 
+    /// Lets some time go by before it is asked again.
+    pub fn pause(&self, time: Duration) {
+        self.runtime.block_on(tokio::time::sleep(time));
+    }
+
     /// Whether a server listens there. One that may not be asked counts: it runs.
     pub fn is_answered(&self) -> bool {
         let connected = self.runtime.block_on(self.connect());

@@ -246,6 +246,8 @@ actions! {
     ReadStatus = "pierhead:appliance:status", Operator, Read, No;
     /// Read again what can be read again while it runs.
     Reload = "pierhead:appliance:reload", Operator, Write, No;
+    /// Run, pause and resume the work in the background.
+    ManageJobs = "pierhead:appliance:manageJobs", Operator, Write, No;
     /// See everybody's uploads.
     ListUploads = "pierhead:upload:list", Operator, Read, No;
     /// End anybody's upload.

@@ -7,6 +7,8 @@ use pierhead_storage_format::identity::keys::{
 };
 use pierhead_storage_format::keys::{CounterKey, TableKey};
 
+use pierhead_storage_format::retention::RetentionKey;
+
 use super::report::{Invariant, R16, R17, R18, R20, R21, R22, R23};
 use super::rows::{each, get};
 use super::{Check, Unreadable};
@@ -160,6 +162,7 @@ impl Check<'_> {
         let there = match owner {
             TextOwner::Policy(id) => self.is_there(&PolicyKey { id })?,
             TextOwner::Repository(number) => repositories.binary_search(&number).is_ok(),
+            TextOwner::Retention(repository) => self.is_there(&RetentionKey { repository })?,
         };
         if !there {
             self.report.find(&R22, format!("a text of {}, which is not there", shown(owner)));
@@ -180,5 +183,8 @@ fn shown(owner: TextOwner) -> String {
     match owner {
         TextOwner::Policy(id) => format!("policy {id}"),
         TextOwner::Repository(number) => format!("the repository with number {number}"),
+        TextOwner::Retention(number) => {
+            format!("the retention policy of the repository with number {number}")
+        }
     }
 }

@@ -22,6 +22,7 @@ mod outboards;
 mod references;
 mod report;
 mod repositories;
+mod retention;
 mod rights;
 mod rows;
 mod tally;

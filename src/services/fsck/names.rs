@@ -31,7 +31,8 @@ impl Check<'_> {
         self.identity(&numbers)?;
         self.rights()?;
         self.usage(&numbers)?;
-        self.holdings()
+        self.holdings()?;
+        self.retention(&numbers)
     }
 
     pub(super) fn every_row_decodes(&mut self) -> Result<bool, Unreadable> {

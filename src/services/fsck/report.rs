@@ -130,6 +130,8 @@ const DOCUMENT: &str = "until it can be read, who has the policy may do nothing,
 const ATTRIBUTES: &str = "an image pushed under that name would be public at once: make the repository and make it \
                           private, and report this as a defect";
 
+const POLICY: &str = "until then the policy removes nothing: set it again with `pierhead retention set`";
+
 const REBUILT: &str = "no content is lost: the next start rebuilds the index; report this as a defect";
 const STANDS_IN: &str = "an older snapshot and the journal stand in; check the disk";
 const CUT: &str = "nothing: it was never acknowledged, and the next start leaves it out";
@@ -198,6 +200,10 @@ invariants! {
     R41, "R41", Error, RECOUNT, "`organisation-usage` rows are the sums of `organisation-blob` rows.";
     R42, "R42", Error, RECOUNT, "The counter `bytes of <account>` is the sum of what its organisations hold.";
     R43, "R43", Note, LEFTOVER, "Every `organisation-quota` row belongs to an organisation, every `account-quota` row to an account.";
+    R60, "R60", Note, LEFTOVER, "Every `retention`, `retention-log` and `retention-state` row belongs to a repository.";
+    R61, "R61", Error, RESTORE, "The counter `retention` is above the number of every `retention` row, and no number comes twice.";
+    R62, "R62", Error, POLICY, "The `text` of every `retention` row is selectors that parse, and its `name` is that of its repository.";
+    R63, "R63", Warning, DEFECT, "The `retention-log` rows of a repository are numbered without a gap up to the `next` of its `retention-state`, 1,000 of them at most.";
     B1, "B1", Error, HEAL, "Every `blob` row has a file of its size.";
     B2, "B2", Warning, EXTRA, "Every file below `blobs/` has a `blob` row.";
     BN, "B2", Note, WAIT, "Every file below `blobs/` has a `blob` row.";

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::report::{Counts, INVARIANTS, MAX_FINDINGS, METADATA};
 use super::*;
-use fixtures::{FILES, METADATA_ROWS};
+use fixtures::{FILES, METADATA_ROWS, RETENTION, RETENTION_LEFTOVERS};
 
 mod fixtures;
 mod holdings;
@@ -238,6 +238,7 @@ fn healthy() -> Store {
     store.keep(b"waits for the collector");
     store.change(&BlobKey { digest: digest_of(b"waits for the collector") }, |blob| blob.references = 0);
     identity::people(&mut store);
+    fixtures::retained(&mut store);
     store
 }
 
@@ -309,7 +310,7 @@ fn what_organisations_hold_is_recounted() {
 #[test]
 fn every_sickness_is_named_by_exactly_its_id() {
     for (name, id, make_sick) in
-        METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS).chain(holdings::HOLDINGS)
+        METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS).chain(holdings::HOLDINGS).chain(RETENTION)
     {
         for (deep, tally) in [(false, TALLY), (true, 1)] {
             let mut store = healthy();
@@ -333,7 +334,7 @@ fn what_is_left_of_an_account_that_is_being_removed_is_no_sickness() {
 
 #[test]
 fn every_leftover_is_noted_by_exactly_its_id() {
-    for (name, id, leave) in identity::LEFTOVERS.iter().chain(holdings::LEFT) {
+    for (name, id, leave) in identity::LEFTOVERS.iter().chain(holdings::LEFT).chain(RETENTION_LEFTOVERS) {
         let mut store = healthy();
         leave(&mut store);
         let report = run(&store, false, TALLY).expect("readable");
@@ -347,7 +348,8 @@ fn every_invariant_has_a_sick_store() {
     for invariant in INVARIANTS {
         let all = METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS).chain(identity::LEFTOVERS);
         let all = all.chain(holdings::HOLDINGS).chain(holdings::LEFT);
-        let shown = all.clone().any(|(_, id, _)| *id == invariant.id);
+        let mut all = all.chain(RETENTION).chain(RETENTION_LEFTOVERS);
+        let shown = all.any(|(_, id, _)| *id == invariant.id);
         assert!(shown, "{} has none", invariant.id);
     }
 }

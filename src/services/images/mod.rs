@@ -21,6 +21,7 @@ mod listing;
 mod making;
 mod manifests;
 mod removal;
+mod retiring;
 mod rows;
 mod usage;
 mod versions;
@@ -36,6 +37,7 @@ use making::Making;
 pub use manifests::{ManifestFacts, PutManifest};
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{OrganisationKey, RepositoryKey};
+pub use retiring::Tagged;
 use rows::Rows;
 pub use versions::{Mark, OrderVersions, Version, WantedVersions};
 

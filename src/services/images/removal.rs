@@ -16,7 +16,7 @@ use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
 use crate::services::names::RepositoryName;
-use crate::services::organisations;
+use crate::services::{organisations, retention};
 use crate::stores::meta::{Attached, Tx};
 
 /// What one change set removes at most: tags and blobs count one, manifests ten and one for each thing they name.
@@ -103,6 +103,7 @@ impl Shelves {
             rows.remove()?;
             tx.delete(&RepositorySettingsKey { name: key.name })?;
             organisations::put_text(tx, TextOwner::Repository(id), "")?;
+            retention::forget(tx, id)?;
             forget(tx, rights)?;
             Ok(stage(tx)?)
         };

@@ -228,6 +228,16 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         Ok(self.tx.put(&key, &TagRecord { digest: *digest, pushed_at: self.now })?)
     }
 
+    /// The repository's number.
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What is on record of a tag.
+    pub fn tag_record(&mut self, tag: &Tag) -> Result<Option<TagRecord>, Error> {
+        Ok(self.tx.get(&TagKey { repository: self.id, tag: tag.as_str().to_owned() })?)
+    }
+
     /// What a tag names.
     pub fn named(&mut self, tag: &Tag) -> Result<Option<Digest>, Error> {
         let key = TagKey { repository: self.id, tag: tag.as_str().to_owned() };

@@ -4,11 +4,13 @@
 //! T1: a list that goes on after a marker skips nothing and tells nothing twice that was there all the time.
 //! T2: memory: manifests that a page tells take [`MAX_TEXT`] bytes together, those after that are told without; where a
 //!     page is not in the order of tags, a name and a number for each item before it. [`MAX_ROWS`] rows are read for the
-//!     sizes of one page: an index that names more is told smaller than it is.
+//!     sizes of one page: an index that names more is told smaller than it is. A manifest is looked at once a page, however
+//!     many tags name it, and [`MAX_READ`] bytes of manifests are read; of those after that their bytes say nothing.
 //! T3: a new tag is a push: it counts as one for everything that goes by the time of a push.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::keys::{
@@ -29,6 +31,8 @@ use crate::stores::blobs::digest_of;
 const BATCH: usize = 1000;
 /// Bytes of the manifests that a page tells.
 const MAX_TEXT: usize = 16 << 20;
+/// Bytes of manifests that are read for a page.
+const MAX_READ: u64 = 64 << 20;
 /// Rows that are read for the sizes of a page.
 const MAX_ROWS: usize = 200_000;
 
@@ -133,6 +137,30 @@ type Found = (Vec<(String, TagRecord)>, usize, bool);
 struct Budget {
     text: usize,
     rows: usize,
+    bytes: u64,
+    known: HashMap<Digest, Known>,
+}
+
+/// What was found out about a manifest.
+#[derive(Clone)]
+struct Known {
+    size: u64,
+    about: About,
+    text: Option<Arc<str>>,
+}
+
+impl Budget {
+    fn new(manifests: bool) -> Self {
+        let text = if manifests { MAX_TEXT } else { 0 };
+        Self { text, rows: MAX_ROWS, bytes: MAX_READ, known: HashMap::new() }
+    }
+
+    /// A manifest's text, if it is known and there is room for it.
+    fn told(&mut self, text: Option<Arc<str>>) -> String {
+        let text = text.filter(|text| text.len() <= self.text);
+        self.text -= text.as_ref().map_or(0, |text| text.len());
+        text.map_or_else(String::new, |text| text.as_ref().to_owned())
+    }
 }
 
 impl Images {
@@ -146,7 +174,7 @@ impl Images {
         };
         let last = found.last().filter(|_| more);
         let next = last.map(|(tag, record)| Mark { pushed_at: record.pushed_at, tag: tag.clone() });
-        let mut budget = Budget { text: if wanted.manifests { MAX_TEXT } else { 0 }, rows: MAX_ROWS };
+        let mut budget = Budget::new(wanted.manifests);
         let mut items = Vec::new();
         for (tag, record) in found {
             items.extend(self.version(name, repository, &tag, &record, &mut budget).await?);
@@ -162,7 +190,7 @@ impl Images {
         let unknown = || Error::ManifestUnknown(Reference::Tag(tag.clone()));
         let key = TagKey { repository, tag: tag.as_str().to_owned() };
         let record = self.shelves.meta.get(&key)?.ok_or_else(unknown)?;
-        let mut budget = Budget { text: MAX_TEXT, rows: MAX_ROWS };
+        let mut budget = Budget::new(true);
         let version = self.version(name, repository, tag.as_str(), &record, &mut budget).await?;
         version.ok_or_else(unknown)
     }
@@ -257,8 +285,15 @@ impl Images {
         let digest = record.digest;
         let manifest = self.shelves.meta.get(&ManifestKey { repository, digest })?;
         let (Some(manifest), Ok(tag)) = (manifest, tag.parse::<Tag>()) else { return Ok(None) };
-        let size = self.size_of(repository, digest, &manifest, &mut budget.rows)?;
-        let (about, text) = self.read_about(&digest, &manifest, budget).await?;
+        let known = match budget.known.get(&digest) {
+            Some(known) => known.clone(),
+            None => {
+                let known = self.look(repository, digest, &manifest, budget).await?;
+                budget.known.insert(digest, known.clone());
+                known
+            }
+        };
+        let Known { size, about, text } = known;
         Ok(Some(Version {
             id: number(repository, tag.as_str()),
             repository,
@@ -268,10 +303,29 @@ impl Images {
             is_index: manifest.kind == ManifestKind::Index,
             schema: about.schema,
             config: about.config,
-            manifest: text,
+            manifest: budget.told(text),
             size,
             pushed_at: record.pushed_at,
         }))
+    }
+
+    /// Size and content of a manifest; what takes long is done off the async threads.
+    async fn look(
+        &self,
+        repository: u64,
+        digest: Digest,
+        manifest: &ManifestRecord,
+        budget: &mut Budget,
+    ) -> Result<Known, Error> {
+        let (images, own, mut rows) = (self.clone(), manifest.clone(), budget.rows);
+        let (size, rows) = tasks::blocking(move || {
+            let size = images.size_of(repository, digest, &own, &mut rows)?;
+            Ok::<_, Error>((size, rows))
+        })
+        .await??;
+        budget.rows = rows;
+        let (about, text) = self.read_about(&digest, manifest, budget).await?;
+        Ok(Known { size, about, text })
     }
 
     /// What a manifest's bytes say, and the bytes if there is room for them. One that cannot be read says nothing, and
@@ -281,24 +335,25 @@ impl Images {
         digest: &Digest,
         manifest: &ManifestRecord,
         budget: &mut Budget,
-    ) -> Result<(About, String), Error> {
+    ) -> Result<(About, Option<Arc<str>>), Error> {
+        if manifest.size > budget.bytes {
+            return Ok((About::default(), None));
+        }
+        budget.bytes -= manifest.size;
         let bytes = match self.shelves.blobs.read_whole(digest, manifest.size).await {
             Ok(bytes) => bytes,
             Err(error) => {
                 let error = self.shelves.failed(error).await;
                 tracing::error!(%digest, %error, "a version's manifest cannot be read");
-                return Ok((About::default(), String::new()));
+                return Ok((About::default(), None));
             }
         };
         let is_told = bytes.len() <= budget.text;
-        if is_told {
-            budget.text -= bytes.len();
-        }
         let is_read = manifest.kind != ManifestKind::Opaque;
         Ok(tasks::over(bytes.len(), move || {
             let about = document::about(&bytes, is_read);
-            let text = is_told.then(|| String::from_utf8(bytes.to_vec()).unwrap_or_default());
-            (about, text.unwrap_or_default())
+            let text = std::str::from_utf8(&bytes).ok().filter(|_| is_told).map(Arc::from);
+            (about, text)
         })
         .await?)
     }

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::super::audit;
 use super::super::people::People;
+use super::super::retention;
 use super::super::serve::{services, shelves};
 use super::super::store::{self, Store};
 use super::super::surfaces::{Surfaces, recorder};
@@ -29,6 +30,7 @@ use crate::services::audit::Audit;
 use crate::services::identity::{NewAccount, NewKey, NewPolicy, NewUser, UserChange};
 use crate::services::images::Images;
 use crate::services::organisations::On;
+use crate::services::retention::Retention;
 use crate::services::signin::Secret;
 use crate::services::signin::access_key::login_key;
 use crate::stores::meta::Meta;
@@ -48,6 +50,7 @@ pub struct House {
     pub acme: Id,
     pub images: Images,
     pub audit: Audit,
+    pub retention: Retention,
     surfaces: Surfaces,
     store: Arc<Store>,
     _folder: tempfile::TempDir,
@@ -113,15 +116,19 @@ impl House {
         let clock = Arc::new(TestClock::default());
         clock.set(OPENED);
         let people = People::open_at(&settings, lab, &store, clock.clone()).expect("people");
-        let shelves = shelves(&settings, &store, &people);
+        let shelves = shelves(&settings, &store, &people, clock.clone());
         let health = Health::new(Vec::new());
         let audit = audit::open(&settings, &store, &people, clock.clone()).expect("a trail");
         let recorder = recorder(&settings, Some(audit.clone()));
         let (images, uploads) = services(&settings, &shelves);
         let told = (health, Trust::new(|| None));
-        let surfaces = Surfaces::new(&settings, &people, (images.clone(), uploads), told, &recorder);
+        let parts = (&images, &audit);
+        let retention = retention::open(&settings, &store, &people, parts, clock.clone()).expect("retention");
+        let shown = (images.clone(), uploads, retention.clone());
+        let surfaces = Surfaces::new(&settings, &people, shown, told, &recorder);
         let acme = Id::from_bytes([0; 16]);
-        let mut house = Self { people, clock, acme, images, audit, surfaces, store, _folder: folder };
+        let mut house =
+            Self { people, clock, acme, images, audit, retention, surfaces, store, _folder: folder };
         if !lab {
             house.move_in().await;
         }
@@ -198,6 +205,13 @@ impl House {
         let new = NewPolicy { name, description: String::new(), document };
         let policy = self.people.identity.create_policy(&permit, new).await.expect("made");
         self.change_user(user, UserChange { policies: Some(vec![policy]), ..UserChange::default() }).await;
+    }
+
+    /// Retention as another process opens it on the same rows, later.
+    pub fn retention_again(&self) -> Retention {
+        let parts = (&self.images, &self.audit);
+        retention::open(&Settings::default(), &self.store, &self.people, parts, self.clock.clone())
+            .expect("retention")
     }
 
     /// Lets time go on.

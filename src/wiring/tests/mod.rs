@@ -8,6 +8,7 @@ mod pulls;
 mod pushes;
 mod quotas;
 mod removal;
+mod retention;
 mod sessions;
 mod tokens;
 mod trail;

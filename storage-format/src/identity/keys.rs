@@ -196,6 +196,8 @@ pub enum TextOwner {
     Policy(Id),
     /// The description of the repository of this number.
     Repository(u64),
+    /// The selectors of that repository's retention policy, JSON.
+    Retention(u64),
 }
 
 /// A part of a long text.
@@ -209,6 +211,7 @@ pub struct TextKey {
 
 const POLICY: u8 = 1;
 const REPOSITORY: u8 = 2;
+const RETENTION: u8 = 3;
 
 impl TextKey {
     /// What every part of a text starts with.
@@ -218,6 +221,7 @@ impl TextKey {
             TextOwner::Repository(repository) => {
                 [&[REPOSITORY], repository.to_be_bytes().as_slice()].concat()
             }
+            TextOwner::Retention(repository) => [&[RETENTION], repository.to_be_bytes().as_slice()].concat(),
         }
     }
 }
@@ -236,6 +240,7 @@ impl TableKey for TextKey {
         let (owner, rest) = match key.split_first() {
             Some((&POLICY, rest)) => Id::read_key(rest).map(|(id, rest)| (TextOwner::Policy(id), rest))?,
             Some((&REPOSITORY, rest)) => number(rest).map(|(n, rest)| (TextOwner::Repository(n), rest))?,
+            Some((&RETENTION, rest)) => number(rest).map(|(n, rest)| (TextOwner::Retention(n), rest))?,
             _ => return Err(FormatError::Key),
         };
         match number(rest)? {

@@ -6,6 +6,8 @@ pub mod audit;
 mod identity;
 #[path = "quota_samples.rs"]
 mod quota;
+#[path = "retention_samples.rs"]
+mod retention;
 
 use pierhead_storage_format::codec::Record;
 use pierhead_storage_format::dump::{Encoder, Header};
@@ -163,19 +165,9 @@ fn blobs() -> Vec<Sample> {
 
 /// Every sample.
 pub fn samples() -> Vec<Sample> {
-    [
-        organisations(),
-        names(),
-        manifests(),
-        references(),
-        blobs(),
-        identity::samples(),
-        audit::samples(),
-        quota::samples(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let images = [organisations(), names(), manifests(), references(), blobs()];
+    let others = [identity::samples(), audit::samples(), quota::samples(), retention::samples()];
+    images.into_iter().chain(others).flatten().collect()
 }
 
 /// The samples as a dump.

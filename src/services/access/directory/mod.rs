@@ -357,7 +357,7 @@ fn within<'a, V>(
 const fn policy_of(owner: TextOwner) -> Option<Id> {
     match owner {
         TextOwner::Policy(id) => Some(id),
-        TextOwner::Repository(_) => None,
+        TextOwner::Repository(_) | TextOwner::Retention(_) => None,
     }
 }
 

@@ -10,6 +10,13 @@ use pierhead_storage_format::records::{
     TagRecord,
 };
 
+use pierhead_storage_format::identity::keys::{TextKey, TextOwner};
+use pierhead_storage_format::identity::records::TextRecord;
+use pierhead_storage_format::retention::{
+    RetentionKey, RetentionKind, RetentionLogKey, RetentionLogRecord, RetentionRecord, RetentionStateKey,
+    RetentionStateRecord,
+};
+
 use super::{
     CONFIG, LAYER, OTHER, Store, WEB, blob, digest_of, image, image_names, outboard, outboard_of, path_of,
     signature, tag, web_blob, web_manifest,
@@ -151,6 +158,58 @@ pub(super) const METADATA_ROWS: &[Fixture] = &[
     ("a row of a manifest that is not there", "R15", |store| {
         let key = ManifestReferenceKey { manifest: digest_of(b"gone"), ..image_names(LAYER) };
         store.put(&key, &ReferenceRecord { role: ReferenceRole::Blob });
+    }),
+];
+
+/// A retention policy of repository 1, and what it removed.
+pub(super) fn retained(store: &mut Store) {
+    let log = |store: &mut Store, number| {
+        let record = RetentionLogRecord {
+            retention: 1,
+            tag: "v0".into(),
+            digest: digest_of(b"gone"),
+            pushed_at: 1,
+            removed_at: 2,
+            rule: "{}".into(),
+        };
+        store.put(&RetentionLogKey { repository: 1, number }, &record);
+    };
+    let (kind, name) = (RetentionKind::Versions, WEB.to_owned());
+    let policy = RetentionRecord { number: 1, name, kind, amount: 7, created_at: 1, updated_at: 1 };
+    store.put(&RetentionKey { repository: 1 }, &policy);
+    store.put(&CounterKey { name: "retention".into() }, &CounterRecord { next: 2 });
+    let text = TextKey { owner: TextOwner::Retention(1), part: 0 };
+    store.put(&text, &TextRecord { part: r#"[{"kind":"label","pattern":"v1"}]"#.into() });
+    log(store, 3);
+    log(store, 4);
+    let state = RetentionStateRecord { retention: 1, next: 5, ..RetentionStateRecord::default() };
+    store.put(&RetentionStateKey { repository: 1 }, &state);
+}
+
+/// What makes retention sick.
+pub(super) const RETENTION: &[Fixture] = &[
+    ("policies that are not counted", "R61", |store| store.drop(&CounterKey { name: "retention".into() })),
+    ("selectors that do not parse", "R62", |store| {
+        let text = TextKey { owner: TextOwner::Retention(1), part: 0 };
+        store.put(&text, &TextRecord { part: r#"[{"kind":"regexp","pattern":"("}]"#.into() });
+    }),
+    ("a policy of another repository", "R62", |store| {
+        store.change(&RetentionKey { repository: 1 }, |policy| policy.name = "acme/none".into());
+    }),
+    ("a gap in a log", "R63", |store| store.drop(&RetentionLogKey { repository: 1, number: 4 })),
+    ("a log that goes on behind its end", "R63", |store| {
+        store.change(&RetentionStateKey { repository: 1 }, |state| state.next = 4);
+    }),
+];
+
+/// What retention left of something that went.
+pub(super) const RETENTION_LEFTOVERS: &[Fixture] = &[
+    ("the state of a repository that went", "R60", |store| {
+        store.put(&RetentionStateKey { repository: 77 }, &RetentionStateRecord::default());
+    }),
+    ("selectors of no policy", "R22", |store| {
+        let text = TextKey { owner: TextOwner::Retention(2), part: 0 };
+        store.put(&text, &TextRecord { part: "[]".into() });
     }),
 ];
 

@@ -18,6 +18,10 @@ use crate::identity::records::{
 };
 use crate::keys::{OrganisationKey, Table};
 use crate::records::{OrganisationRecord, Present};
+use crate::retention::{
+    RetentionKey, RetentionKind, RetentionLogKey, RetentionLogRecord, RetentionRecord, RetentionStateKey,
+    RetentionStateRecord,
+};
 use crate::usage::{AccountDayKey, AccountDayRecord, RepositoryPullsKey, RepositoryPullsRecord};
 
 fn id() -> impl Strategy<Value = Id> {
@@ -64,11 +68,17 @@ fn parts() -> impl Strategy<Value = Parts> {
     )
 }
 
+/// Tables whose rows are drawn in files of their own.
+const ELSEWHERE: &[Table] =
+    &[Table::OrganisationBlob, Table::OrganisationUsage, Table::OrganisationQuota, Table::AccountQuota];
+
 /// A valid row of any table of this kind, and organisations with all they have.
 pub(super) fn any_row() -> impl Strategy<Value = Row> {
-    (0..19usize, parts()).prop_map(|(table, parts)| match table {
-        0 => organisation(parts),
-        table => people(Table::ALL[11 + table], parts),
+    let here = Table::ALL[12..].iter().filter(|table| !ELSEWHERE.contains(table));
+    let tables: Vec<Option<Table>> = here.copied().map(Some).chain([None]).collect();
+    (prop::sample::select(tables), parts()).prop_map(|(table, parts)| match table {
+        None => organisation(parts),
+        Some(table) => people(table, parts),
     })
 }
 
@@ -128,7 +138,7 @@ fn user(parts: Parts) -> Row {
 }
 
 fn rights(table: Table, parts: Parts) -> Row {
-    let Parts { ids: [id, other_id], name, other, a, b, until, yes, bytes, .. } = parts;
+    let Parts { ids: [id, other_id], name, other, a, b, until, yes, bytes, .. } = parts.clone();
     match table {
         Table::AccessKey => {
             let description = other;
@@ -193,6 +203,42 @@ fn rights(table: Table, parts: Parts) -> Row {
         Table::AccountDay => {
             let record = AccountDayRecord { pulls: a, pulled: b, pushes: a, stored: until };
             row(&AccountDayKey { account: id, day: b }, &record)
+        }
+        _ => retention(table, parts),
+    }
+}
+
+fn retention(table: Table, parts: Parts) -> Row {
+    let Parts { name, other, a, b, yes, .. } = parts;
+    match table {
+        Table::Retention => {
+            let kind = if yes { RetentionKind::Days } else { RetentionKind::Versions };
+            let record = RetentionRecord { number: b, name, kind, amount: a, created_at: a, updated_at: b };
+            row(&RetentionKey { repository: a }, &record)
+        }
+        Table::RetentionLog => {
+            let digest = crate::Digest::new(crate::Algorithm::Sha256, &[7; 32]).expect("length matches");
+            let record = RetentionLogRecord {
+                retention: b,
+                tag: name,
+                digest,
+                pushed_at: a,
+                removed_at: b,
+                rule: other,
+            };
+            row(&RetentionLogKey { repository: a, number: b }, &record)
+        }
+        Table::RetentionState => {
+            let problem = yes.then_some(other);
+            let record = RetentionStateRecord {
+                retention: b,
+                started_at: a,
+                removed: b,
+                problem,
+                next: a,
+                ..Default::default()
+            };
+            row(&RetentionStateKey { repository: a }, &record)
         }
         other => unreachable!("table {} is not of this kind", other.name()),
     }
