@@ -105,12 +105,13 @@ impl Quotas {
         let record = checked(quota)?;
         self.commit(permit, move |tx| {
             let there = tx.get(&OrganisationKey { name: name.clone() })?;
-            let there = there.ok_or_else(|| Error::Missing(Thing::Organisation(name)))?;
+            let there = there.ok_or(Error::Missing(Thing::Organisation(name)))?;
             let key = OrganisationQuotaKey { organisation: there.number };
-            Ok(match record {
+            match record {
                 Some(record) => tx.put(&key, &record)?,
                 None => tx.delete(&key)?,
-            })
+            }
+            Ok(())
         })
         .await
     }
@@ -136,10 +137,11 @@ impl Quotas {
                 return Err(Error::Missing(Thing::Account(account.to_string())));
             }
             let key = AccountQuotaKey { account };
-            Ok(match record {
+            match record {
                 Some(record) => tx.put(&key, &record)?,
                 None => tx.delete(&key)?,
-            })
+            }
+            Ok(())
         })
         .await
     }

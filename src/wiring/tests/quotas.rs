@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hyper::Method;
 use pierhead_storage_format::Digest;
+use pierhead_storage_format::identity::records::Level;
 use pierhead_storage_format::keys::{CounterKey, ManifestKey, RepositoryBlobKey, RepositoryKey};
 use pierhead_storage_format::quota::{OrganisationBlobKey, OrganisationUsageKey};
 use serde_json::json;
@@ -318,15 +319,14 @@ async fn who_does_not_fit_beside_a_commit_under_way_waits_for_its_end() {
     let committing = house.room("acme/web", None);
     assert!(!is_full(committing.grow_to(60).await));
     let settling = committing.settle();
-    let waiting = {
-        let house = Arc::clone(&house);
-        tokio::spawn(async move { is_full(house.room("acme/api", None).grow_to(50).await) })
-    };
+    let mut waiting = tokio::task::JoinSet::new();
+    let late = Arc::clone(&house);
+    waiting.spawn(async move { is_full(late.room("acme/api", None).grow_to(50).await) });
     tokio::task::yield_now().await;
-    assert!(!waiting.is_finished(), "60 of what is counted may be counted twice");
+    assert!(waiting.try_join_next().is_none(), "60 of what is counted may be counted twice");
     let named: Digest = digest(b"it failed").parse().expect("a digest");
     settling.done(&named);
-    assert!(!waiting.await.expect("ends"), "there is room");
+    assert_eq!(waiting.join_all().await, [false], "there is room");
     let settling = committing.settle();
     drop(settling);
     assert!(is_full(house.room("acme/api", None).grow_to(101).await));
@@ -359,6 +359,41 @@ async fn what_older_versions_did_not_count_is_counted_once() {
     assert_eq!(rows(), counted);
     assert_eq!(house.people.quotas.count_once().await.expect("looked"), None, "once");
     house.agrees(&["acme", "two"], "a count");
+}
+
+#[tokio::test]
+async fn who_reads_sees_the_quota_and_who_manages_sets_it() {
+    let house = House::open().await;
+    assert_eq!(house.push("acme/web", &[1; 500]).await.status, 201);
+    let path = "/v2/manage/namespaces/acme/storage-quota";
+    let json = ("content-type", "application/json");
+    for (name, level, shows, sets) in [
+        ("reader", Some(Level::Read), 200, 403),
+        ("editor", Some(Level::Edit), 200, 403),
+        ("manager", Some(Level::Manage), 200, 200),
+        ("nobody", None, 404, 404),
+    ] {
+        let user = house.user(name, &[]).await;
+        if let Some(level) = level {
+            house.grant(user, level).await;
+        }
+        let body = json!({"auth": {"identity": {"methods": ["password"], "password": {"user":
+            {"name": name, "password": PASSWORD, "domain": {"name": "acme"}}}}}});
+        let signed = house.ask(Method::POST, "/v3/auth/tokens", &[json], body.to_string()).await;
+        let headers = [("x-auth-token", signed.header("x-subject-token")), json];
+        assert_eq!(house.ask(Method::GET, path, &headers, "").await.status, shows, "{name}");
+        let set = house.ask(Method::PUT, path, &headers, r#"{"storage_quota":2,"unit":"GB"}"#).await;
+        assert_eq!(set.status, sets, "{name}: {set:?}");
+        if sets == 200 {
+            let expected = json!({"namespace": "acme", "storage_quota": 2.0, "used": 5e-7,
+                "left": 1.9999995, "unit": "GB"});
+            assert_eq!(set.json(), expected);
+            let other = house.ask(Method::PUT, path, &headers, r#"{"storage_quota":2,"unit":"MB"}"#).await;
+            assert_eq!(other.status, 400, "{other:?}");
+            let none = house.ask(Method::PUT, path, &headers, r#"{"storage_quota":null}"#).await;
+            assert_eq!((none.status, &none.json()["left"]), (200, &json!(null)));
+        }
+    }
 }
 
 /// Pushes, mounts, images and deletes at random: what is used is the recount after each, and what is let in is what fits.
