@@ -122,6 +122,7 @@ pub async fn serve(
     let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration };
     let ended = run(&settings, app, edge, listening).await;
     stop.begin(); // if it was never reached
+    retention.end();
     jobs.stop().await;
     retention.settle().await;
     proofs.join_all().await;
