@@ -32,6 +32,7 @@ use crate::services::access::{Access, Action, Actor, Permit, Refusal, Resource};
 use crate::services::audit::Audit;
 use crate::services::counters::Counters;
 use crate::services::images::{Images, PushRules, Shelves};
+use crate::services::retention::Retention;
 use crate::services::uploads::{Limits, Uploads, clear_leftovers};
 use crate::stores::blobs::Resumable;
 
@@ -95,10 +96,7 @@ pub async fn serve(
     let gauges = Gauges::default();
     let jobs = jobs((&store, &audit), access.clone(), &uploads, &gauges);
     certificates.watch(&jobs);
-    people.watch(&jobs);
-    audit::watch(&audit, &jobs);
-    retention::watch(&retention, &settings, &jobs);
-    count(&jobs, &shelves);
+    watch(&jobs, &settings, (&people, &audit, &retention), &shelves);
     let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services {
@@ -113,18 +111,15 @@ pub async fn serve(
         retention: retention.clone(),
         jobs: jobs.clone(),
     };
-    let trust = Trust::new(certificates.ca());
-    let told = (health(&stop, &store), trust);
-    let surfaces =
-        Surfaces::new(&settings, &people, (images, uploads.clone(), retention.clone()), told, &recorder);
-    let app = Arc::new(surfaces);
+    let told = (health(&stop, &store), Trust::new(certificates.ca()));
+    let shown = (images, uploads.clone(), retention.clone());
+    let app = Arc::new(Surfaces::new(&settings, &people, shown, told, &recorder));
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
     let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration };
     let ended = run(&settings, app, edge, listening).await;
     stop.begin(); // if it was never reached
-    jobs.stop().await;
-    retention.settle().await;
+    end(&jobs, &retention).await;
     proofs.join_all().await;
     uploads.park(PARK_LIMIT).await;
     people.settle().await;
@@ -304,6 +299,26 @@ fn jobs((store, audit): (&Arc<Store>, &Audit), access: Access, uploads: &Uploads
         }
     });
     jobs
+}
+
+/// Registers what the services want done in the background.
+fn watch(
+    jobs: &Jobs,
+    settings: &Settings,
+    (people, audit, retention): (&People, &Audit, &Retention),
+    shelves: &Arc<Shelves>,
+) {
+    people.watch(jobs);
+    audit::watch(audit, jobs);
+    retention::watch(retention, settings, jobs);
+    count(jobs, shelves);
+}
+
+/// Lets the work in the background end.
+async fn end(jobs: &Jobs, retention: &Retention) {
+    retention.end();
+    jobs.stop().await;
+    retention.settle().await;
 }
 
 /// Has what was pulled and pushed added to the store.

@@ -277,7 +277,7 @@ pub static ROUTES: &[Row] = &[
           summary: "the work in the background: state, progress, last result, next run", handler: |a, c| Box::pin(jobs::list(a, c)) },
     Row { name: "job-show", method: Method::GET, path: "/api/v1/jobs/{job}", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
           audit: Operation::read("showJob", "job"),
-          summary: "one job", handler: |a, c| Box::pin(jobs::show(a, c)) },
+          summary: "one job, as it is listed", handler: |a, c| Box::pin(jobs::show(a, c)) },
     Row { name: "job-run", method: Method::POST, path: "/api/v1/jobs/{job}/run", action: Action::ManageJobs, resource: REGISTRY, takes: Takes::Nothing,
           audit: Operation::change("runJob", "job", 200),
           summary: "have a job run now, though it is paused or nothing is due", handler: |a, c| Box::pin(jobs::run(a, c)) },

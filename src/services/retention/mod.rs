@@ -195,9 +195,14 @@ impl Retention {
         facts.collect()
     }
 
-    /// Ends what runs at the end of its batch, and waits for that; nothing begins any more.
-    pub async fn settle(&self) {
+    /// Ends what runs at the end of its batch; nothing begins any more.
+    pub fn end(&self) {
         self.0.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// The same, and waits for it. Whoever paused a run has to let it go first.
+    pub async fn settle(&self) {
+        self.end();
         drop(self.0.turn.lock().await);
     }
 
@@ -222,7 +227,10 @@ impl Retention {
     }
 
     fn there(&self, name: &RepositoryName) -> Result<u64, Error> {
-        self.0.parts.images.there(name)
+        self.0.parts.images.there(name).map_err(|error| match error {
+            Error::RepositoryUnknown(name) => Error::Missing(Thing::Repository(name.to_string())),
+            error => error,
+        })
     }
 
     async fn commit<T: Send + 'static>(
