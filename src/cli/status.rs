@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::admin::{Asked, read};
 use super::{Failure, human};
-use crate::api::admin::StatusView;
+use crate::api::admin::{ConnectionsView, SlotsView, SpaceView, StatusView};
 
 pub fn status(asked: &Asked) -> Result<(), Failure> {
     let answer = asked.client()?.get("/api/v1/status")?;
@@ -30,14 +30,18 @@ fn words(status: &StatusView) -> String {
         line("monitoring", format!("http://{address}/metrics"));
     }
     line("metadata", format!("{} rows, change set {}, {}", metadata.rows, metadata.sequence, well(status)));
-    let free = space.free.map_or_else(|| "unknown".to_owned(), human::size);
-    let refused = if space.uploads_refused { "; UPLOADS ARE REFUSED" } else { "" };
-    line("space", format!("{free} free, {} kept back{refused}", human::size(space.reserve)));
+    for (number, is) in disk(space).into_iter().enumerate() {
+        line(if number == 0 { "space" } else { "" }, is);
+    }
     let uploads = &status.uploads;
     line(
         "uploads",
         format!("{} open, {} receiving, {} at most", uploads.open, uploads.receiving, uploads.limit),
     );
+    for (number, is) in slots(&status.slots).into_iter().enumerate() {
+        line(if number == 0 { "slots" } else { "" }, is);
+    }
+    line("clients", connections(&status.connections));
     let audit = &status.audit;
     let trouble = audit.trouble.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
     let dropped = if audit.dropped > 0 { format!("; {} DROPPED", audit.dropped) } else { String::new() };
@@ -47,6 +51,45 @@ fn words(status: &StatusView) -> String {
     let kept = format!("{} events, {}", audit.events, human::size(audit.bytes));
     line("audit", format!("{kept}{dropped}{lost}{damaged}{trouble}"));
     text
+}
+
+fn disk(space: &SpaceView) -> Vec<String> {
+    let free = space.free.map_or_else(|| "unknown".to_owned(), human::size);
+    let state = match space.state.as_str() {
+        "full" => "; FULL: UPLOADS ARE REFUSED",
+        "low" => "; LOW: stale uploads are removed",
+        _ => "",
+    };
+    let (soft, hard) = (human::size(space.soft_mark), human::size(space.reserve));
+    let mut lines = vec![
+        format!("{free} free of {}{state}", human::size(space.total)),
+        format!("low below {soft}, {hard} kept back, {} promised", human::size(space.promised)),
+    ];
+    if space.reclaimed > 0 {
+        let bytes = human::size(space.reclaimed_bytes);
+        lines.push(format!("{} stale uploads removed, {bytes}", space.reclaimed));
+    }
+    lines
+}
+
+/// Whoever has requests waiting is named.
+fn slots(slots: &SlotsView) -> Vec<String> {
+    let SlotsView { limit, held, waiting, refused, cut, busiest } = slots;
+    let mut lines = vec![format!("{held} held, {waiting} waiting, {limit} an account")];
+    if refused + cut > 0 {
+        lines.push(format!("{refused} refused, {cut} slow uploads cut since the start"));
+    }
+    let waiting = busiest.iter().filter(|one| one.waiting > 0);
+    lines.extend(waiting.map(|one| format!("{}: {} held, {} waiting", one.who, one.held, one.waiting)));
+    lines
+}
+
+fn connections(connections: &ConnectionsView) -> String {
+    let ConnectionsView { open, limit, per_address, shed, refused } = connections;
+    let each = if *per_address > 0 { format!(", {per_address} an address") } else { String::new() };
+    let shed = if *shed > 0 { format!("; {shed} idle ones closed") } else { String::new() };
+    let refused = if *refused > 0 { format!("; {refused} refused") } else { String::new() };
+    format!("{open} open, {limit} at most{each}{shed}{refused}")
 }
 
 fn well(status: &StatusView) -> String {

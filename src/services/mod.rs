@@ -6,6 +6,7 @@
 //! prove, [`access`] decides who may;
 //! [`counters`] counts what is pulled and pushed; [`retention`], [`triggers`] and [`sync`] have rules and no engine yet;
 //! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree,
+//! [`guard`] keeps greedy clients from harming others,
 //! [`maintenance`] offers that to an administrator.
 
 pub mod access;
@@ -14,6 +15,7 @@ pub mod audit;
 pub mod counters;
 pub mod error;
 pub mod fsck;
+pub mod guard;
 pub mod identity;
 pub mod images;
 pub mod maintenance;

@@ -16,7 +16,7 @@ use super::people::People;
 use super::store::{self, Store};
 use super::surfaces::{Surfaces, recorder};
 use super::tls::Certificates;
-use super::{StartError, admin, audit};
+use super::{StartError, admin, audit, space};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
@@ -30,6 +30,7 @@ use crate::services;
 use crate::services::access::{Access, Action, Actor, Permit, Refusal, Resource};
 use crate::services::audit::Audit;
 use crate::services::counters::Counters;
+use crate::services::guard::slots;
 use crate::services::images::{Images, PushRules, Shelves};
 use crate::services::uploads::{Limits, Uploads, clear_leftovers};
 use crate::stores::blobs::Resumable;
@@ -95,6 +96,7 @@ pub async fn serve(
     certificates.watch(&mut jobs);
     people.watch(&mut jobs);
     audit::watch(&audit, &mut jobs);
+    space::watch(&store, &access, &uploads, &mut jobs);
     count(&mut jobs, &shelves);
     let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
@@ -170,7 +172,8 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
         metrics: monitoring_addresses,
         admin: settings.admin_socket(),
     };
-    let administration = Administration::bind(settings, edge.administration, &now, &metrics)?;
+    let crowd = server.crowd();
+    let administration = Administration::bind(settings, edge.administration, (&now, crowd), &metrics)?;
 
     let mut beside = JoinSet::new();
     beside.spawn(edge.signals);
@@ -224,6 +227,12 @@ pub(super) fn services(settings: &Settings, shelves: &Arc<Shelves>) -> (Images, 
         layer: settings.registry.max_layer.bytes(),
         sessions: settings.registry.max_sessions as usize,
         idle_ms: settings.registry.session_idle.as_ms(),
+        stale_ms: settings.storage.stale_upload.as_ms(),
+        slots: slots::Rules {
+            slots: settings.registry.upload_slots as usize,
+            wait: settings.registry.slot_wait.duration(),
+            least_rate: settings.server.min_body_rate.bytes(),
+        },
     };
     (Images::new(Arc::clone(shelves)), Uploads::new(Arc::clone(shelves), limits))
 }
@@ -317,7 +326,7 @@ async fn add_counted(shelves: &Shelves) {
     }
 }
 
-fn system(access: &Access, name: &'static str) -> Result<Permit, Refusal> {
+pub(super) fn system(access: &Access, name: &'static str) -> Result<Permit, Refusal> {
     access.authorise(&Actor::System(name), Action::MaintainStore, Resource::Registry)
 }
 

@@ -58,7 +58,7 @@ use crate::api::Recorder;
 use crate::api::pattern::Params;
 use crate::server::body::Body;
 use crate::server::metrics::Route;
-use crate::server::{App, Peer, PeerFacts};
+use crate::server::{App, CrowdFacts, Peer, PeerFacts};
 use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
 use crate::services::audit::{Audit, Trace};
@@ -79,7 +79,7 @@ pub use reload::ReloadView;
 pub use reply::{Page, Removed};
 pub use repositories::RepositoryView;
 pub use shares::ShareView;
-pub use status::{ListeningView, StatusView};
+pub use status::{ConnectionsView, ListeningView, SlotsView, SpaceView, StatusView};
 pub use uploads::{Aborted, UploadView};
 pub use users::UserView;
 
@@ -107,8 +107,8 @@ pub struct About {
     pub data: PathBuf,
     /// Where it listens.
     pub listening: ListeningView,
-    /// Bytes kept free.
-    pub reserve: u64,
+    /// Who is connected to the registry.
+    pub crowd: Arc<dyn Fn() -> CrowdFacts + Send + Sync>,
     /// The user it runs as.
     pub uid: u32,
     /// The project in login commands.

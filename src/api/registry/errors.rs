@@ -46,9 +46,11 @@ kinds! {
     UploadUnknown = NOT_FOUND "BLOB_UPLOAD_UNKNOWN" "blob upload unknown to registry";
     UploadBusy = CONFLICT "BLOB_UPLOAD_INVALID" "another request is writing this upload";
     TooManyUploads = TOO_MANY_REQUESTS "TOOMANYREQUESTS" "too many uploads are open";
+    SlotsTaken = TOO_MANY_REQUESTS "TOOMANYREQUESTS" "{} uploads of this account are under way, which is the limit; try again when one has ended";
     LayerTooLarge = PAYLOAD_TOO_LARGE "SIZE_INVALID" "a blob can have at most {} bytes";
     LengthMismatch = BAD_REQUEST "SIZE_INVALID" "provided length did not match content length";
     BodyTimedOut = REQUEST_TIMEOUT "SIZE_INVALID" "no byte of the body came for too long";
+    BodyTooSlow = REQUEST_TIMEOUT "SIZE_INVALID" "the body came too slowly while other uploads of this account waited";
     BodyCut = BAD_REQUEST "SIZE_INVALID" "the body ended before its end";
     ChunkInvalid = RANGE_NOT_SATISFIABLE "RANGE_INVALID" "the chunk's range is invalid or does not start where the upload ends";
     RangeUnsatisfiable = RANGE_NOT_SATISFIABLE "RANGE_INVALID" "the blob has no such bytes";
@@ -184,9 +186,13 @@ impl From<Error> for Failure {
             Error::LengthMismatch => Self::new(Kind::LengthMismatch),
             Error::LayerTooLarge { limit } => Self::about(Kind::LayerTooLarge, limit),
             Error::Source(SourceError::TimedOut) => Self::new(Kind::BodyTimedOut),
+            Error::Source(SourceError::TooSlow) => Self::new(Kind::BodyTooSlow),
             Error::Source(SourceError::Disconnected) => Self::new(Kind::BodyCut),
             Error::Busy => Self::later(Kind::UploadBusy),
             Error::TooManyUploads => Self::later(Kind::TooManyUploads),
+            Error::SlotsTaken { limit } => {
+                Self::about(Kind::SlotsTaken, limit).with(header::RETRY_AFTER, "10")
+            }
             Error::Unavailable(_) => Self::later(Kind::Unavailable),
             Error::NoSpace => Self::new(Kind::NoSpace),
             Error::TooMuch => Self::new(Kind::TooMuch),

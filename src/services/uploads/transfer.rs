@@ -27,7 +27,8 @@ impl Drop for Receiving<'_> {
 
 impl Uploads {
     /// Appends `body` to a session's upload; returns where it ends then. Nothing is taken from the disk
-    /// for a length that is only declared: a client that breaks off would keep it.
+    /// for a length that is only declared: a client that breaks off would keep it. It is promised, for as
+    /// long as the request lasts and makes progress.
     pub(super) async fn transfer(
         &self,
         upload: &mut Upload,
@@ -93,20 +94,25 @@ impl Uploads {
         chunk: Chunk,
         body: &mut impl Source,
     ) -> Result<(), Error> {
-        if let Some(length) = chunk.length {
-            self.within_limit(start.saturating_add(length))?;
-            self.shelves.reserve.admits(length).map_err(|_| Error::NoSpace)?;
-        }
+        let mut promise = match chunk.length {
+            Some(length) => {
+                self.within_limit(start.saturating_add(length))?;
+                Some(self.promised(length).await?)
+            }
+            None => None,
+        };
         let mut received = 0u64;
         while let Some(bytes) = body.next().await {
             let bytes = bytes?;
-            received += bytes.len() as u64;
+            let length = bytes.len() as u64;
+            received += length;
             if chunk.length.is_some_and(|length| received > length) {
                 return Err(Error::LengthMismatch);
             }
             self.within_limit(start + received)?;
-            if chunk.length.is_none() {
-                self.shelves.reserve.admits(bytes.len() as u64).map_err(|_| Error::NoSpace)?;
+            match &mut promise {
+                Some(promise) => promise.written(length).map_err(|_| Error::NoSpace)?,
+                None => self.room_for(length).await?,
             }
             if let Err(error) = upload.append(bytes).await {
                 return Err(self.shelves.failed(error).await);
