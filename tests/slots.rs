@@ -103,7 +103,8 @@ fn account(server: &Server, name: &str) -> String {
     let made = command(server, &format!("account add {name} --user {name}-admin --generate-password"));
     command(server, &format!("org add {name} --account {name}"));
     let password = made["administrator"]["password"].as_str().or(made["password"].as_str());
-    let login = format!("{name}/{name}-admin:{}", password.unwrap_or_else(|| panic!("no password in {made}")));
+    let login =
+        format!("{name}/{name}-admin:{}", password.unwrap_or_else(|| panic!("no password in {made}")));
     let login = format!("Basic {}", Base64::encode_string(login.as_bytes()));
     // A password that was checked once is known for a while: many at once would wait for one another.
     server.http().get("/v2/").header("Authorization", &login).send().expect(200);
