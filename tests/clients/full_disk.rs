@@ -14,7 +14,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(60);
 const LAYER: usize = 12 << 20;
 /// What docker prints when the disk is full.
-const CLEAR: &str = "507 Insufficient Storage";
+const CLEAR: &str = "507 Insufficient Storage: the registry's disk is full";
 
 /// An image of one layer of random bytes, known to docker.
 fn import(docker: &Docker, name: &str, rng: &mut Rng) {

@@ -7,6 +7,7 @@
 //! E1: a cause is for the log, never for the client.
 //! E2: an error about bytes on our disk is never a 2xx, 3xx or 404 that would look like an answer.
 
+use hyper::ext::ReasonPhrase;
 use hyper::header::{self, HeaderName};
 use serde_json::{Value, json};
 
@@ -18,6 +19,10 @@ use crate::services::error::{Error, SourceError};
 
 /// Characters of a fact in a message: some quote the client.
 const MAX_FACT: usize = 300;
+
+/// Of a 5xx docker and skopeo show the status line alone.
+const DISK_FULL: ReasonPhrase =
+    ReasonPhrase::from_static(b"Insufficient Storage: the registry's disk is full");
 
 /// At most this many missing blobs are named in one answer.
 const MAX_NAMED: usize = 100;
@@ -132,6 +137,9 @@ impl Failure {
             entries.push(json!({"code": code, "message": message}));
         }
         let mut reply = Reply::json(status, &json!({ "errors": entries }));
+        if self.0.kind == Kind::NoSpace {
+            reply = reply.saying(DISK_FULL);
+        }
         for (name, value) in self.0.headers {
             reply = reply.with(name, &value);
         }
