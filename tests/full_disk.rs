@@ -18,9 +18,10 @@ mod support;
 use endurance::filesystem::Filesystem;
 use endurance::{Daemon, Habits, Launch, Load, sizes, verdict};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 use support::clients::require_as_root;
-use support::http::with_query;
+use support::http::{read_response, with_query};
 use support::wait::{until, until_true};
 use support::{Image, Repository, Response, Rng, sha256};
 
@@ -41,6 +42,51 @@ fn a_full_ext4_refuses_uploads_and_nothing_else() {
     if require_as_root(&["mkfs.ext4", "mount", "umount"]) {
         fill_and_recover(Filesystem::ext4(80));
     }
+}
+
+#[test]
+fn an_upload_that_does_not_fit_beside_those_under_way_is_refused_at_its_beginning() {
+    if !require_as_root(&["mount", "umount"]) {
+        return;
+    }
+    let filesystem = Filesystem::tmpfs(72);
+    let launch = Launch::on(&filesystem.data())
+        .set("STORAGE_BALLAST", "1MiB")
+        .set("STORAGE_RESERVE", "8MiB")
+        .set("STORAGE_INDEX_CACHE", "8MiB");
+    let server = launch.start();
+    let (repository, mut rng) = (server_repository(&server), Rng::named("promised"));
+    let most = filesystem.free() - (8 << 20);
+    let length = usize::try_from(most * 2 / 3).expect("a small filesystem");
+    let (first, second) = (rng.bytes(length), rng.bytes(length));
+    let target = |bytes: &[u8]| format!("blobs/uploads/?digest={}", sha256(bytes));
+
+    let head = repository.request("POST", &target(&first)).header("Content-Length", length).head_bytes();
+    let mut stream = server.http().connect().expect("a connection");
+    stream.write_all(&[&head, &first[..CHUNK]].concat()).expect("the beginning is sent");
+    // Refused before its body is asked for, though all that is free now would do.
+    let refused = until("the first one is promised its room", Duration::from_secs(20), || {
+        let head = asked_to_go_on(&repository, &target(&second), length);
+        (!head.starts_with("HTTP/1.1 100")).then_some(head)
+    });
+    assert!(
+        refused.starts_with("HTTP/1.1 507 Insufficient Storage: the registry's disk is full"),
+        "{refused}"
+    );
+    stream.write_all(&first[CHUNK..]).expect("the rest is sent");
+    let answer = read_response(&mut BufReader::new(&stream), "POST", "the first".to_owned());
+    answer.expect("an answer").expect(201);
+    server.stop();
+}
+
+/// The status line that answers a request for `100 Continue`.
+fn asked_to_go_on(repository: &Repository, target: &str, length: usize) -> String {
+    let request = repository.request("POST", target).header("Content-Length", length);
+    let mut stream = repository.http.connect().expect("a connection");
+    stream.write_all(&request.header("Expect", "100-continue").head_bytes()).expect("the head is sent");
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).expect("an answer");
+    line
 }
 
 fn fill_and_recover(filesystem: Filesystem) {

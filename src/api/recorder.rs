@@ -40,11 +40,16 @@ impl Recorder {
         Some(trace)
     }
 
-    /// The address nearest to us that is no proxy of ours. A client may put others in front of it.
     fn source(&self, peer: &Peer, headers: &HeaderMap) -> Source {
-        let Some(peer_ip) = peer.ip() else { return Source::Local(peer.to_string()) };
+        self.address(peer, headers).map_or_else(|| Source::Local(peer.to_string()), Source::Address)
+    }
+
+    /// The address nearest to us that is no proxy of ours; none of a process of this host. A client may put
+    /// others in front of it.
+    pub fn address(&self, peer: &Peer, headers: &HeaderMap) -> Option<IpAddr> {
+        let peer_ip = peer.ip()?;
         if !(self.is_trusted_proxy)(peer_ip) {
-            return Source::Address(peer_ip);
+            return Some(peer_ip);
         }
         let texts = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
         let hops: Vec<&str> = texts.flat_map(|text| text.split(',')).map(str::trim).collect();
@@ -56,7 +61,7 @@ impl Recorder {
                 break;
             }
         }
-        Source::Address(nearest)
+        Some(nearest)
     }
 }
 

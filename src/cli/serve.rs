@@ -13,6 +13,8 @@ use crate::wiring::{self, StartError};
 
 /// Descriptors beside the connections': the index, the journal, blobs being read and written.
 const OTHER_FILES: u64 = 512;
+/// Connections that there may be, however few files may be open.
+const FEWEST_CONNECTIONS: u64 = 64;
 /// Upload sessions that there may be, however few files may be open.
 const FEWEST_SESSIONS: u64 = 16;
 
@@ -85,6 +87,7 @@ fn fit_descriptors(settings: &mut Settings, limit: Option<u64>) {
     let asked = settings.registry.max_sessions;
     let wanted = others + u64::from(asked);
     let Some(limit) = limit.filter(|limit| *limit < wanted) else { return };
+    fit_connections(&mut settings.server.max_connections, limit);
     let max_sessions = sessions_within(limit, others).min(asked);
     settings.registry.max_sessions = max_sessions;
     if max_sessions < asked {
@@ -104,6 +107,23 @@ fn fit_descriptors(settings: &mut Settings, limit: Option<u64>) {
     }
 }
 
+/// Idle connections take one descriptor each, so that more are allowed than could all be at work; but never more
+/// than there are, less what the rest needs: one that cannot be accepted would wait for others to end.
+fn fit_connections(connections: &mut u32, limit: u64) {
+    let fitting = (limit - limit / 4).saturating_sub(OTHER_FILES).max(FEWEST_CONNECTIONS);
+    let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
+    if fitting < *connections {
+        let (asked, max_connections) = (*connections, fitting);
+        tracing::warn!(
+            limit,
+            asked,
+            max_connections,
+            "few open files are allowed: server.max_connections is lowered; raise LimitNOFILE"
+        );
+        *connections = fitting;
+    }
+}
+
 /// How many upload sessions may keep a file open, beside `others`. Where those alone would take
 /// everything, which they rarely do, a quarter: sessions last for hours, and a few that their
 /// clients left must not keep the rest from pushing.
@@ -120,8 +140,8 @@ mod tests {
     fn upload_sessions_leave_descriptors_for_the_rest() {
         let rows = [
             ("no limit", None, 10_000),
-            ("room for all", Some(18_704), 10_000),
-            ("room for most", Some(18_703), 9_999),
+            ("room for all", Some(34_512), 10_000),
+            ("room for most", Some(34_511), 9_999),
             ("a quarter", Some(4096), 1024),
             ("next to nothing", Some(48), 16),
         ];
@@ -129,6 +149,16 @@ mod tests {
             let mut settings = Settings::default();
             fit_descriptors(&mut settings, limit);
             assert_eq!(settings.registry.max_sessions, expected, "{name}");
+        }
+        for (name, limit, expected) in [
+            ("no limit", None, 12_000),
+            ("room for all idle ones", Some(20_000), 12_000),
+            ("for some", Some(4096), 2560),
+            ("next to none", Some(48), 64),
+        ] {
+            let mut settings = Settings::default();
+            fit_descriptors(&mut settings, limit);
+            assert_eq!(settings.server.max_connections, expected, "{name}");
         }
         let mut few = Settings::default();
         few.registry.max_sessions = 3;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::admin::{Asked, read};
 use super::{Failure, human};
-use crate::api::admin::{StatusView, gigabytes};
+use crate::api::admin::{ConnectionsView, NearView, QuotasView, SlotsView, SpaceView, StatusView, gigabytes};
 
 pub fn status(asked: &Asked) -> Result<(), Failure> {
     let answer = asked.client()?.get("/api/v1/status")?;
@@ -30,22 +30,20 @@ fn words(status: &StatusView) -> String {
         line("monitoring", format!("http://{address}/metrics"));
     }
     line("metadata", format!("{} rows, change set {}, {}", metadata.rows, metadata.sequence, well(status)));
-    let free = space.free.map_or_else(|| "unknown".to_owned(), human::size);
-    let refused = if space.uploads_refused { "; UPLOADS ARE REFUSED" } else { "" };
-    line("space", format!("{free} free, {} kept back{refused}", human::size(space.reserve)));
+    for (number, is) in disk(space).into_iter().enumerate() {
+        line(if number == 0 { "space" } else { "" }, is);
+    }
     let uploads = &status.uploads;
     line(
         "uploads",
         format!("{} open, {} receiving, {} at most", uploads.open, uploads.receiving, uploads.limit),
     );
-    let quotas = &status.quotas;
-    let refused =
-        if quotas.refused > 0 { format!("; {} pushes refused", quotas.refused) } else { String::new() };
-    let (used, reserved) = (gigabytes(quotas.used), gigabytes(quotas.reserved));
-    line("storage", format!("{used} used, {reserved} reserved, {} quotas{refused}", quotas.quotas));
-    for near in &quotas.near {
-        let (used, quota) = (gigabytes(near.used), gigabytes(near.quota));
-        line("", format!("NEARLY FULL: organisation {}, {used} of {quota}", near.organisation));
+    for (number, is) in slots(&status.slots).into_iter().enumerate() {
+        line(if number == 0 { "slots" } else { "" }, is);
+    }
+    line("clients", connections(&status.connections));
+    for (number, is) in quotas(&status.quotas).into_iter().enumerate() {
+        line(if number == 0 { "storage" } else { "" }, is);
     }
     let audit = &status.audit;
     let trouble = audit.trouble.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
@@ -58,6 +56,45 @@ fn words(status: &StatusView) -> String {
     text
 }
 
+fn disk(space: &SpaceView) -> Vec<String> {
+    let free = space.free.map_or_else(|| "unknown".to_owned(), human::size);
+    let state = match space.state.as_str() {
+        "full" => "; FULL: UPLOADS ARE REFUSED",
+        "low" => "; LOW: stale uploads are removed",
+        _ => "",
+    };
+    let (soft, hard) = (human::size(space.soft_mark), human::size(space.reserve));
+    let mut lines = vec![
+        format!("{free} free of {}{state}", human::size(space.total)),
+        format!("low below {soft}, {hard} kept back, {} promised", human::size(space.promised)),
+    ];
+    if space.reclaimed > 0 {
+        let bytes = human::size(space.reclaimed_bytes);
+        lines.push(format!("{} stale uploads removed, {bytes}", space.reclaimed));
+    }
+    lines
+}
+
+/// Whoever has requests waiting is named.
+fn slots(slots: &SlotsView) -> Vec<String> {
+    let SlotsView { limit, held, waiting, refused, cut, busiest } = slots;
+    let mut lines = vec![format!("{held} held, {waiting} waiting, {limit} an account")];
+    if refused + cut > 0 {
+        lines.push(format!("{refused} refused, {cut} slow uploads cut since the start"));
+    }
+    let waiting = busiest.iter().filter(|one| one.waiting > 0);
+    lines.extend(waiting.map(|one| format!("{}: {} held, {} waiting", one.who, one.held, one.waiting)));
+    lines
+}
+
+fn connections(connections: &ConnectionsView) -> String {
+    let ConnectionsView { open, limit, per_address, shed, refused } = connections;
+    let each = if *per_address > 0 { format!(", {per_address} an address") } else { String::new() };
+    let shed = if *shed > 0 { format!("; {shed} idle ones closed") } else { String::new() };
+    let refused = if *refused > 0 { format!("; {refused} refused") } else { String::new() };
+    format!("{open} open, {limit} at most{each}{shed}{refused}")
+}
+
 fn well(status: &StatusView) -> String {
     match &status.metadata.read_only {
         Some(why) => format!("READ-ONLY: {why}"),
@@ -65,4 +102,16 @@ fn well(status: &StatusView) -> String {
         None if status.metadata.in_memory => "INDEX IN MEMORY".to_owned(),
         None => "well".to_owned(),
     }
+}
+
+fn quotas(quotas: &QuotasView) -> Vec<String> {
+    let refused =
+        if quotas.refused > 0 { format!("; {} pushes refused", quotas.refused) } else { String::new() };
+    let (used, reserved) = (gigabytes(quotas.used), gigabytes(quotas.reserved));
+    let near = |near: &NearView| {
+        let (used, quota) = (gigabytes(near.used), gigabytes(near.quota));
+        format!("NEARLY FULL: organisation {}, {used} of {quota}", near.organisation)
+    };
+    let all = format!("{used} used, {reserved} reserved, {} quotas{refused}", quotas.quotas);
+    [all].into_iter().chain(quotas.near.iter().map(near)).collect()
 }

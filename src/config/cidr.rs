@@ -37,6 +37,13 @@ impl Cidr {
     }
 }
 
+/// What counts as one address: an IPv4 address, or the /64 an IPv6 address is in, which is one site's.
+pub fn counted_as(address: IpAddr) -> IpAddr {
+    let address = address.to_canonical();
+    let bits = if address.is_ipv4() { 32 } else { 64 };
+    masked(address, bits).unwrap_or(address)
+}
+
 fn width(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
@@ -93,6 +100,20 @@ impl fmt::Display for Cidr {
 mod tests {
     use super::*;
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    #[test]
+    fn an_ipv6_address_counts_as_its_64_bit_network_and_an_ipv4_one_as_itself() {
+        let rows = [
+            ("10.1.2.3", "10.1.2.3"),
+            ("::ffff:10.1.2.3", "10.1.2.3"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("::1", "::"),
+        ];
+        for (address, expected) in rows {
+            let parsed = |text: &str| text.parse::<IpAddr>().expect("an address");
+            assert_eq!(counted_as(parsed(address)), parsed(expected), "{address}");
+        }
+    }
 
     #[test]
     fn an_address_is_in_a_network_when_its_leading_bits_agree() {

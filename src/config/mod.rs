@@ -19,7 +19,7 @@ mod settings;
 mod units;
 
 pub use audit::AuditSettings;
-pub use cidr::Cidr;
+pub use cidr::{Cidr, counted_as};
 pub use host::is_host;
 pub use identity::IdentitySettings;
 pub use load::{ConfigError, Sources, load, read};

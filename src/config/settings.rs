@@ -46,10 +46,14 @@ pub struct ServerSettings {
     pub http2: bool,
     /// Connections at once, over all listeners; at least 1.
     pub max_connections: u32,
+    /// Connections at once from one address (IPv6: one /64) that is no trusted proxy; 0 for no limit.
+    pub connections_per_address: u32,
     /// From the first byte of a request's head (or the accept) to its last.
     pub header_timeout: Period,
     /// How long a request body may bring no byte.
     pub body_idle_timeout: Period,
+    /// Bytes a second below which an upload is ended while another waits for its slot; 0 for never.
+    pub min_body_rate: Size,
     /// How long a client may take no byte of what waits for it.
     pub write_idle_timeout: Period,
     /// How long a connection may wait for its next request.
@@ -68,9 +72,11 @@ impl Default for ServerSettings {
                 (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 443).into(),
             ],
             http2: false,
-            max_connections: 4096,
+            max_connections: 12_000,
+            connections_per_address: 1024,
             header_timeout: Period::from_secs(10),
             body_idle_timeout: Period::from_secs(60),
+            min_body_rate: Size::from_bytes(1024),
             write_idle_timeout: Period::from_secs(60),
             keep_alive: Period::from_secs(75),
             stop_timeout: Period::from_secs(30),
@@ -187,8 +193,13 @@ pub struct StorageSettings {
     pub data: PathBuf,
     /// Bytes of the file that is given up when the disk is full.
     pub ballast: Size,
-    /// Free bytes below which uploads are refused.
+    /// Free bytes below which uploads are refused: the hard mark.
     pub reserve: Size,
+    /// Free bytes below which stale uploads are removed; by the size of the disk if unset.
+    #[serde(with = "unset_when_empty")]
+    pub soft_mark: Option<Size>,
+    /// How long nobody went on with an upload that counts as stale where space is low.
+    pub stale_upload: Period,
     /// Memory for the metadata index: a hint, the engine takes up to 2.5 times as much.
     pub index_cache: Size,
     /// Journal bytes between snapshots of the metadata.
@@ -201,9 +212,17 @@ impl Default for StorageSettings {
             data: PathBuf::from("/var/lib/pierhead"),
             ballast: Size::from_mib(64),
             reserve: Size::from_mib(1024),
+            soft_mark: None,
+            stale_upload: Period::from_secs(600),
             index_cache: Size::from_mib(64),
             snapshot_after: Size::from_mib(256),
         }
+    }
+}
+
+impl StorageSettings {
+    fn is_soft_below_hard(&self) -> bool {
+        self.soft_mark.is_some_and(|soft| soft < self.reserve)
     }
 }
 
@@ -221,6 +240,10 @@ pub struct RegistrySettings {
     pub max_sessions: u32,
     /// How long an upload nobody goes on with is kept.
     pub session_idle: Period,
+    /// Uploads of one account that are received at once; at least 1.
+    pub upload_slots: u32,
+    /// How long the next one waits for a slot.
+    pub slot_wait: Period,
     /// Whether a push makes the organisation it names.
     pub create_organisations: bool,
     /// Whether a manifest is taken though its config or layers are absent.
@@ -237,6 +260,8 @@ impl Default for RegistrySettings {
             max_layer: Size::from_mib(10 * 1024),
             max_sessions: 10_000,
             session_idle: Period::from_secs(86_400),
+            upload_slots: 20,
+            slot_wait: Period::from_secs(60),
             create_organisations: false,
             sparse_manifests: false,
             delete: true,
@@ -373,6 +398,10 @@ impl Settings {
             (self.registry.max_layer.bytes() == 0, "registry", "max_layer", never),
             (self.registry.max_sessions == 0, "registry", "max_sessions", never),
             (self.registry.session_idle.as_ms() == 0, "registry", "session_idle", never),
+            (self.registry.upload_slots == 0, "registry", "upload_slots", never),
+            (self.registry.slot_wait.as_ms() == 0, "registry", "slot_wait", never),
+            (self.storage.is_soft_below_hard(), "storage", "soft_mark", "must not be below storage.reserve"),
+            (self.storage.stale_upload.as_ms() == 0, "storage", "stale_upload", never),
         ];
         let wrong = rows.into_iter().find(|(wrong, ..)| *wrong);
         wrong.map(|(_, section, key, message)| Misfit { section, key, message })

@@ -1,14 +1,17 @@
 //! Listening and accepting. When the process is out of descriptors, waiting is all that helps;
-//! when it has as many connections as it may, the others wait in the kernel's queue.
+//! when it has as many connections as it may, idle ones make room, and where none is idle the others wait in
+//! the kernel's queue. One too many of an address is closed at once.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::noise::Noise;
@@ -44,6 +47,8 @@ impl BindError {
     }
 }
 
+/// How often, while there is no room, is looked for connections that have become idle.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Connections the kernel keeps for us while we are busy.
 const BACKLOG: u32 = 1024;
 
@@ -69,7 +74,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// What connections come from. Its end, when it is dropped, is the end of listening.
 pub trait Listener: Send + Sync + 'static {
     /// A connection.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static;
 
     /// The next one, and whose it is.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
@@ -117,26 +122,44 @@ pub async fn accept_all(listener: impl Listener, shared: Arc<Shared>) {
 
 async fn admit<S>(socket: S, peer: Peer, shared: &Arc<Shared>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
-    static FULL: Noise = Noise::new();
-    let permit = match Arc::clone(&shared.permits).try_acquire_owned() {
-        Ok(permit) => permit,
-        Err(_) => {
-            if let Some(suppressed) = FULL.speak(Instant::now()) {
-                let limit = shared.options.settings.max_connections;
-                tracing::warn!(limit, suppressed, "server.max_connections are open: new ones wait");
-            }
-            tokio::select! {
-                permit = Arc::clone(&shared.permits).acquire_owned() => match permit {
-                    Ok(permit) => permit,
-                    Err(_) => return,
-                },
-                () = shared.stop.reached(Phase::Finishing) => return,
-            }
+    static GREEDY: Noise = Noise::new();
+    let Some(place) = shared.crowd.enter(&peer) else {
+        shared.options.metrics.refused_connection();
+        if let Some(suppressed) = GREEDY.speak(Instant::now()) {
+            let limit = shared.options.settings.connections_per_address;
+            tracing::warn!(%peer, limit, suppressed, "server.connections_per_address are open: closed one more");
         }
+        return;
     };
-    spawn(connection::serve(socket, peer, Arc::clone(shared), permit));
+    if let Some(permit) = permitted(shared).await {
+        spawn(connection::serve(socket, peer, Arc::clone(shared), permit, place));
+    }
+}
+
+/// The right to serve a connection more, once there is room; none when the server stops.
+async fn permitted(shared: &Arc<Shared>) -> Option<OwnedSemaphorePermit> {
+    static FULL: Noise = Noise::new();
+    loop {
+        if let Ok(permit) = Arc::clone(&shared.permits).try_acquire_owned() {
+            return Some(permit);
+        }
+        let shed = shared.crowd.shed();
+        shared.options.metrics.shed_connections(shed as u64);
+        if let Some(suppressed) = FULL.speak(Instant::now()) {
+            let limit = shared.options.settings.max_connections;
+            tracing::warn!(limit, shed, suppressed, "server.max_connections are open: idle ones are closed");
+        }
+        let permit = Arc::clone(&shared.permits).acquire_owned();
+        tokio::select! {
+            permit = tokio::time::timeout(LOOK_AGAIN, permit) => match permit {
+                Ok(permit) => return permit.ok(),
+                Err(_) => continue, // others may be idle by now
+            },
+            () = shared.stop.reached(Phase::Finishing) => return None,
+        }
+    }
 }
 
 /// Doubling waits between failing accepts.

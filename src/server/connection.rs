@@ -1,5 +1,6 @@
 //! One connection from accept to close.
 
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -9,11 +10,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::server::TlsStream;
 
+use super::crowd::Place;
 use super::exchange::exchange;
 use super::io::{Guarded, IoLimits, Pulse};
+use super::line::{Line, Presence};
 use super::stop::{Phase, Stop};
 use super::tls::common_name;
 use super::{Peer, Shared};
@@ -29,6 +32,9 @@ const READ: usize = 408 * 1024;
 const MAX_HEADERS: usize = 100;
 /// HTTP/2 requests at once on one connection.
 const MAX_STREAMS: u32 = 64;
+/// HTTP/2 streams that a client may open and reset before they are looked at, and that may be reset for its
+/// errors: one that makes more of either is sent away.
+const MAX_RESETS: usize = 2 * MAX_STREAMS as usize;
 /// What an HTTP/2 client may send ahead, a stream and a connection: smaller windows cost speed.
 const WINDOW: u32 = 16 * 1024 * 1024;
 /// The largest HTTP/2 frame taken: the default of 16 KiB costs twice the CPU.
@@ -40,6 +46,8 @@ pub struct Connection {
     pub shared: Arc<Shared>,
     /// What the socket is told.
     pub pulse: Arc<Pulse>,
+    /// Whether the client is still there.
+    pub presence: Presence,
     /// The other end.
     pub peer: Peer,
     /// Whether it is under TLS.
@@ -53,12 +61,12 @@ pub struct Connection {
 }
 
 /// Serves `socket` until it ends.
-pub async fn serve<S>(socket: S, peer: Peer, shared: Arc<Shared>, permit: OwnedSemaphorePermit)
+pub async fn serve<S>(socket: S, peer: Peer, shared: Arc<Shared>, permit: OwnedSemaphorePermit, place: Place)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
     let _counted = Counted::new(shared.options.metrics.clone());
-    if let Err(error) = Box::pin(serve_socket(socket, peer, shared, permit)).await {
+    if let Err(error) = Box::pin(serve_socket(socket, peer, shared, permit, &place)).await {
         tracing::debug!(%peer, error = %causes::chain(&*error).escape_debug(), "connection ended");
     }
 }
@@ -68,9 +76,10 @@ async fn serve_socket<S>(
     peer: Peer,
     shared: Arc<Shared>,
     permit: OwnedSemaphorePermit,
+    place: &Place,
 ) -> Result<(), BoxError>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
     let settings = &shared.options.settings;
     let limits = IoLimits {
@@ -79,24 +88,28 @@ where
         write_idle: settings.write_idle_timeout.duration(),
     };
     let pulse = Arc::new(Pulse::new());
-    let socket = Guarded::new(socket, Arc::clone(&pulse), limits);
+    let shed = place.sit(&pulse);
+    let line = Line::new(socket);
+    let presence = line.presence();
+    let socket = Guarded::new(line, Arc::clone(&pulse), limits);
     let tasks = Arc::new(Semaphore::new(MAX_STREAMS as usize));
     let tls = shared.options.tls.clone();
     let http2 = settings.http2;
     let permit = Arc::new(permit);
     let mut connection =
-        Connection { shared, pulse, peer, tls: tls.is_some(), client_name: None, permit, tasks };
+        Connection { shared, pulse, presence, peer, tls: tls.is_some(), client_name: None, permit, tasks };
     let Some(tls) = tls else {
-        return speak(if http2 { Speaks::Either } else { Speaks::Http1 }, socket, connection).await;
+        return speak(if http2 { Speaks::Either } else { Speaks::Http1 }, socket, connection, &shed).await;
     };
     let handshake = tokio::time::timeout(limits.head, tls.acceptor().accept(socket));
     let stream = tokio::select! {
         stream = handshake => stream??,
         () = connection.shared.stop.reached(Phase::Finishing) => return Ok(()),
+        () = shed.notified() => return Ok(()),
     };
     connection.pulse.handshake_done();
     connection.client_name = common_name(stream.get_ref().1.peer_certificates());
-    speak(if is_h2(&stream) { Speaks::Http2 } else { Speaks::Http1 }, stream, connection).await
+    speak(if is_h2(&stream) { Speaks::Http2 } else { Speaks::Http1 }, stream, connection, &shed).await
 }
 
 fn is_h2<S>(stream: &TlsStream<Guarded<S>>) -> bool {
@@ -112,18 +125,19 @@ enum Speaks {
     Either,
 }
 
-async fn speak<S>(speaks: Speaks, stream: S, connection: Connection) -> Result<(), BoxError>
+async fn speak<S>(speaks: Speaks, stream: S, connection: Connection, shed: &Notify) -> Result<(), BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (stop, pulse) = (connection.shared.stop.clone(), Arc::clone(&connection.pulse));
+    let until = Until { stop, shed, pulse: &pulse };
     let connection = Arc::new(connection);
     let service = service_fn(move |request| exchange(request, Arc::clone(&connection)));
     let io = TokioIo::new(stream);
     match speaks {
-        Speaks::Http1 => drive(http1().serve_connection(io, service), stop, &pulse).await,
-        Speaks::Http2 => drive(either().http2_only().serve_connection(io, service), stop, &pulse).await,
-        Speaks::Either => drive(either().serve_connection(io, service), stop, &pulse).await,
+        Speaks::Http1 => drive(http1().serve_connection(io, service), until).await,
+        Speaks::Http2 => drive(either().http2_only().serve_connection(io, service), until).await,
+        Speaks::Either => drive(either().serve_connection(io, service), until).await,
     }
 }
 
@@ -147,29 +161,41 @@ fn either() -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_RESETS)
         .max_frame_size(FRAME)
         .max_header_list_size(MAX_HEAD as u32)
         .max_send_buf_size(FRAME as usize);
     builder
 }
 
-/// Runs the protocol; at the stop, lets it finish what it has, and cuts it when that is asked.
-async fn drive<P>(protocol: P, stop: Stop, pulse: &Pulse) -> Result<(), BoxError>
+/// What ends a connection before its client does.
+struct Until<'a> {
+    stop: Stop,
+    /// There are too many connections, and this one is idle.
+    shed: &'a Notify,
+    pulse: &'a Pulse,
+}
+
+/// Runs the protocol; at the stop, or when it is shed, lets it finish what it has, and cuts it when that
+/// is asked.
+async fn drive<P>(protocol: P, until: Until<'_>) -> Result<(), BoxError>
 where
     P: GracefulConnection<Error: Into<BoxError>>,
 {
     let mut protocol = Box::pin(protocol);
     tokio::select! {
         ended = protocol.as_mut() => return ended.map_err(Into::into),
-        () = stop.reached(Phase::Finishing) => {}
+        () = until.stop.reached(Phase::Finishing) => {}
+        () = until.shed.notified() => {}
     }
     Pin::as_mut(&mut protocol).graceful_shutdown();
-    if pulse.is_unused() {
+    if until.pulse.is_unused() {
         return Ok(());
     }
     tokio::select! {
         ended = protocol => ended.map_err(Into::into),
-        () = stop.reached(Phase::Cut) => Ok(()),
+        () = until.stop.reached(Phase::Cut) => Ok(()),
     }
 }
 

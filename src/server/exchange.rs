@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::line::Departure;
 use super::piece::Piece;
 use super::request_body::Watched;
 use super::{PeerFacts, spawn};
@@ -75,7 +76,14 @@ impl Exchange {
     async fn ask(&self, request: Request<Incoming>) -> Response<Body> {
         let connection = &self.connection;
         let facts = PeerFacts { peer: connection.peer, tls: connection.tls, request_id: self.id.clone() };
-        let request = request.map(|incoming| self.watch(incoming));
+        let mut request = request.map(|incoming| self.watch(incoming));
+        let departure =
+            (!request.body().is_end_stream()).then(|| Departure::new(connection.presence.clone()));
+        // Dropped with this future, which the protocol does when the client has left.
+        let _teller = departure.as_ref().map(Departure::teller);
+        if let Some(departure) = departure {
+            request.extensions_mut().insert(departure);
+        }
         let Ok(slot) = Arc::clone(&connection.tasks).acquire_owned().await else { return internal_error() };
         let held = (slot, Arc::clone(&connection.permit));
         let app = Arc::clone(&connection.shared.app);

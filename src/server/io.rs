@@ -78,6 +78,14 @@ impl Pulse {
         self.in_flight.load(Ordering::Acquire) == 0 && self.head_since.load(Ordering::Acquire) == 0
     }
 
+    /// Since when it waits for the client to ask something; none while a request is under way, or a piece
+    /// of an answer is yet to be taken.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let busy = self.in_flight.load(Ordering::Acquire) > 0 || self.offering.load(Ordering::Acquire) > 0;
+        let since = self.idle_since.load(Ordering::Acquire);
+        (!busy).then(|| self.start + Duration::from_millis(since))
+    }
+
     /// A request body was given up before its end.
     pub fn left_unread(&self) {
         self.unread.store(true, Ordering::Release);

@@ -63,6 +63,8 @@ struct Inner {
     received: Counter,
     sent: Counter,
     connections: Gauge,
+    shed: Counter,
+    refused: Counter,
     in_flight: Gauge,
 }
 
@@ -74,11 +76,18 @@ impl Metrics {
         let durations = Family::<SurfaceLabels, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
         let (received, sent) = (Counter::default(), Counter::default());
         let (connections, in_flight) = (Gauge::default(), Gauge::default());
+        let (shed, refused) = (Counter::default(), Counter::default());
         registry.register("requests", "Requests answered", requests.clone());
         registry.register("request_duration_seconds", "From the head to the last byte", durations.clone());
         registry.register("received_bytes", "Bytes of request bodies", received.clone());
         registry.register("sent_bytes", "Bytes of answers' bodies", sent.clone());
         registry.register("connections", "Open connections", connections.clone());
+        registry.register("connections_shed", "Idle ones closed to make room", shed.clone());
+        registry.register(
+            "connections_refused",
+            "Closed at once: their address had too many",
+            refused.clone(),
+        );
         registry.register("requests_in_flight", "Requests not yet answered whole", in_flight.clone());
         registry.register(
             "build",
@@ -86,13 +95,24 @@ impl Metrics {
             Info::new(BuildLabels { version: env!("CARGO_PKG_VERSION") }),
         );
         more(&mut registry);
-        let inner = Inner { registry, requests, durations, received, sent, connections, in_flight };
+        let inner =
+            Inner { registry, requests, durations, received, sent, connections, shed, refused, in_flight };
         Self { inner: Arc::new(inner) }
     }
 
     /// A connection came (`1`) or went (`-1`).
     pub fn connection(&self, change: i64) {
         self.inner.connections.inc_by(change);
+    }
+
+    /// So many idle connections were asked to end.
+    pub fn shed_connections(&self, count: u64) {
+        self.inner.shed.inc_by(count);
+    }
+
+    /// A connection was closed at once, its address having too many.
+    pub fn refused_connection(&self) {
+        self.inner.refused.inc();
     }
 
     /// A request began (`1`) or ended (`-1`).

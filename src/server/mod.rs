@@ -3,19 +3,21 @@
 //!
 //! E1: a client that is slow is never cut while it makes progress; one that makes none is, each
 //! way (`io` for heads, idle connections and writes, `request_body` for bodies). E2: what a
-//! client can make the server keep is bounded: connections, head bytes, streams, windows. E3: a
+//! client can make the server keep is bounded: connections, of one address too, head bytes, streams, windows. E3: a
 //! panic in the app ends that request with 500, nothing else. E4: an app's work runs to its end
 //! though the client leaves, and keeps its connection's permit until then. E5: no header value
 //! and no query string is logged, and a path only escaped.
 //!
-//! Look next: `accept`, `connection`, `exchange` (one request), `stop`, `tls`, `unix` (the local socket).
+//! Look next: `accept`, `crowd` (how many may come), `connection`, `exchange` (one request), `stop`, `tls`, `unix` (the local socket).
 
 mod accept;
 pub mod body;
 mod connection;
+mod crowd;
 pub mod descriptors;
 mod exchange;
 mod io;
+mod line;
 pub mod metrics;
 mod noise;
 mod piece;
@@ -43,6 +45,8 @@ use crate::server::body::Body;
 use crate::server::metrics::Metrics;
 
 pub use accept::BindError;
+pub use crowd::{Crowd, CrowdFacts};
+pub use line::Departure;
 pub use request_body::BodyStalled;
 pub use signals::signals;
 pub use stop::{Phase, Stop};
@@ -133,6 +137,7 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     local: Option<LocalSocket>,
     options: Options,
+    crowd: Arc<Crowd>,
 }
 
 impl Server {
@@ -153,13 +158,22 @@ impl Server {
         }
         match passed_over.filter(|_| listeners.is_empty()) {
             Some(error) => Err(error),
-            None => Ok(Self { listeners, local: None, options }),
+            None => {
+                let crowd = Arc::new(Crowd::new(&options.settings));
+                Ok(Self { listeners, local: None, options, crowd })
+            }
         }
     }
 
     /// Serves the processes of this host that may open `local`.
-    pub const fn local(local: LocalSocket, options: Options) -> Self {
-        Self { listeners: Vec::new(), local: Some(local), options }
+    pub fn local(local: LocalSocket, options: Options) -> Self {
+        let crowd = Arc::new(Crowd::new(&options.settings));
+        Self { listeners: Vec::new(), local: Some(local), options, crowd }
+    }
+
+    /// Who is connected, while it is served.
+    pub fn crowd(&self) -> Arc<Crowd> {
+        Arc::clone(&self.crowd)
     }
 
     /// The addresses as bound (port 0 is a real port here).
@@ -173,7 +187,8 @@ impl Server {
         let most = self.options.settings.max_connections as usize;
         let permits = Arc::new(Semaphore::new(most));
         let patience = self.options.settings.stop_timeout.duration();
-        let shared = Arc::new(Shared { options: self.options, app, stop: stop.clone(), permits });
+        let (options, crowd) = (self.options, self.crowd);
+        let shared = Arc::new(Shared { options, app, stop: stop.clone(), permits, crowd });
         for listener in self.listeners {
             spawn(accept::accept_all(listener, Arc::clone(&shared)));
         }
@@ -198,6 +213,7 @@ struct Shared {
     app: Arc<dyn App>,
     stop: Stop,
     permits: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
 }
 
 fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {

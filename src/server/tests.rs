@@ -1,5 +1,7 @@
 //! A server on a real socket with an app of the test's own.
 
+mod crowded;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::access::{Action, Permit};
 use super::error::Error;
+use super::guard::slots::{self, Holder};
 use super::images::Shelves;
 use super::quota::Overview;
 use super::uploads::Uploads;
@@ -41,19 +42,56 @@ pub struct Facts {
     pub uptime_ms: u64,
     /// The rows.
     pub metadata: MetadataFacts,
-    /// Free where the data is; unknown if the disk does not say.
-    pub free: Option<u64>,
-    /// Whether uploads are refused for want of space.
-    pub uploads_refused: bool,
+    /// The disk.
+    pub space: SpaceFacts,
     /// Sessions open.
     pub uploads_open: usize,
     /// Of these, with a request writing.
     pub uploads_receiving: usize,
     /// Sessions there may be.
     pub uploads_limit: usize,
+    /// Stale ones that were ended since the start, space being low, and their bytes.
+    pub uploads_reclaimed: (u64, u64),
+    /// Upload slots.
+    pub slots: slots::Facts,
+    /// Who has most of them.
+    pub slots_busiest: Vec<Busy>,
     /// What organisations hold and may hold.
     pub quotas: Overview,
 }
+
+/// How full the disk is.
+#[derive(Clone, Copy, Debug)]
+pub struct SpaceFacts {
+    /// Free where the data is; unknown if the disk does not say.
+    pub free: Option<u64>,
+    /// The whole of it, as of the last look.
+    pub total: u64,
+    /// What uploads under way have yet to bring.
+    pub promised: u64,
+    /// Below this stale uploads are removed.
+    pub soft: u64,
+    /// Below this uploads are refused.
+    pub hard: u64,
+    /// Whether stale uploads are removed now.
+    pub low: bool,
+    /// Whether uploads are refused now.
+    pub full: bool,
+}
+
+/// Who has upload slots.
+#[derive(Clone, Debug)]
+pub struct Busy {
+    /// The account by name, or the address.
+    pub who: String,
+    /// Slots he has.
+    pub held: usize,
+    /// His requests that wait for one.
+    pub waiting: usize,
+}
+
+/// As many are told.
+const BUSIEST: usize = 5;
 
 /// How the metadata is.
 #[derive(Clone, Debug)]
@@ -99,6 +137,7 @@ impl Appliance {
 
     fn look(&self) -> Facts {
         let (open, receiving, limit) = self.uploads.counts();
+        let reclaimed = self.uploads.reclaimed();
         let status = self.shelves.meta.status();
         Facts {
             started_at: self.started_at,
@@ -111,13 +150,44 @@ impl Appliance {
                 read_only: status.read_only,
                 index_rebuilds: status.rebuilds,
             },
-            free: self.shelves.reserve.free().ok(),
-            uploads_refused: self.shelves.reserve.admits(0).is_err(),
+            space: self.space(),
             uploads_open: open,
             uploads_receiving: receiving,
             uploads_limit: limit,
+            uploads_reclaimed: (reclaimed.sessions, reclaimed.bytes),
+            slots: self.uploads.slots().facts(),
+            slots_busiest: self.busiest(),
             // The status of a store that cannot be read is asked for, too.
             quotas: self.shelves.quotas.overview().unwrap_or_default(),
         }
+    }
+
+    fn space(&self) -> SpaceFacts {
+        let reserve = &self.shelves.reserve;
+        let standing = reserve.standing();
+        SpaceFacts {
+            free: reserve.free().ok(),
+            total: standing.total,
+            promised: standing.promised,
+            soft: standing.soft,
+            hard: standing.hard,
+            low: standing.is_low(),
+            full: standing.is_full(),
+        }
+    }
+
+    fn busiest(&self) -> Vec<Busy> {
+        let uses = self.uploads.slots().busiest(BUSIEST);
+        let directory = self.shelves.access.directory();
+        let named = |holder| match holder {
+            Holder::Account(id) => directory.account(id).map(|account| format!("account {}", account.name)),
+            _ => None,
+        };
+        let busy = |one: slots::Use| Busy {
+            who: named(one.holder).unwrap_or_else(|| one.holder.to_string()),
+            held: one.held,
+            waiting: one.waiting,
+        };
+        uses.into_iter().map(busy).collect()
     }
 }

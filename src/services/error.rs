@@ -18,6 +18,9 @@ pub enum SourceError {
     /// No byte came for the configured time.
     #[error("the client sent nothing for too long")]
     TimedOut,
+    /// It was slower than it may be while another upload of the account waited.
+    #[error("the body came too slowly while another upload waited")]
+    TooSlow,
     /// The client went away, or sent a body that does not parse.
     #[error("the body ended before its end")]
     Disconnected,
@@ -125,6 +128,12 @@ pub enum Error {
     /// As many sessions as there may be are open.
     #[error("too many uploads are open")]
     TooManyUploads,
+    /// No upload slot became free in time.
+    #[error("the account has {limit} uploads under way, and none ended in time")]
+    SlotsTaken {
+        /// Slots of an account.
+        limit: usize,
+    },
     /// Another request is writing this session.
     #[error("another request is writing this upload")]
     Busy,

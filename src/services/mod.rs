@@ -8,6 +8,7 @@
 //! rules and no engine yet;
 //! [`quota`] says how much may be held;
 //! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree,
+//! [`guard`] keeps greedy clients from harming others,
 //! [`maintenance`] offers that to an administrator.
 
 pub mod access;
@@ -16,6 +17,7 @@ pub mod audit;
 pub mod counters;
 pub mod error;
 pub mod fsck;
+pub mod guard;
 pub mod identity;
 pub mod images;
 pub mod maintenance;

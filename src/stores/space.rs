@@ -4,33 +4,78 @@
 //!
 //! The ballast's length is set only after its space is allocated, so a file of the right length is a
 //! whole one. Free space is looked up at most every [`FRESH`], or after [`GRANTED`] bytes. What was
-//! admitted counts as used until a look finds that much less free space, or for [`PENDING`]: one
+//! admitted counts as used until a look finds that much less free space, or for [`PENDING`](look::PENDING): one
 //! whose bytes did not come by then has given up, or is met by a full disk.
+//!
+//! An upload whose length is known has a [`Promise`]: what it has yet to bring counts as used for as long as it
+//! makes progress, so that several that do not fit together are refused at their beginning, not at their end.
+//!
+//! Two marks: below the soft one stale uploads are removed, by whoever asks [`Reserve::standing`]; the hard one
+//! is the floor.
+
+mod look;
+mod promise;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pierhead_storage_format::paths;
 
 use super::disk::{Disk, is_full};
+use look::Look;
+#[cfg(test)]
+use look::{FRESH, GRANTED, PENDING};
+pub use promise::Promise;
 
-/// How long a look at the free space is believed.
-const FRESH: Duration = Duration::from_millis(100);
-/// How many bytes are admitted on one look.
-const GRANTED: u64 = 64 << 20;
-/// How long, at least, what was admitted and is not seen written is waited for; at most twice that.
-const PENDING: Duration = Duration::from_secs(1);
+/// Where the soft mark is unless it is set: this part of the disk,
+const SOFT_PART: u64 = 20;
+/// but no more than this.
+const SOFT_MOST: u64 = 4 << 30;
 
 /// An upload is refused: free space would fall below the floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{free} bytes of disk space are free, and {floor} are kept back")]
 pub struct Full {
-    /// Bytes free, less what was admitted and is not written yet.
+    /// Bytes free, less what was admitted or promised and is not written yet.
     pub free: u64,
     /// Bytes kept back.
     pub floor: u64,
+}
+
+/// How the disk stands to its marks, at one moment. Bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Free.
+    pub free: u64,
+    /// The whole disk.
+    pub total: u64,
+    /// What uploads under way have yet to bring, and what is on its way to the disk.
+    pub promised: u64,
+    /// The mark below which stale uploads are removed.
+    pub soft: u64,
+    /// The mark below which uploads are refused.
+    pub hard: u64,
+}
+
+impl Standing {
+    /// Bytes free that nobody was promised.
+    pub const fn usable(&self) -> u64 {
+        self.free.saturating_sub(self.promised)
+    }
+
+    /// Whether space is low.
+    pub const fn is_low(&self) -> bool {
+        self.usable() < self.soft
+    }
+
+    /// Whether uploads are refused.
+    pub const fn is_full(&self) -> bool {
+        self.usable() < self.hard
+    }
 }
 
 /// The space kept back.
@@ -38,65 +83,19 @@ pub struct Reserve {
     disk: Arc<dyn Disk>,
     ballast: u64,
     floor: u64,
+    soft: Option<u64>,
     look: Mutex<Look>,
     /// Held while the ballast is made or removed.
     changing: Mutex<()>,
-}
-
-struct Look {
-    free: u64,
-    at: Option<Instant>,
-    /// Bytes admitted since.
-    granted: u64,
-    pending: Pending,
-}
-
-impl Look {
-    fn renew(&mut self, free: u64, now: Instant) {
-        self.pending.written(self.free.saturating_sub(free));
-        (self.free, self.at, self.granted) = (free, Some(now), 0);
-    }
-}
-
-/// Bytes admitted and not seen written, in this turn of [`PENDING`] and the one before.
-#[derive(Default)]
-struct Pending {
-    before: u64,
-    now: u64,
-    since: Option<Instant>,
-}
-
-impl Pending {
-    fn total(&self) -> u64 {
-        self.before.saturating_add(self.now)
-    }
-
-    fn forget(&mut self, now: Instant) {
-        let since = self.since.unwrap_or(now);
-        let age = now.saturating_duration_since(since);
-        if age >= 2 * PENDING {
-            *self = Self { since: Some(now), ..Self::default() };
-        } else if age >= PENDING {
-            *self = Self { before: self.now, now: 0, since: Some(since + PENDING) };
-        } else {
-            self.since = Some(since);
-        }
-    }
-
-    /// The oldest first.
-    fn written(&mut self, bytes: u64) {
-        let rest = bytes.saturating_sub(self.before);
-        self.before = self.before.saturating_sub(bytes);
-        self.now = self.now.saturating_sub(rest);
-    }
 }
 
 impl Reserve {
     /// Makes a ballast of `ballast` bytes (0: none) if there is room for it and `floor`. Blocks. Too
     /// little room is no error: `restore` makes it later.
     pub fn open(disk: Arc<dyn Disk>, ballast: u64, floor: u64) -> io::Result<Self> {
-        let look = Look { free: disk.space()?.free, at: None, granted: 0, pending: Pending::default() };
-        let reserve = Self { disk, ballast, floor, look: Mutex::new(look), changing: Mutex::new(()) };
+        let space = disk.space()?;
+        let look = Mutex::new(Look { free: space.free, total: space.total, ..Look::default() });
+        let reserve = Self { disk, ballast, floor, soft: None, look, changing: Mutex::new(()) };
         let there = reserve.disk.file_len(Path::new(paths::BALLAST))?;
         if there != Some(ballast) || ballast == 0 {
             reserve.disk.remove_file(Path::new(paths::BALLAST))?; // of another size, or half made
@@ -105,28 +104,47 @@ impl Reserve {
         Ok(reserve)
     }
 
+    /// With a soft mark of so many bytes; by the size of the disk without.
+    pub const fn with_soft_mark(mut self, soft: Option<u64>) -> Self {
+        self.soft = soft;
+        self
+    }
+
     /// Whether `bytes` more may be written by an upload. Cheap enough for every frame.
     pub fn admits(&self, bytes: u64) -> Result<(), Full> {
         self.admits_at(bytes, Instant::now())
     }
 
     fn admits_at(&self, bytes: u64, now: Instant) -> Result<(), Full> {
-        let mut look = lock(&self.look);
-        let stale = look.at.is_none_or(|at| now.saturating_duration_since(at) >= FRESH);
-        if stale || look.granted.saturating_add(bytes) > GRANTED {
-            // If the disk will not say, the last answer less what was admitted since stands.
-            if let Ok(space) = self.disk.space() {
-                look.renew(space.free, now);
-            }
-        }
-        look.pending.forget(now);
-        let free = look.free.saturating_sub(look.pending.total());
-        if free < self.floor.saturating_add(bytes) {
-            return Err(Full { free, floor: self.floor });
-        }
-        look.granted = look.granted.saturating_add(bytes);
-        look.pending.now = look.pending.now.saturating_add(bytes);
+        let mut look = self.looked(bytes, now);
+        self.fits(&look, bytes)?;
+        look.grant(bytes);
         Ok(())
+    }
+
+    fn looked(&self, bytes: u64, now: Instant) -> MutexGuard<'_, Look> {
+        let mut look = lock(&self.look);
+        look.renew(self.disk.as_ref(), bytes, now);
+        look
+    }
+
+    fn fits(&self, look: &Look, bytes: u64) -> Result<(), Full> {
+        let (free, floor) = (look.usable(), self.floor);
+        if free < floor.saturating_add(bytes) { Err(Full { free, floor }) } else { Ok(()) }
+    }
+
+    /// How the disk stands. Blocks, for a look at the disk.
+    pub fn standing(&self) -> Standing {
+        let look = self.looked(0, Instant::now());
+        let (free, total, hard) = (look.free, look.total, self.floor);
+        let by_size = (total / SOFT_PART).min(SOFT_MOST).max(hard.saturating_add(hard / 4));
+        let soft = self.soft.unwrap_or(by_size);
+        Standing { free, total, promised: free.saturating_sub(look.usable()), soft, hard }
+    }
+
+    /// Has the next question look at the disk: something was removed.
+    pub fn look_again(&self) {
+        lock(&self.look).at = None;
     }
 
     /// Free bytes on the disk now. Blocks.
@@ -176,201 +194,4 @@ impl Reserve {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::*;
-    use crate::stores::disk::{DiskFile, Entry, Filesystem, RealDisk, Space, faulty::FaultyDisk};
-
-    /// A real folder that claims a certain amount of free space.
-    struct Claims {
-        real: RealDisk,
-        free: AtomicU64,
-        asked: AtomicU64,
-    }
-
-    impl Disk for Claims {
-        fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-            self.real.create(path)
-        }
-        fn create_private(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-            self.real.create_private(path)
-        }
-        fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-            self.real.open(path)
-        }
-        fn open_read(&self, path: &Path) -> io::Result<std::fs::File> {
-            self.real.open_read(path)
-        }
-        fn file_len(&self, path: &Path) -> io::Result<Option<u64>> {
-            self.real.file_len(path)
-        }
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            self.real.rename(from, to)
-        }
-        fn remove_file(&self, path: &Path) -> io::Result<()> {
-            self.real.remove_file(path)
-        }
-        fn create_dir(&self, path: &Path) -> io::Result<()> {
-            self.real.create_dir(path)
-        }
-        fn remove_dir(&self, path: &Path) -> io::Result<()> {
-            self.real.remove_dir(path)
-        }
-        fn sync_dir(&self, path: &Path) -> io::Result<()> {
-            self.real.sync_dir(path)
-        }
-        fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-            self.real.list(path)
-        }
-        fn space(&self) -> io::Result<Space> {
-            self.asked.fetch_add(1, Ordering::SeqCst);
-            Ok(Space { free: self.free.load(Ordering::SeqCst), total: u64::MAX })
-        }
-        fn filesystem(&self) -> io::Result<Box<dyn Filesystem>> {
-            self.real.filesystem()
-        }
-    }
-
-    fn claims(free: u64) -> (Arc<Claims>, tempfile::TempDir) {
-        let folder = tempfile::tempdir().expect("a scratch folder");
-        let real = RealDisk::new(folder.path());
-        (Arc::new(Claims { real, free: free.into(), asked: 0.into() }), folder)
-    }
-
-    #[test]
-    fn uploads_are_refused_when_they_would_pass_the_floor() {
-        let cases = [
-            ("plenty", 1000, 100, 500, true),
-            ("exactly to the floor", 1000, 500, 500, true),
-            ("one byte past it", 1000, 501, 500, false),
-            ("below it already", 400, 0, 500, false),
-            ("no floor", 100, 100, 0, true),
-            ("more than there is", 100, 101, 0, false),
-            ("an absurd length", 1000, u64::MAX, 500, false),
-        ];
-        for (name, free, bytes, floor, admitted) in cases {
-            let (disk, _folder) = claims(free);
-            let reserve = Reserve::open(disk, 0, floor).expect("opens");
-            assert_eq!(reserve.admits(bytes).is_ok(), admitted, "{name}");
-        }
-    }
-
-    #[test]
-    fn the_disk_is_asked_again_after_100_ms_or_64_mib_and_admissions_count_between() {
-        let (disk, _folder) = claims(GRANTED);
-        let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 1000).expect("opens");
-        let start = Instant::now();
-        let asked = || disk.asked.load(Ordering::SeqCst);
-        let before = asked();
-        reserve.admits_at(1, start).expect("admits");
-        reserve.admits_at(GRANTED - 1002, start).expect("admits");
-        assert_eq!(asked(), before + 1);
-        assert_eq!(reserve.admits_at(2, start), Err(Full { free: 1001, floor: 1000 }));
-        assert_eq!(asked(), before + 1, "a refusal does not buy a look");
-        disk.free.store(GRANTED + 1, Ordering::SeqCst);
-        reserve.admits_at(2, start + FRESH).expect("the disk says there is room");
-        assert_eq!(asked(), before + 2);
-        disk.free.store(1 << 40, Ordering::SeqCst);
-        reserve.admits_at(GRANTED, start + FRESH).expect("looks again before so much");
-        assert_eq!(asked(), before + 3);
-    }
-
-    #[test]
-    fn what_was_admitted_counts_until_it_is_written_or_did_not_come() {
-        const LARGE: u64 = 10 * GRANTED;
-        let later = |fresh: u32| FRESH * fresh;
-        // Each step: when, what the disk says is free, what is asked for, whether it is admitted.
-        type Step = (Duration, u64, u64, bool);
-        let cases: [(&str, &[Step]); 6] = [
-            ("two at once", &[(later(0), LARGE, LARGE, true), (later(0), LARGE, LARGE, false)]),
-            ("after another look", &[(later(0), LARGE, LARGE, true), (later(1), LARGE, 1, false)]),
-            (
-                "one is written, another comes",
-                &[
-                    (later(0), 2 * LARGE, LARGE, true),
-                    (later(1), LARGE, LARGE, true),
-                    (later(2), LARGE, 1, false),
-                ],
-            ),
-            (
-                "half of one is written",
-                &[
-                    (later(0), 2 * LARGE, LARGE, true),
-                    (later(1), 3 * LARGE / 2, LARGE + 1, false),
-                    (later(1), 3 * LARGE / 2, LARGE, true),
-                ],
-            ),
-            (
-                "one does not come",
-                &[
-                    (later(0), LARGE, LARGE, true),
-                    (later(9), LARGE, 1, false),
-                    (PENDING + later(1), LARGE, 1, false),
-                    (2 * PENDING + later(2), LARGE, LARGE, true),
-                ],
-            ),
-            (
-                "what is deleted makes room",
-                &[(later(0), LARGE, LARGE, true), (later(1), 3 * LARGE, 2 * LARGE, true)],
-            ),
-        ];
-        for (name, steps) in cases {
-            let (disk, _folder) = claims(0);
-            let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 0).expect("opens");
-            let start = Instant::now();
-            for (number, (after, free, bytes, admitted)) in steps.iter().enumerate() {
-                disk.free.store(*free, Ordering::SeqCst);
-                let answer = reserve.admits_at(*bytes, start + *after);
-                assert_eq!(answer.is_ok(), *admitted, "{name}, step {number}: {answer:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_ballast_is_made_when_there_is_room_and_given_up_once() {
-        let (disk, folder) = claims(1500);
-        let ballast = folder.path().join(paths::BALLAST);
-        let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 1000, 600).expect("opens");
-        assert!(!ballast.exists(), "no room for ballast and floor");
-        assert!(!reserve.release());
-        disk.free.store(1600, Ordering::SeqCst);
-        assert!(reserve.restore().expect("makes it"));
-        assert_eq!(std::fs::metadata(&ballast).expect("there").len(), 1000);
-        assert!(reserve.release());
-        assert!(!ballast.exists());
-        assert!(!reserve.release());
-    }
-
-    #[test]
-    fn a_ballast_of_another_size_is_made_anew_and_none_is_wanted_with_zero() {
-        let (disk, folder) = claims(1 << 40);
-        let ballast = folder.path().join(paths::BALLAST);
-        for (size, expected) in [(1000, Some(1000)), (5000, Some(5000)), (5000, Some(5000)), (0, None)] {
-            Reserve::open(Arc::<Claims>::clone(&disk), size, 0).expect("opens");
-            assert_eq!(std::fs::metadata(&ballast).ok().map(|meta| meta.len()), expected, "{size}");
-        }
-    }
-
-    #[test]
-    fn a_ballast_that_could_not_be_made_whole_is_not_there() {
-        for (step, errno) in [28, 122, 5].into_iter().flat_map(|errno| (0..4).map(move |step| (step, errno)))
-        {
-            let folder = tempfile::tempdir().expect("a scratch folder");
-            let (disk, faults) = FaultyDisk::new(folder.path());
-            let reserve = Reserve::open(Arc::new(disk), 1 << 20, 0).expect("opens");
-            assert!(reserve.release());
-            let at = faults.steps();
-            faults.fail(at + step, at + step + 1, errno);
-            let restored = reserve.restore();
-            assert!(!matches!(restored, Ok(true)), "step {step}: {restored:?}");
-            assert_eq!(restored.is_err(), errno == 5 || step == 0, "step {step}: {restored:?}");
-            assert!(!reserve.release(), "step {step}");
-            faults.heal();
-            assert!(reserve.restore().expect("works when the disk is well"));
-        }
-    }
 }

@@ -15,7 +15,7 @@ use crate::api::admin::{About, Admin, ListeningView, Services};
 use crate::causes;
 use crate::config::Settings;
 use crate::server::metrics::Metrics;
-use crate::server::{LocalSocket, Phase, Server, Stop};
+use crate::server::{Crowd, LocalSocket, Phase, Server, Stop};
 use crate::services::appliance::{Reload, Reloaded};
 
 /// Connections at once; more wait.
@@ -34,7 +34,7 @@ impl Administration {
     pub fn bind(
         settings: &Settings,
         services: Services,
-        now: &Listening,
+        (now, crowd): (&Listening, Arc<Crowd>),
         metrics: &Metrics,
     ) -> Result<Option<Self>, StartError> {
         let Some(path) = &now.admin else { return Ok(None) };
@@ -50,7 +50,7 @@ impl Administration {
                 metrics: shown(&now.metrics),
                 admin: socket.path().display().to_string(),
             },
-            reserve: settings.storage.reserve.bytes(),
+            crowd: Arc::new(move || crowd.facts()),
             uid: rustix::process::geteuid().as_raw(),
             project: settings.identity.region.clone(),
             host: host(&now.addresses),

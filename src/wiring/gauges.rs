@@ -21,6 +21,13 @@ struct JobLabels {
 pub struct Gauges {
     uploads: Gauge,
     free: Gauge,
+    promised: Gauge,
+    space: Gauge,
+    reclaimed: Gauge,
+    slots_held: Gauge,
+    slots_waiting: Gauge,
+    slots_refused: Gauge,
+    slots_cut: Gauge,
     rows: Gauge,
     change_sets: Gauge,
     read_only: Gauge,
@@ -42,6 +49,20 @@ impl Gauges {
     pub fn register(&self, registry: &mut Registry) {
         registry.register("uploads", "Upload sessions open", self.uploads.clone());
         registry.register("disk_free_bytes", "Free space where the data directory is", self.free.clone());
+        registry.register(
+            "disk_promised_bytes",
+            "What uploads under way have yet to bring",
+            self.promised.clone(),
+        );
+        registry.register("disk_state", "0 well, 1 low, 2 full: uploads are refused", self.space.clone());
+        let reclaimed = "Stale uploads removed since the start, space being low";
+        registry.register("uploads_reclaimed", reclaimed, self.reclaimed.clone());
+        registry.register("upload_slots_held", "Upload slots held", self.slots_held.clone());
+        registry.register("upload_slots_waiting", "Requests that wait for one", self.slots_waiting.clone());
+        let refused = "Requests refused since the start: no upload slot in time";
+        registry.register("upload_slots_refused", refused, self.slots_refused.clone());
+        let cut = "Slow uploads ended since the start while others waited";
+        registry.register("upload_slots_cut", cut, self.slots_cut.clone());
         registry.register("metadata_rows", "Rows of metadata", self.rows.clone());
         registry.register("metadata_change_sets", "Last durable change set", self.change_sets.clone());
         registry.register("metadata_read_only", "1 while metadata cannot be written", self.read_only.clone());
@@ -67,6 +88,15 @@ impl Gauges {
         let clamp = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let status = store.meta.status();
         self.uploads.set(clamp(uploads.open_sessions() as u64));
+        let slots = uploads.slots().facts();
+        self.slots_held.set(clamp(slots.held as u64));
+        self.slots_waiting.set(clamp(slots.waiting as u64));
+        self.slots_refused.set(clamp(slots.refused));
+        self.slots_cut.set(clamp(slots.cut));
+        self.reclaimed.set(clamp(uploads.reclaimed().sessions));
+        let standing = store.reserve.standing();
+        self.promised.set(clamp(standing.promised));
+        self.space.set(i64::from(standing.is_low()) + i64::from(standing.is_full()));
         self.rows.set(clamp(status.rows));
         self.change_sets.set(clamp(status.sequence));
         self.read_only.set(i64::from(status.read_only.is_some()));

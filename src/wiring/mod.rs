@@ -1,7 +1,7 @@
 //! Where the rooms are put together: what is opened in which order, and closed in which. Decides
 //! nothing else. Called by `cli` only. `serve` runs the appliance (`gauges` are what it tells
 //! `/metrics` of its stores, `admin` its socket for administrators), `store` opens a data directory,
-//! `offline` works on one that nobody serves, `surfaces` finds who answers a path, `tls` finds or makes the certificate, `people`
+//! `offline` works on one that nobody serves, `space` has stale uploads removed where space is low, `surfaces` finds who answers a path, `tls` finds or makes the certificate, `people`
 //! reads who there is.
 
 mod admin;
@@ -11,6 +11,7 @@ mod offline;
 mod people;
 mod retention;
 mod serve;
+mod space;
 mod store;
 mod surfaces;
 #[cfg(test)]

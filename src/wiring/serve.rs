@@ -16,7 +16,7 @@ use super::people::People;
 use super::store::{self, Store};
 use super::surfaces::{Surfaces, recorder};
 use super::tls::Certificates;
-use super::{StartError, admin, audit, retention};
+use super::{StartError, admin, audit, retention, space};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
@@ -31,6 +31,7 @@ use crate::services;
 use crate::services::access::{Access, Action, Actor, Permit, Refusal, Resource};
 use crate::services::audit::Audit;
 use crate::services::counters::Counters;
+use crate::services::guard::slots;
 use crate::services::images::{Images, PushRules, Shelves};
 use crate::services::retention::Retention;
 use crate::services::uploads::{Limits, Uploads, clear_leftovers};
@@ -97,6 +98,7 @@ pub async fn serve(
     let jobs = jobs((&store, &audit), access.clone(), &uploads, &gauges);
     certificates.watch(&jobs);
     watch(&jobs, &settings, (&people, &audit, &retention), &shelves);
+    space::watch(&store, &access, &uploads, &jobs);
     let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services {
@@ -173,7 +175,8 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
         metrics: monitoring_addresses,
         admin: settings.admin_socket(),
     };
-    let administration = Administration::bind(settings, edge.administration, &now, &metrics)?;
+    let crowd = server.crowd();
+    let administration = Administration::bind(settings, edge.administration, (&now, crowd), &metrics)?;
 
     let mut beside = JoinSet::new();
     beside.spawn(edge.signals);
@@ -234,6 +237,12 @@ pub(super) fn services(settings: &Settings, shelves: &Arc<Shelves>) -> (Images, 
         layer: settings.registry.max_layer.bytes(),
         sessions: settings.registry.max_sessions as usize,
         idle_ms: settings.registry.session_idle.as_ms(),
+        stale_ms: settings.storage.stale_upload.as_ms(),
+        slots: slots::Rules {
+            slots: settings.registry.upload_slots as usize,
+            wait: settings.registry.slot_wait.duration(),
+            least_rate: settings.server.min_body_rate.bytes(),
+        },
     };
     (Images::new(Arc::clone(shelves)), Uploads::new(Arc::clone(shelves), limits))
 }
@@ -360,7 +369,7 @@ async fn add_counted(shelves: &Shelves) {
     }
 }
 
-fn system(access: &Access, name: &'static str) -> Result<Permit, Refusal> {
+pub(super) fn system(access: &Access, name: &'static str) -> Result<Permit, Refusal> {
     access.authorise(&Actor::System(name), Action::MaintainStore, Resource::Registry)
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pierhead_storage_format::{Algorithm, paths, store};
 
 use super::{StartError, io};
-use crate::config::StorageSettings;
+use crate::config::{Size, StorageSettings};
 use crate::seams::{OsRandom, SystemClock};
 use crate::services::uploads::{clear_leftovers, replay_small_blobs};
 use crate::stores::blobs::{self, Blobs, Resumable};
@@ -67,7 +67,8 @@ pub fn open(settings: &StorageSettings) -> Result<(Store, Vec<Resumable>), Start
         return Err(StartError::MetadataLost(settings.data.clone()));
     }
     let reserve = Reserve::open(disk.clone(), settings.ballast.bytes(), settings.reserve.bytes());
-    let reserve = Arc::new(reserve.map_err(io("cannot keep space back"))?);
+    let reserve = reserve.map_err(io("cannot keep space back"))?;
+    let reserve = Arc::new(reserve.with_soft_mark(settings.soft_mark.map(Size::bytes)));
     let meta = open_meta(settings, disk.clone(), &reserve)?;
     let (random, checkpoint_every) = (Arc::new(OsRandom), blobs::CHECKPOINT_EVERY);
     let (blobs, found) = Blobs::open(blobs::Options { disk: disk.clone(), random, checkpoint_every })?;

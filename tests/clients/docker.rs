@@ -4,18 +4,18 @@ use crate::support::clients::{Client, Daemon, Runnable, Scratch, require_as_root
 use crate::support::{Repository, Server, sha256};
 use std::fs;
 
-const TOOLS: [&str; 5] = ["docker", "dockerd", "containerd", "runc", "busybox"];
+pub const TOOLS: [&str; 5] = ["docker", "dockerd", "containerd", "runc", "busybox"];
 
 /// A daemon and a client that talks to it. Fields are dropped in this order: the daemon goes
 /// before its folder.
-struct Docker {
-    client: Client,
+pub struct Docker {
+    pub client: Client,
     _daemon: Daemon,
-    scratch: Scratch,
+    pub scratch: Scratch,
 }
 
 impl Docker {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let scratch = Scratch::new();
         let host = format!("unix://{}", scratch.text("d.sock"));
         let (data, exec, pid) = (scratch.text("data"), scratch.text("exec"), scratch.text("d.pid"));
@@ -43,7 +43,7 @@ impl Docker {
         Self { client, _daemon: daemon, scratch }
     }
 
-    fn run(&self, arguments: &[&str]) -> String {
+    pub fn run(&self, arguments: &[&str]) -> String {
         self.client.run(arguments)
     }
 

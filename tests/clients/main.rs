@@ -16,6 +16,10 @@ mod support;
 mod containerd;
 mod credentials;
 mod docker;
+#[path = "../endurance/filesystem.rs"]
+#[allow(dead_code, reason = "one of its filesystems is used here")]
+mod filesystem;
+mod full_disk;
 mod podman;
 mod skopeo;
 mod trust;

@@ -149,9 +149,10 @@ impl From<Error> for Failure {
             Error::InUse(..) => Self::about(Kind::InUse, &error),
             Error::Invalid { .. } | Error::NotOffered(_) => Self::about(Kind::Invalid, &error),
             Error::Limit { .. } | Error::Quota(_) => Self::about(Kind::Limit, &error),
-            Error::Unavailable(_) | Error::TooManyUploads | Error::Passwords(_) => {
-                Self::new(Kind::Unavailable).with(header::RETRY_AFTER, "5")
-            }
+            Error::Unavailable(_)
+            | Error::TooManyUploads
+            | Error::SlotsTaken { .. }
+            | Error::Passwords(_) => Self::new(Kind::Unavailable).with(header::RETRY_AFTER, "5"),
             Error::Damaged(digest) => Self::about(Kind::Damaged, digest),
             // Of pushing images, which nobody does here: one that comes is a fault of ours.
             Error::ReferencesMissing(_)

@@ -62,7 +62,7 @@ use crate::api::pattern::Params;
 use crate::jobs::Jobs;
 use crate::server::body::Body;
 use crate::server::metrics::Route;
-use crate::server::{App, Peer, PeerFacts};
+use crate::server::{App, CrowdFacts, Peer, PeerFacts};
 use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
 use crate::services::audit::{Audit, Trace};
@@ -88,7 +88,7 @@ pub use reply::{Page, Removed};
 pub use repositories::RepositoryView;
 pub use retention::{GoingView, PreviewView, RetentionView, RetiredView};
 pub use shares::ShareView;
-pub use status::{ListeningView, StatusView};
+pub use status::{ConnectionsView, ListeningView, NearView, QuotasView, SlotsView, SpaceView, StatusView};
 pub use uploads::{Aborted, UploadView};
 pub use users::UserView;
 
@@ -122,8 +122,8 @@ pub struct About {
     pub data: PathBuf,
     /// Where it listens.
     pub listening: ListeningView,
-    /// Bytes kept free.
-    pub reserve: u64,
+    /// Who is connected to the registry.
+    pub crowd: Arc<dyn Fn() -> CrowdFacts + Send + Sync>,
     /// The user it runs as.
     pub uid: u32,
     /// The project in login commands.

@@ -7,7 +7,10 @@ use super::errors::Failure;
 use super::reply::{Reply, time};
 use super::text::Time;
 use super::{Admin, Call};
+use crate::server::CrowdFacts;
+use crate::services::appliance::{Busy, Facts, SpaceFacts};
 use crate::services::audit;
+use crate::services::guard::slots;
 use crate::services::quota::{Near, Overview};
 
 /// How the appliance is.
@@ -32,6 +35,10 @@ pub struct StatusView {
     pub space: SpaceView,
     /// Upload sessions.
     pub uploads: UploadsView,
+    /// Connections to the registry.
+    pub connections: ConnectionsView,
+    /// Upload slots.
+    pub slots: SlotsView,
     /// The audit trail.
     pub audit: AuditView,
     /// Storage quotas.
@@ -73,10 +80,104 @@ pub struct MetadataView {
 pub struct SpaceView {
     /// Bytes free where the data is; `null` if the disk does not say.
     pub free: Option<u64>,
+    /// Bytes of the whole disk.
+    pub total: u64,
+    /// Bytes that uploads under way have yet to bring.
+    pub promised: u64,
+    /// Bytes below which stale uploads are removed.
+    pub soft_mark: u64,
     /// Bytes below which uploads are refused.
     pub reserve: u64,
-    /// Whether they are.
+    /// `well`; `low`, below the soft mark; `full`, below the reserve.
+    pub state: String,
+    /// Whether uploads are refused.
     pub uploads_refused: bool,
+    /// Since the start: stale uploads that were removed.
+    pub reclaimed: u64,
+    /// Since the start: their bytes.
+    pub reclaimed_bytes: u64,
+}
+
+/// Who is connected.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ConnectionsView {
+    /// Open.
+    pub open: usize,
+    /// There may be so many.
+    pub limit: u32,
+    /// One address may have so many; 0 for no limit.
+    pub per_address: u32,
+    /// Since the start: idle ones that were closed to make room.
+    pub shed: u64,
+    /// Since the start: those closed at once, their address having too many.
+    pub refused: u64,
+}
+
+/// How the upload slots are used.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SlotsView {
+    /// Each account has so many.
+    pub limit: usize,
+    /// Held now, of all accounts.
+    pub held: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+    /// Since the start: requests that were refused, none having become free in time.
+    pub refused: u64,
+    /// Since the start: slow uploads that were ended while others waited.
+    pub cut: u64,
+    /// Who has the most requests waiting, then the most slots.
+    pub busiest: Vec<BusyView>,
+}
+
+/// Who has upload slots.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BusyView {
+    /// An account by name or, in a lab, an address.
+    pub who: String,
+    /// Slots held.
+    pub held: usize,
+    /// Requests that wait.
+    pub waiting: usize,
+}
+
+impl From<Busy> for BusyView {
+    fn from(busy: Busy) -> Self {
+        Self { who: busy.who, held: busy.held, waiting: busy.waiting }
+    }
+}
+
+impl From<CrowdFacts> for ConnectionsView {
+    fn from(facts: CrowdFacts) -> Self {
+        let CrowdFacts { open, limit, per_address, shed, refused } = facts;
+        Self { open, limit, per_address, shed, refused }
+    }
+}
+
+fn space(facts: &Facts) -> SpaceView {
+    let SpaceFacts { free, total, promised, soft, hard, low, full } = facts.space;
+    let state = match (full, low) {
+        (true, _) => "full",
+        (false, true) => "low",
+        (false, false) => "well",
+    };
+    SpaceView {
+        free,
+        total,
+        promised,
+        soft_mark: soft,
+        reserve: hard,
+        state: state.to_owned(),
+        uploads_refused: full,
+        reclaimed: facts.uploads_reclaimed.0,
+        reclaimed_bytes: facts.uploads_reclaimed.1,
+    }
+}
+
+fn slots(facts: slots::Facts, busiest: Vec<Busy>) -> SlotsView {
+    let slots::Facts { limit, held, waiting, refused, cut } = facts;
+    let busiest = busiest.into_iter().map(BusyView::from).collect();
+    SlotsView { limit, held, waiting, refused, cut, busiest }
 }
 
 /// How many upload sessions there are.
@@ -177,6 +278,7 @@ impl From<audit::Facts> for AuditView {
 pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     let facts = admin.0.services.appliance.status(&call.permit).await?;
     let about = &admin.0.about;
+    let space = space(&facts);
     let metadata = facts.metadata;
     Ok(Reply::ok(&StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -193,12 +295,14 @@ pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
             read_only: metadata.read_only,
             index_rebuilds: metadata.index_rebuilds,
         },
-        space: SpaceView { free: facts.free, reserve: about.reserve, uploads_refused: facts.uploads_refused },
+        space,
         uploads: UploadsView {
             open: facts.uploads_open,
             receiving: facts.uploads_receiving,
             limit: facts.uploads_limit,
         },
+        connections: (about.crowd)().into(),
+        slots: slots(facts.slots, facts.slots_busiest),
         audit: admin.0.services.audit.facts().into(),
         quotas: facts.quotas.into(),
     }))

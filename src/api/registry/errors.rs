@@ -7,6 +7,7 @@
 //! E1: a cause is for the log, never for the client.
 //! E2: an error about bytes on our disk is never a 2xx, 3xx or 404 that would look like an answer.
 
+use hyper::ext::ReasonPhrase;
 use hyper::header::{self, HeaderName};
 use serde_json::{Value, json};
 
@@ -18,6 +19,10 @@ use crate::services::error::{Error, SourceError};
 
 /// Characters of a fact in a message: some quote the client.
 const MAX_FACT: usize = 300;
+
+/// Of a 5xx docker and skopeo show the status line alone.
+const DISK_FULL: ReasonPhrase =
+    ReasonPhrase::from_static(b"Insufficient Storage: the registry's disk is full");
 
 /// At most this many missing blobs are named in one answer.
 const MAX_NAMED: usize = 100;
@@ -47,9 +52,11 @@ kinds! {
     UploadUnknown = NOT_FOUND "BLOB_UPLOAD_UNKNOWN" "blob upload unknown to registry";
     UploadBusy = CONFLICT "BLOB_UPLOAD_INVALID" "another request is writing this upload";
     TooManyUploads = TOO_MANY_REQUESTS "TOOMANYREQUESTS" "too many uploads are open";
+    SlotsTaken = TOO_MANY_REQUESTS "TOOMANYREQUESTS" "{} uploads of this account are under way, which is the limit; try again when one has ended";
     LayerTooLarge = PAYLOAD_TOO_LARGE "SIZE_INVALID" "a blob can have at most {} bytes";
     LengthMismatch = BAD_REQUEST "SIZE_INVALID" "provided length did not match content length";
     BodyTimedOut = REQUEST_TIMEOUT "SIZE_INVALID" "no byte of the body came for too long";
+    BodyTooSlow = REQUEST_TIMEOUT "SIZE_INVALID" "the body came too slowly while other uploads of this account waited";
     BodyCut = BAD_REQUEST "SIZE_INVALID" "the body ended before its end";
     ChunkInvalid = RANGE_NOT_SATISFIABLE "RANGE_INVALID" "the chunk's range is invalid or does not start where the upload ends";
     RangeUnsatisfiable = RANGE_NOT_SATISFIABLE "RANGE_INVALID" "the blob has no such bytes";
@@ -131,6 +138,9 @@ impl Failure {
             entries.push(json!({"code": code, "message": message}));
         }
         let mut reply = Reply::json(status, &json!({ "errors": entries }));
+        if self.0.kind == Kind::NoSpace {
+            reply = reply.saying(DISK_FULL);
+        }
         for (name, value) in self.0.headers {
             reply = reply.with(name, &value);
         }
@@ -185,9 +195,13 @@ impl From<Error> for Failure {
             Error::LengthMismatch => Self::new(Kind::LengthMismatch),
             Error::LayerTooLarge { limit } => Self::about(Kind::LayerTooLarge, limit),
             Error::Source(SourceError::TimedOut) => Self::new(Kind::BodyTimedOut),
+            Error::Source(SourceError::TooSlow) => Self::new(Kind::BodyTooSlow),
             Error::Source(SourceError::Disconnected) => Self::new(Kind::BodyCut),
             Error::Busy => Self::later(Kind::UploadBusy),
             Error::TooManyUploads => Self::later(Kind::TooManyUploads),
+            Error::SlotsTaken { limit } => {
+                Self::about(Kind::SlotsTaken, limit).with(header::RETRY_AFTER, "10")
+            }
             Error::Unavailable(_) => Self::later(Kind::Unavailable),
             Error::NoSpace => Self::new(Kind::NoSpace),
             Error::TooMuch => Self::new(Kind::TooMuch),

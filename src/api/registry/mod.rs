@@ -53,9 +53,9 @@ use self::query::Query;
 use self::reply::Reply;
 use self::route::{BodyLimit, Row};
 use super::{Recorder, token};
-use crate::server::PeerFacts;
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
+use crate::server::{Departure, PeerFacts};
 use crate::services::access::{Access, Action, Caller, Permit, Resource};
 #[cfg(test)]
 use crate::services::audit::Operation;
@@ -107,6 +107,10 @@ struct Call<'a> {
     origin: Origin,
     is_tls: bool,
     request_id: &'a str,
+    /// Where it comes from, proxies of ours left out.
+    address: Option<IpAddr>,
+    /// When the client leaves, of a request with a body.
+    departure: Option<&'a Departure>,
 }
 
 impl Registry {
@@ -199,6 +203,8 @@ impl Registry {
             origin: self.origin(head, facts),
             is_tls: facts.tls,
             request_id: &facts.request_id,
+            address: self.recorder.address(&facts.peer, &head.headers),
+            departure: head.extensions.get(),
         };
         (row.handler)(self, call, body).await
     }

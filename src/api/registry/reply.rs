@@ -1,5 +1,6 @@
 //! Building answers.
 
+use hyper::ext::ReasonPhrase;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use pierhead_storage_format::Digest;
@@ -15,13 +16,14 @@ pub const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-co
 pub struct Reply {
     status: StatusCode,
     headers: HeaderMap,
+    reason: Option<ReasonPhrase>,
     body: Body,
 }
 
 impl Reply {
     /// Without a body.
     pub fn new(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: body::empty() }
+        Self { status, headers: HeaderMap::new(), reason: None, body: body::empty() }
     }
 
     /// With a JSON body. `Content-Length` is set here, so that a HEAD tells it too.
@@ -59,6 +61,12 @@ impl Reply {
         self.with(DOCKER_CONTENT_DIGEST, &digest.to_string())
     }
 
+    /// With these words behind the status, which is all that docker and skopeo show of a 5xx.
+    pub fn saying(mut self, reason: ReasonPhrase) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
     /// With this body.
     pub fn containing(mut self, body: Body) -> Self {
         self.body = body;
@@ -76,6 +84,9 @@ impl Reply {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
+        if let Some(reason) = self.reason {
+            response.extensions_mut().insert(reason);
+        }
         response
     }
 }

@@ -3,9 +3,11 @@
 //! A session's location needs no state of its own: the session is on this host, and where it ends is
 //! asked, not remembered. A chunk at the wrong place is refused with 416 and told where to go on.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use hyper::body::Body as _;
 use hyper::header::{self, HeaderName};
 use pierhead_storage_format::{Algorithm, Digest};
 
@@ -16,6 +18,7 @@ use super::{Call, Registry, digest, path, range, repository};
 use crate::server::body::Body;
 use crate::services::access::{Action, Resource};
 use crate::services::error::Error;
+use crate::services::guard::slots::{Paced, Slot};
 use crate::services::images::Sources;
 use crate::services::names::RepositoryName;
 use crate::services::uploads::{Chunk, SessionView};
@@ -34,7 +37,9 @@ pub async fn start(registry: &Registry, call: Call<'_>, body: &mut Body) -> Resu
     if let Some(text) = call.query.some("digest") {
         let digest = digest(text)?;
         let length = declared(call.headers);
-        registry.uploads.put_whole(&call.permit, digest, length, Incoming(body)).await?;
+        let mut slot = slot(registry, &call, body).await?;
+        let body = Paced::new(Incoming(body), &mut slot);
+        registry.uploads.put_whole(&call.permit, digest, length, body).await?;
         return Ok(created(&call, &digest));
     }
     let algorithm = match call.query.some("digest-algorithm") {
@@ -54,7 +59,9 @@ pub async fn status(registry: &Registry, call: Call<'_>) -> Result<Reply, Failur
 pub async fn append(registry: &Registry, call: Call<'_>, body: &mut Body) -> Result<Reply, Failure> {
     let id = session(&call)?;
     let chunk = chunk(registry, &call).await?;
-    let outcome = registry.uploads.append(&call.permit, id, chunk, Incoming(body)).await;
+    let mut slot = slot(registry, &call, body).await?;
+    let body = Paced::new(Incoming(body), &mut slot);
+    let outcome = registry.uploads.append(&call.permit, id, chunk, body).await;
     match outcome {
         Ok(view) => Ok(told(&call, StatusCode::ACCEPTED, &view)),
         Err(error) => Err(refused(&call, error)),
@@ -67,7 +74,9 @@ pub async fn finish(registry: &Registry, call: Call<'_>, body: &mut Body) -> Res
     let text = call.query.some("digest").ok_or_else(|| Failure::new(Kind::DigestMissing))?;
     let digest = digest(text)?;
     let chunk = chunk(registry, &call).await?;
-    let outcome = registry.uploads.finish(&call.permit, id, chunk, Incoming(body), digest).await;
+    let mut slot = slot(registry, &call, body).await?;
+    let body = Paced::new(Incoming(body), &mut slot);
+    let outcome = registry.uploads.finish(&call.permit, id, chunk, body, digest).await;
     match outcome {
         Ok(_) => Ok(created(&call, &digest)),
         Err(error) => Err(refused(&call, error)),
@@ -78,6 +87,21 @@ pub async fn finish(registry: &Registry, call: Call<'_>, body: &mut Body) -> Res
 pub async fn cancel(registry: &Registry, call: Call<'_>) -> Result<Reply, Failure> {
     registry.uploads.cancel(&call.permit, session(&call)?).await?;
     Ok(Reply::new(StatusCode::NO_CONTENT).with(DOCKER_UPLOAD_UUID, call.tail))
+}
+
+/// The slot that a request with a body needs before a byte of it is read: a client that waits for
+/// `100 Continue` is not told to send meanwhile.
+async fn slot(registry: &Registry, call: &Call<'_>, body: &mut Body) -> Result<Option<Slot>, Failure> {
+    if body.is_end_stream() {
+        return Ok(None);
+    }
+    let left = async {
+        match call.departure {
+            Some(departure) => departure.awaited().await,
+            None => pending().await,
+        }
+    };
+    Ok(Some(registry.uploads.slot(&call.permit, call.address, left).await?))
 }
 
 async fn open(registry: &Registry, call: &Call<'_>, algorithm: Algorithm) -> Result<Reply, Failure> {

@@ -212,9 +212,9 @@ fn of(error: &Error) -> Failure {
         Error::Busy | Error::BlobInUse(_) => Failure::new(Kind::Busy),
         Error::TooMuch => Failure::new(Kind::TooMuch),
         Error::NoSpace => Failure::new(Kind::NoSpace),
-        Error::Source(SourceError::TimedOut) => Failure::new(Kind::BodyTimedOut),
+        Error::Source(SourceError::TimedOut | SourceError::TooSlow) => Failure::new(Kind::BodyTimedOut),
         Error::Source(SourceError::Disconnected) => Failure::new(Kind::BodyCut),
-        Error::Unavailable(_) | Error::TooManyUploads | Error::Passwords(_) => {
+        Error::Unavailable(_) | Error::TooManyUploads | Error::SlotsTaken { .. } | Error::Passwords(_) => {
             Failure::new(Kind::Unavailable).with(header::RETRY_AFTER, "5")
         }
         Error::Damaged(_) => Failure::new(Kind::Damaged),

@@ -18,26 +18,33 @@
 //! U4: an administrator may end a session at any time: a request that writes it fails, the session is
 //!     unknown at once, and its bytes go. What has begun to be published is published.
 //!
+//! U5: a request whose length is declared is taken only if there is room for all of it beside what others
+//!     under way still bring (`stores::space`); before one is refused, stale sessions go (`reclaim`).
+//!
 //! `leftovers` clears an earlier run's, `resumed` opens them again; `session` keeps the sessions; `transfer` moves a body into one;
 //! `list` is for administrators, `abort` what ends a request from outside.
 
 mod abort;
 mod leftovers;
 mod list;
+mod reclaim;
 mod resumed;
 mod session;
 mod transfer;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use pierhead_storage_format::{Algorithm, Digest};
 
 pub use self::leftovers::{clear_leftovers, replay_small_blobs};
 pub use self::list::{UploadFacts, Wanted};
+use self::reclaim::Room;
 use self::session::{Session, Sessions};
 use crate::seams::tasks;
 use crate::services::access::{Action, Actor, Permit};
 use crate::services::error::{Error, SourceError};
+use crate::services::guard::slots::{self, Holder, NoSlot, Slot, Slots};
 use crate::services::images::{Shelves, permitted};
 use crate::services::names::RepositoryName;
 use crate::services::quota::Reservation;
@@ -52,6 +59,10 @@ pub struct Limits {
     pub sessions: usize,
     /// Milliseconds a session lives without use; one that received nothing, ten minutes at most.
     pub idle_ms: u64,
+    /// Milliseconds without use after which one is stale: it goes where space is low.
+    pub stale_ms: u64,
+    /// Requests with a body, of an account.
+    pub slots: slots::Rules,
 }
 
 /// A request's body.
@@ -84,18 +95,22 @@ pub struct Uploads {
     shelves: Arc<Shelves>,
     sessions: Arc<Sessions>,
     limits: Limits,
+    slots: Slots,
+    room: Arc<Room>,
 }
 
 impl Uploads {
     /// On these stores, within these limits.
     pub fn new(shelves: Arc<Shelves>, limits: Limits) -> Self {
-        Self { shelves, sessions: Arc::new(Sessions::new(limits.sessions)), limits }
+        let (sessions, slots) = (Arc::new(Sessions::new(limits.sessions)), Slots::new(limits.slots));
+        Self { shelves, sessions, limits, slots, room: Arc::default() }
     }
 
     /// Opens a session. Refused early where the finished blob would be.
     pub async fn start(&self, permit: &Permit, algorithm: Algorithm) -> Result<SessionView, Error> {
         let name = permitted(permit, Action::Push)?;
         self.welcome(permit)?;
+        self.room_for(0).await?;
         let place = self.sessions.reserve().ok_or(Error::TooManyUploads)?;
         let now = self.shelves.clock.now_ms();
         let upload = self.begin(algorithm, resumed::owner(name, permit.actor(), now)).await?;
@@ -104,6 +119,30 @@ impl Uploads {
         let room = self.shelves.quotas.reservation(name, None);
         place.fill(Session::new((name.clone(), permit.actor().clone()), (upload, room), used_at, now));
         Ok(view)
+    }
+
+    /// A slot for a request that brings a body, from `address`; waited for if its account has as many as it
+    /// may. `left` ends when the client leaves.
+    pub async fn slot(
+        &self,
+        permit: &Permit,
+        address: Option<IpAddr>,
+        left: impl Future<Output = ()>,
+    ) -> Result<Slot, Error> {
+        let account = match permit.actor() {
+            Actor::User(id) => self.shelves.access.directory().user(*id).map(|user| user.account),
+            _ => None,
+        };
+        let holder = account.map_or_else(|| Holder::at(address), Holder::Account);
+        self.slots.take(holder, left).await.map_err(|none| match none {
+            NoSlot::Taken => Error::SlotsTaken { limit: self.limits.slots.slots },
+            NoSlot::Left => Error::Source(SourceError::Disconnected),
+        })
+    }
+
+    /// The slots, to look at.
+    pub const fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     /// Where a session ends.
@@ -204,6 +243,7 @@ impl Uploads {
             self.within_limit(length)?;
             room.grow_to(length).await?;
         }
+        self.room_for(0).await?;
         let mut upload = self.begin(digest.algorithm(), None).await?;
         let chunk = Chunk { first: None, length: declared };
         if let Err(error) = self.receive_last((&mut upload, &room), chunk, &mut body).await {
@@ -268,7 +308,6 @@ impl Uploads {
     /// Says no before a byte is taken, where the end would say no.
     fn welcome(&self, permit: &Permit) -> Result<(), Error> {
         let name = permitted(permit, Action::Push)?;
-        self.shelves.reserve.admits(0).map_err(|_| Error::NoSpace)?;
         self.shelves.writable()?;
         if !self.shelves.rules.create_organisations && !self.shelves.organisation_exists(name)? {
             return Err(Error::OrganisationUnknown(name.clone()));

@@ -249,6 +249,11 @@ impl Session {
         if self.is_receiving() { 0 } else { now.saturating_sub(self.used_at.load(Ordering::Relaxed)) }
     }
 
+    /// Milliseconds since a request last began or ended using it.
+    pub fn unused(&self, now: u64) -> u64 {
+        now.saturating_sub(self.used_at.load(Ordering::Relaxed))
+    }
+
     /// Whether nobody used it for `idle` milliseconds, or for [`EMPTY_IDLE`] if it has nothing. Never
     /// while it is being proved.
     pub fn is_idle(&self, now: u64, idle: u64) -> bool {
@@ -330,6 +335,16 @@ impl Sessions {
     pub fn idle(&self, now: u64, idle: u64) -> Vec<(String, Arc<Session>)> {
         let map = self.map();
         let found = map.iter().filter(|(_, session)| session.is_idle(now, idle));
+        found.map(|(id, session)| (id.clone(), Arc::clone(session))).collect()
+    }
+
+    /// Sessions with bytes that nobody used for `idle` milliseconds and no request writes. Those being
+    /// proved are not among them.
+    pub fn stale(&self, now: u64, idle: u64) -> Vec<(String, Arc<Session>)> {
+        let is_stale =
+            |session: &Session| session.offset() > 0 && session.idle(now) >= idle && session.is_idle(now, 0);
+        let map = self.map();
+        let found = map.iter().filter(|(_, session)| is_stale(session));
         found.map(|(id, session)| (id.clone(), Arc::clone(session))).collect()
     }
 

@@ -28,7 +28,8 @@ impl Drop for Receiving<'_> {
 
 impl Uploads {
     /// Appends `body` to a session's upload; returns where it ends then. Nothing is taken from the disk
-    /// for a length that is only declared: a client that breaks off would keep it.
+    /// for a length that is only declared: a client that breaks off would keep it. It is promised, for as
+    /// long as the request lasts and makes progress.
     pub(super) async fn transfer(
         &self,
         (upload, room): (&mut Upload, &Reservation),
@@ -94,22 +95,30 @@ impl Uploads {
         chunk: Chunk,
         body: &mut impl Source,
     ) -> Result<(), Error> {
-        if let Some(length) = chunk.length {
-            self.within_limit(start.saturating_add(length))?;
-            self.shelves.reserve.admits(length).map_err(|_| Error::NoSpace)?;
-            room.grow_to(start.saturating_add(length)).await?;
-        }
+        let mut promise = match chunk.length {
+            Some(length) => {
+                self.within_limit(start.saturating_add(length))?;
+                let promise = self.promised(length).await?;
+                room.grow_to(start.saturating_add(length)).await?;
+                Some(promise)
+            }
+            None => None,
+        };
         let mut received = 0u64;
         while let Some(bytes) = body.next().await {
             let bytes = bytes?;
-            received += bytes.len() as u64;
+            let length = bytes.len() as u64;
+            received += length;
             if chunk.length.is_some_and(|length| received > length) {
                 return Err(Error::LengthMismatch);
             }
             self.within_limit(start + received)?;
-            if chunk.length.is_none() {
-                self.shelves.reserve.admits(bytes.len() as u64).map_err(|_| Error::NoSpace)?;
-                room.stream_to(start + received).await?;
+            match &mut promise {
+                Some(promise) => promise.written(length).map_err(|_| Error::NoSpace)?,
+                None => {
+                    self.room_for(length).await?;
+                    room.stream_to(start + received).await?;
+                }
             }
             if let Err(error) = upload.append(bytes).await {
                 return Err(self.shelves.failed(error).await);

@@ -1,0 +1,286 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::stores::disk::{DiskFile, Entry, Filesystem, RealDisk, Space, faulty::FaultyDisk};
+
+/// A real folder that claims a certain amount of free space.
+struct Claims {
+    real: RealDisk,
+    free: AtomicU64,
+    asked: AtomicU64,
+}
+
+impl Disk for Claims {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.real.create(path)
+    }
+    fn create_private(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.real.create_private(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.real.open(path)
+    }
+    fn open_read(&self, path: &Path) -> io::Result<std::fs::File> {
+        self.real.open_read(path)
+    }
+    fn file_len(&self, path: &Path) -> io::Result<Option<u64>> {
+        self.real.file_len(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.real.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.real.remove_file(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.real.create_dir(path)
+    }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.real.remove_dir(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.real.sync_dir(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.real.list(path)
+    }
+    fn space(&self) -> io::Result<Space> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Ok(Space { free: self.free.load(Ordering::SeqCst), total: u64::MAX })
+    }
+    fn filesystem(&self) -> io::Result<Box<dyn Filesystem>> {
+        self.real.filesystem()
+    }
+}
+
+fn claims(free: u64) -> (Arc<Claims>, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let real = RealDisk::new(folder.path());
+    (Arc::new(Claims { real, free: free.into(), asked: 0.into() }), folder)
+}
+
+#[test]
+fn uploads_are_refused_when_they_would_pass_the_floor() {
+    let cases = [
+        ("plenty", 1000, 100, 500, true),
+        ("exactly to the floor", 1000, 500, 500, true),
+        ("one byte past it", 1000, 501, 500, false),
+        ("below it already", 400, 0, 500, false),
+        ("no floor", 100, 100, 0, true),
+        ("more than there is", 100, 101, 0, false),
+        ("an absurd length", 1000, u64::MAX, 500, false),
+    ];
+    for (name, free, bytes, floor, admitted) in cases {
+        let (disk, _folder) = claims(free);
+        let reserve = Reserve::open(disk, 0, floor).expect("opens");
+        assert_eq!(reserve.admits(bytes).is_ok(), admitted, "{name}");
+    }
+}
+
+#[test]
+fn the_disk_is_asked_again_after_100_ms_or_64_mib_and_admissions_count_between() {
+    let (disk, _folder) = claims(GRANTED);
+    let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 1000).expect("opens");
+    let start = Instant::now();
+    let asked = || disk.asked.load(Ordering::SeqCst);
+    let before = asked();
+    reserve.admits_at(1, start).expect("admits");
+    reserve.admits_at(GRANTED - 1002, start).expect("admits");
+    assert_eq!(asked(), before + 1);
+    assert_eq!(reserve.admits_at(2, start), Err(Full { free: 1001, floor: 1000 }));
+    assert_eq!(asked(), before + 1, "a refusal does not buy a look");
+    disk.free.store(GRANTED + 1, Ordering::SeqCst);
+    reserve.admits_at(2, start + FRESH).expect("the disk says there is room");
+    assert_eq!(asked(), before + 2);
+    disk.free.store(1 << 40, Ordering::SeqCst);
+    reserve.admits_at(GRANTED, start + FRESH).expect("looks again before so much");
+    assert_eq!(asked(), before + 3);
+}
+
+#[test]
+fn what_was_admitted_counts_until_it_is_written_or_did_not_come() {
+    const LARGE: u64 = 10 * GRANTED;
+    let later = |fresh: u32| FRESH * fresh;
+    // Each step: when, what the disk says is free, what is asked for, whether it is admitted.
+    type Step = (Duration, u64, u64, bool);
+    let cases: [(&str, &[Step]); 6] = [
+        ("two at once", &[(later(0), LARGE, LARGE, true), (later(0), LARGE, LARGE, false)]),
+        ("after another look", &[(later(0), LARGE, LARGE, true), (later(1), LARGE, 1, false)]),
+        (
+            "one is written, another comes",
+            &[
+                (later(0), 2 * LARGE, LARGE, true),
+                (later(1), LARGE, LARGE, true),
+                (later(2), LARGE, 1, false),
+            ],
+        ),
+        (
+            "half of one is written",
+            &[
+                (later(0), 2 * LARGE, LARGE, true),
+                (later(1), 3 * LARGE / 2, LARGE + 1, false),
+                (later(1), 3 * LARGE / 2, LARGE, true),
+            ],
+        ),
+        (
+            "one does not come",
+            &[
+                (later(0), LARGE, LARGE, true),
+                (later(9), LARGE, 1, false),
+                (PENDING + later(1), LARGE, 1, false),
+                (2 * PENDING + later(2), LARGE, LARGE, true),
+            ],
+        ),
+        (
+            "what is deleted makes room",
+            &[(later(0), LARGE, LARGE, true), (later(1), 3 * LARGE, 2 * LARGE, true)],
+        ),
+    ];
+    for (name, steps) in cases {
+        let (disk, _folder) = claims(0);
+        let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 0).expect("opens");
+        let start = Instant::now();
+        for (number, (after, free, bytes, admitted)) in steps.iter().enumerate() {
+            disk.free.store(*free, Ordering::SeqCst);
+            let answer = reserve.admits_at(*bytes, start + *after);
+            assert_eq!(answer.is_ok(), *admitted, "{name}, step {number}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn the_ballast_is_made_when_there_is_room_and_given_up_once() {
+    let (disk, folder) = claims(1500);
+    let ballast = folder.path().join(paths::BALLAST);
+    let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 1000, 600).expect("opens");
+    assert!(!ballast.exists(), "no room for ballast and floor");
+    assert!(!reserve.release());
+    disk.free.store(1600, Ordering::SeqCst);
+    assert!(reserve.restore().expect("makes it"));
+    assert_eq!(std::fs::metadata(&ballast).expect("there").len(), 1000);
+    assert!(reserve.release());
+    assert!(!ballast.exists());
+    assert!(!reserve.release());
+}
+
+#[test]
+fn a_ballast_of_another_size_is_made_anew_and_none_is_wanted_with_zero() {
+    let (disk, folder) = claims(1 << 40);
+    let ballast = folder.path().join(paths::BALLAST);
+    for (size, expected) in [(1000, Some(1000)), (5000, Some(5000)), (5000, Some(5000)), (0, None)] {
+        Reserve::open(Arc::<Claims>::clone(&disk), size, 0).expect("opens");
+        assert_eq!(std::fs::metadata(&ballast).ok().map(|meta| meta.len()), expected, "{size}");
+    }
+}
+
+#[test]
+fn a_ballast_that_could_not_be_made_whole_is_not_there() {
+    for (step, errno) in [28, 122, 5].into_iter().flat_map(|errno| (0..4).map(move |step| (step, errno))) {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let (disk, faults) = FaultyDisk::new(folder.path());
+        let reserve = Reserve::open(Arc::new(disk), 1 << 20, 0).expect("opens");
+        assert!(reserve.release());
+        let at = faults.steps();
+        faults.fail(at + step, at + step + 1, errno);
+        let restored = reserve.restore();
+        assert!(!matches!(restored, Ok(true)), "step {step}: {restored:?}");
+        assert_eq!(restored.is_err(), errno == 5 || step == 0, "step {step}: {restored:?}");
+        assert!(!reserve.release(), "step {step}");
+        faults.heal();
+        assert!(reserve.restore().expect("works when the disk is well"));
+    }
+}
+
+/// A reserve without ballast on a disk that claims `free` bytes.
+fn reserve(free: u64, floor: u64) -> (Arc<Reserve>, Arc<Claims>, tempfile::TempDir) {
+    let (disk, folder) = claims(free);
+    let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, floor).expect("opens");
+    (Arc::new(reserve), disk, folder)
+}
+
+#[test]
+fn uploads_that_fit_alone_and_not_together_are_refused_at_their_beginning() {
+    let (reserve, disk, _folder) = reserve(1000, 100);
+    let start = Instant::now();
+    let promises: Vec<_> = (0..20).map_while(|_| reserve.promise_at(200, start).ok()).collect();
+    assert_eq!(promises.len(), 4, "900 bytes are there for uploads of 200");
+    assert_eq!(reserve.admits_at(101, start + FRESH), Err(Full { free: 200, floor: 100 }));
+    reserve.admits_at(100, start + FRESH).expect("what nobody was promised");
+    // Long after: what is promised stays so, and what was admitted and never came does not.
+    let later = start + 10 * PENDING;
+    assert_eq!(reserve.promise_at(101, later).map(drop), Err(Full { free: 200, floor: 100 }));
+    drop(promises);
+    disk.free.store(1000, Ordering::SeqCst);
+    drop(reserve.promise_at(900, later + FRESH).expect("all of it is free again"));
+}
+
+#[test]
+fn a_promised_byte_counts_once_while_it_goes_from_promised_to_written() {
+    let (reserve, disk, _folder) = reserve(1000, 0);
+    let start = Instant::now();
+    let mut promise = reserve.promise_at(600, start).expect("fits");
+    let usable = |after: u32| {
+        drop(reserve.looked(0, start + FRESH * after));
+        lock(&reserve.look).usable()
+    };
+    promise.written_at(400, start).expect("promised");
+    assert_eq!(usable(0), 400, "on its way to the disk");
+    disk.free.store(600, Ordering::SeqCst);
+    assert_eq!(usable(1), 400, "written");
+    promise.written_at(300, start + FRESH).expect("more than was said is a matter of the upload's");
+    disk.free.store(400, Ordering::SeqCst);
+    drop(promise);
+    assert_eq!(usable(100), 400);
+}
+
+#[test]
+fn a_promise_that_is_hardly_used_lapses_and_its_upload_goes_on_where_there_is_room() {
+    let (reserve, _disk, _folder) = reserve(10_000_000, 0);
+    let start = Instant::now();
+    let mut slow = reserve.promise_at(9_000_000, start).expect("fits");
+    let mut fast = reserve.promise_at(900_000, start).expect("fits");
+    for second in 1..=70 {
+        let now = start + Duration::from_secs(second);
+        slow.written_at(1, now).expect("there is room");
+        fast.written_at(2_000, now).expect("there is room");
+    }
+    assert!(lock(&reserve.look).promised < 900_000, "the slow one's is given up");
+    let now = start + Duration::from_secs(71);
+    let taken = reserve.promise_at(9_000_000, now).expect("room for another");
+    slow.written_at(1, now).expect("a byte is left");
+    assert!(slow.written_at(1_000_000, now).is_err(), "as any upload without a promise");
+    drop((slow, fast, taken));
+    assert_eq!(lock(&reserve.look).promised, 0);
+}
+
+#[test]
+fn a_promise_holds_down_to_half_of_the_reserve_though_others_fill_the_disk() {
+    let (reserve, disk, _folder) = reserve(1000, 400);
+    let start = Instant::now();
+    let mut promise = reserve.promise_at(500, start).expect("fits");
+    for (free, is_kept) in [(600, true), (400, true), (250, true), (150, false)] {
+        disk.free.store(free, Ordering::SeqCst);
+        reserve.look_again();
+        assert_eq!(promise.written_at(10, start).is_ok(), is_kept, "{free} free");
+        assert_eq!(reserve.admits_at(0, start).is_ok(), free > 1000, "{free} free: others are refused");
+    }
+}
+
+#[test]
+fn the_soft_mark_fits_the_disk_unless_it_is_set() {
+    const GIB: u64 = 1 << 30;
+    let rows = [
+        ("a large disk", 1000 * GIB, GIB, None, 4 * GIB),
+        ("a disk of 40 GiB", 40 * GIB, GIB, None, 2 * GIB),
+        ("a small disk", 10 * GIB, GIB, None, GIB + GIB / 4),
+        ("set", 10 * GIB, GIB, Some(3 * GIB), 3 * GIB),
+    ];
+    for (name, total, hard, set, expected) in rows {
+        let (reserve, _disk, _folder) = reserve(5 * GIB, hard);
+        let reserve = Arc::into_inner(reserve).expect("the only one").with_soft_mark(set);
+        lock(&reserve.look).at = Some(Instant::now());
+        lock(&reserve.look).total = total;
+        assert_eq!(reserve.standing().soft, expected, "{name}");
+    }
+}
