@@ -79,11 +79,15 @@ pub enum Table {
     RepositoryPulls = 29,
     /// [`crate::usage::AccountDayKey`].
     AccountDay = 30,
+    /// [`crate::protection::BanKey`].
+    Ban = 31,
+    /// [`crate::protection::BanExemptionKey`].
+    BanExemption = 32,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -114,6 +118,8 @@ impl Table {
         Self::AuditOutbox,
         Self::RepositoryPulls,
         Self::AccountDay,
+        Self::Ban,
+        Self::BanExemption,
     ];
 
     /// The number on disk.
@@ -159,6 +165,8 @@ impl Table {
             Self::AuditOutbox => "audit-outbox",
             Self::RepositoryPulls => "repository-pulls",
             Self::AccountDay => "account-day",
+            Self::Ban => "ban",
+            Self::BanExemption => "ban-exemption",
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::keys::{
     OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
     TagKey,
 };
+use crate::protection::{BanExemptionKey, BanKey};
 use crate::usage::{AccountDayKey, RepositoryPullsKey};
 
 /// Work that is the same for every table once its types are known.
@@ -55,6 +56,8 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::AuditOutbox => work.call::<EventKey>(),
         Table::RepositoryPulls => work.call::<RepositoryPullsKey>(),
         Table::AccountDay => work.call::<AccountDayKey>(),
+        Table::Ban => work.call::<BanKey>(),
+        Table::BanExemption => work.call::<BanExemptionKey>(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::identity::records::{
     TextRecord, UserRecord,
 };
 use crate::keys::{OrganisationKey, Table};
+use crate::protection::{BanExemptionKey, BanExemptionRecord, BanKey, BanReason, BanRecord};
 use crate::records::{OrganisationRecord, Present};
 use crate::usage::{AccountDayKey, AccountDayRecord, RepositoryPullsKey, RepositoryPullsRecord};
 
@@ -66,7 +67,7 @@ fn parts() -> impl Strategy<Value = Parts> {
 
 /// A valid row of any table of this kind, and organisations with all they have.
 pub(super) fn any_row() -> impl Strategy<Value = Row> {
-    (0..19usize, parts()).prop_map(|(table, parts)| match table {
+    (0..Table::ALL.len() - 11, parts()).prop_map(|(table, parts)| match table {
         0 => organisation(parts),
         table => people(Table::ALL[11 + table], parts),
     })
@@ -193,6 +194,16 @@ fn rights(table: Table, parts: Parts) -> Row {
         Table::AccountDay => {
             let record = AccountDayRecord { pulls: a, pulled: b, pushes: a, stored: until };
             row(&AccountDayKey { account: id, day: b }, &record)
+        }
+        Table::Ban => {
+            let key = if yes { BanKey::User(id) } else { BanKey::Address((u128::from(a) << 64).into()) };
+            let reason = if yes { BanReason::Flood } else { BanReason::Administrator };
+            row(&key, &BanRecord { since: a, until: b, times: a, reason, by: name, note: other })
+        }
+        Table::BanExemption => {
+            let network = BanExemptionKey::Network((u128::from(a) << 64).into(), 64);
+            let key = if yes { BanExemptionKey::User(id) } else { network };
+            row(&key, &BanExemptionRecord { since: a, by: name, note: other })
         }
         other => unreachable!("table {} is not of this kind", other.name()),
     }
