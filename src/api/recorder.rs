@@ -41,7 +41,7 @@ impl Recorder {
     }
 
     /// The address nearest to us that is no proxy of ours. A client may put others in front of it.
-    fn source(&self, peer: &Peer, headers: &HeaderMap) -> Source {
+    pub(super) fn source(&self, peer: &Peer, headers: &HeaderMap) -> Source {
         let Some(peer_ip) = peer.ip() else { return Source::Local(peer.to_string()) };
         if !(self.is_trusted_proxy)(peer_ip) {
             return Source::Address(peer_ip);

@@ -12,6 +12,7 @@ mod account;
 mod admin;
 mod arguments;
 mod audit;
+mod ban;
 mod credential;
 mod draft;
 mod group;
@@ -142,6 +143,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Repo { command } => repository::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Share { command } => share::run(command),
+        Command::Ban { command } => ban::run(command),
         Command::Trust(arguments) => trust::trust(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),

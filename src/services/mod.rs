@@ -6,7 +6,7 @@
 //! prove, [`access`] decides who may;
 //! [`counters`] counts what is pulled and pushed; [`retention`], [`triggers`] and [`sync`] have rules and no engine yet;
 //! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree,
-//! [`maintenance`] offers that to an administrator.
+//! [`maintenance`] offers that to an administrator; [`guard`] keeps one client from harming the others, by [`rates`] and bans.
 
 pub mod access;
 pub mod appliance;
@@ -14,13 +14,16 @@ pub mod audit;
 pub mod counters;
 pub mod error;
 pub mod fsck;
+pub mod guard;
 pub mod identity;
 pub mod images;
 pub mod maintenance;
 pub mod names;
+pub mod network;
 pub mod object;
 pub mod organisations;
 pub mod patterns;
+pub mod rates;
 pub mod retention;
 pub mod signin;
 pub mod sync;

@@ -9,8 +9,10 @@ use crate::services::audit::Trace;
 
 /// Fields of bodies that are recorded; no other is, so that a new one is not by mistake. None of them is a
 /// secret or holds one.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 19] = [
     "name",
+    "subject",
+    "note",
     "enabled",
     "programmatic",
     "console",
@@ -48,7 +50,7 @@ pub fn body(trace: &Trace, params: &Params, body: &Bytes) {
             trace.asked(field, value.clone());
         }
     }
-    let made = fields.get("name").and_then(Value::as_str);
+    let made = fields.get("name").or_else(|| fields.get("subject")).and_then(Value::as_str);
     if let Some(name) = made.filter(|_| params.len() < 2) {
         trace.named(name);
     }

@@ -15,6 +15,7 @@
 
 mod accounts;
 mod audit;
+mod bans;
 mod body;
 mod credentials;
 mod document;
@@ -62,6 +63,7 @@ use crate::server::{App, Peer, PeerFacts};
 use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
 use crate::services::audit::{Audit, Trace};
+use crate::services::guard::Guard;
 use crate::services::identity::Identity;
 use crate::services::object::Object;
 use crate::services::organisations::Organisations;
@@ -69,6 +71,7 @@ use crate::services::uploads::Uploads;
 
 pub use accounts::{AccountView, FirstView};
 pub use audit::EventView;
+pub use bans::{BanView, ExemptionView};
 pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
 pub use document::document;
 pub use grants::GrantView;
@@ -97,6 +100,8 @@ pub struct Services {
     pub organisations: Organisations,
     /// What was done.
     pub audit: Audit,
+    /// Rates and bans.
+    pub guard: Guard,
     /// Begins to record what is done here.
     pub recorder: Recorder,
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::super::audit;
 use super::super::people::People;
+use super::super::protection;
 use super::super::serve::{services, shelves};
 use super::super::store::{self, Store};
 use super::super::surfaces::{Surfaces, recorder};
@@ -26,6 +27,7 @@ use crate::server::body::{self, Body};
 use crate::server::{App, Peer, PeerFacts};
 use crate::services::access::{Action, Actor, Permit, Resource};
 use crate::services::audit::Audit;
+use crate::services::guard::Guard;
 use crate::services::identity::{NewAccount, NewKey, NewPolicy, NewUser, UserChange};
 use crate::services::images::Images;
 use crate::services::organisations::On;
@@ -48,6 +50,7 @@ pub struct House {
     pub acme: Id,
     pub images: Images,
     pub audit: Audit,
+    pub guard: Guard,
     surfaces: Surfaces,
     store: Arc<Store>,
     _folder: tempfile::TempDir,
@@ -119,9 +122,11 @@ impl House {
         let recorder = recorder(&settings, Some(audit.clone()));
         let (images, uploads) = services(&settings, &shelves);
         let told = (health, Trust::new(|| None));
-        let surfaces = Surfaces::new(&settings, &people, (images.clone(), uploads), told, &recorder);
+        let guard = protection::open(&settings, &store, &people, &audit, clock.clone()).expect("a guard");
+        let parts = (images.clone(), uploads);
+        let surfaces = Surfaces::new(&settings, &people, parts, told, (&recorder, guard.clone()));
         let acme = Id::from_bytes([0; 16]);
-        let mut house = Self { people, clock, acme, images, audit, surfaces, store, _folder: folder };
+        let mut house = Self { people, clock, acme, images, audit, guard, surfaces, store, _folder: folder };
         if !lab {
             house.move_in().await;
         }

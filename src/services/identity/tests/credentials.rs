@@ -36,7 +36,7 @@ impl World {
             actions: vec!["pull".to_owned()],
         };
         let request = TokenRequest { login, scopes: vec![scope] };
-        self.identity.registry_token(request).await.expect("a token").token
+        self.identity.registry_token(request).await.expect("a token").0.token
     }
 
     async fn token_is_good(&self, token: &Secret) -> bool {
