@@ -161,10 +161,11 @@ impl Inner {
     }
 }
 
-/// A request that nobody ended met a panic, and was answered 500 by the server (U6).
+/// A request that nobody ended met a panic, and was answered 500 by the server (U6). A change that was made before has
+/// its event.
 impl Drop for Inner {
     fn drop(&mut self) {
-        if !self.ended.load(Ordering::SeqCst) {
+        if !self.ended.load(Ordering::SeqCst) && !self.committed.load(Ordering::SeqCst) {
             self.end(500);
         }
     }
