@@ -41,8 +41,10 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many times this rate over a window of so many milliseconds, all of it at once if need be.
+    /// So many times this rate over a window of so many milliseconds, or over its own period if that is longer; all of
+    /// it at once if need be.
     pub fn times(self, factor: u32, window_ms: u64) -> Self {
+        let window_ms = window_ms.max(self.period_ms);
         let count = u128::from(self.count) * u128::from(factor) * u128::from(window_ms);
         let count = count / u128::from(self.period_ms.max(1));
         Self { count: u32::try_from(count).unwrap_or(u32::MAX).max(1), period_ms: window_ms }

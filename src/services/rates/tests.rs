@@ -54,8 +54,10 @@ fn another_rate_applies_at_once_and_fills_nobody_s_bucket() {
 fn a_multiple_over_a_window_is_what_it_says() {
     let rate = Rate { count: 600, period_ms: 60_000 };
     assert_eq!(rate.times(10, 60_000), Rate { count: 6000, period_ms: 60_000 });
-    assert_eq!(rate.times(3, 1_000), Rate { count: 30, period_ms: 1_000 });
-    assert_eq!(Rate { count: 1, period_ms: 60_000 }.times(1, 1_000).count, 1, "never nothing");
+    let fast = Rate { count: 10, period_ms: 1_000 };
+    assert_eq!(fast.times(3, 2_000), Rate { count: 60, period_ms: 2_000 });
+    let rare = Rate { count: 5, period_ms: 3_600_000 };
+    assert_eq!(rare.times(10, 60_000), Rate { count: 50, period_ms: 3_600_000 }, "over its own period");
     let most = Rate { count: u32::MAX, period_ms: 1 }.times(u32::MAX, 86_400_000);
     assert_eq!(most.count, u32::MAX);
 }
