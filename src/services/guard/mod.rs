@@ -7,7 +7,8 @@
 //! - P1: who comes is asked about before a body is read and before signing in costs anything ([`Guard::enter`]), and
 //!   again when it is known who he is ([`Guard::user`]).
 //! - P2: being refused (429) is no offence. A flood is: refused requests beyond `flood_factor` times what the rate lets
-//!   through in `flood_window`. The anonymous probe of `/v2/` is refused like anything, and never counts as an offence.
+//!   through in `flood_window`. The anonymous probe of `/v2/` is limited like anything, never counts
+//!   as an offence, and is answered to who is banned, too: clients show the reason at what they ask next.
 //! - P3: what is done from an address is held against that address; a user is banned by the appliance only for floods
 //!   that he sent signed in, so that guessing a password locks nobody else out.
 //! - P4: a wrong credential counts once, however often it is tried.
@@ -202,7 +203,10 @@ impl Guard {
             return Ok(());
         }
         let (network, inner) = (network_of(from), &self.0);
-        self.admitted(Subject::Address(network))?;
+        // The probe opens nothing, and clients that are refused at it do not show why.
+        if !asks.is_probe {
+            self.admitted(Subject::Address(network))?;
+        }
         if asks.signs_in && asks.class != Class::SignIn {
             let looked = inner.limits.address.look(&network, Class::SignIn);
             looked.map_err(|wait| self.limited(Class::SignIn, wait.0))?;

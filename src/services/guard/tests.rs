@@ -167,6 +167,7 @@ async fn a_flood_is_told_to_wait_then_banned_and_others_go_on() {
     assert!(!world.is_banned("192.0.2.7"));
     assert_eq!(world.flood("192.0.2.7", 2), (0, Err(Refused::Banned)), "the next one is");
     assert_eq!(world.enter("192.0.2.7", Class::SignIn, false), Err(Refused::Banned), "for anything");
+    assert_eq!(world.enter("192.0.2.7", Class::Read, true), Err(Refused::Limited(100)), "but for the probe");
     assert_eq!(world.read("192.0.2.8"), Ok(()));
     world.written().await;
     assert_eq!(world.rows(), 1);

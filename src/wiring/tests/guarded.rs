@@ -23,7 +23,7 @@ async fn ban(house: &House, subject: Subject) {
 async fn ask_everywhere(house: &House) -> Vec<(&'static str, Answer)> {
     let mut answers = Vec::new();
     for (surface, method, path) in [
-        ("registry", Method::GET, "/v2/"),
+        ("registry", Method::GET, "/v2/_catalog"),
         ("registry", Method::HEAD, "/v2/acme/web/manifests/v1"),
         ("registry", Method::POST, "/v2/acme/web/blobs/uploads/"),
         ("token", Method::GET, "/swr/auth/v2/registry/auth/?service=dockyard"),
@@ -59,7 +59,12 @@ async fn who_is_banned_is_told_so_by_every_surface_in_its_form() {
         }
     }
     assert_eq!(house.ask(Method::GET, "/healthz", &[], "").await.status, 200, "health is for everybody");
-    let ping = house.ask(Method::GET, "/v2/", &[], "").await;
+    assert_eq!(
+        house.ask(Method::GET, "/v2/", &[], "").await.status,
+        401,
+        "clients show what follows the probe"
+    );
+    let ping = house.as_whom(Method::GET, "/v2/", &basic("acme/anna", PASSWORD)).await;
     assert_eq!(ping.refusal(), refusal(403, "DENIED", BANNED));
     assert_eq!(ping.header("docker-distribution-api-version"), "registry/2.0");
     let push = house.ask(Method::POST, "/v2/acme/web/blobs/uploads/", &[], vec![0; 1 << 20]).await;
