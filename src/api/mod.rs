@@ -2,6 +2,7 @@
 //! Must not name a store.
 
 pub mod admin;
+mod guarded;
 pub mod health;
 pub mod iam;
 mod kinds;
@@ -15,6 +16,7 @@ pub mod swr;
 pub mod token;
 pub mod trust;
 
+pub use guarded::Gate;
 pub use recorder::Recorder;
 
 /// Every operation of the surfaces that the audit trail knows.

@@ -40,7 +40,8 @@ impl Recorder {
         Some(trace)
     }
 
-    fn source(&self, peer: &Peer, headers: &HeaderMap) -> Source {
+    /// Where a request comes from.
+    pub(super) fn source(&self, peer: &Peer, headers: &HeaderMap) -> Source {
         self.address(peer, headers).map_or_else(|| Source::Local(peer.to_string()), Source::Address)
     }
 

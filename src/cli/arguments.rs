@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::account::AccountCommand;
 use super::admin::Asked;
 use super::audit::AuditCommand;
+use super::ban::BanCommand;
 use super::credential::{KeyCommand, LoginCommand, SecretCommand};
 use super::group::GroupCommand;
 use super::init::InitArguments;
@@ -58,7 +59,7 @@ pub enum Command {
         #[command(subcommand)]
         command: UploadCommand,
     },
-    /// Let the running server read its certificate again, as SIGHUP does
+    /// Let the running server read its certificate and [protection] again, as SIGHUP does
     #[command(after_help = "Example:\n  pierhead reload")]
     Reload(Asked),
     /// Make the first account and its administrator (the server may run or not)
@@ -126,6 +127,11 @@ pub enum Command {
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// See and change who may not come in for a time, and who is held to no rate
+    Ban {
+        #[command(subcommand)]
+        command: BanCommand,
     },
     /// Let other accounts pull a private repository
     Share {

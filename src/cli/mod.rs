@@ -12,6 +12,7 @@ mod account;
 mod admin;
 mod arguments;
 mod audit;
+mod ban;
 mod credential;
 mod draft;
 mod group;
@@ -148,6 +149,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Share { command } => share::run(command),
         Command::Retention { command } => retention::run(command),
         Command::Jobs { command } => jobs::run(command),
+        Command::Ban { command } => ban::run(command),
         Command::Trust(arguments) => trust::trust(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),

@@ -31,13 +31,15 @@ pub fn serve(arguments: ServeArguments) -> Result<(), Failure> {
         .build()
         .map_err(|source| Failure::Io { what: "cannot start threads".to_owned(), source })?;
     let data = settings.storage.data.clone();
+    let reread: wiring::Reread =
+        Box::new(move || with_arguments(&arguments).map_err(|failure| super::chain(&failure)));
     let show = |listening: &wiring::Listening| {
         // Nobody may be reading stdout; the log says the addresses, too.
         let mut stdout = io::stdout().lock();
         let text = if lab { lab::banner(listening, &data) } else { banner(listening, &data) };
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     };
-    let closed = runtime.block_on(wiring::serve(settings, lab, show)).map_err(explain)?;
+    let closed = runtime.block_on(wiring::serve(settings, lab, reread, show)).map_err(explain)?;
     drop(runtime);
     drop(closed);
     Ok(())

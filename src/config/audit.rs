@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Period, Size};
+use super::{Period, Rate, Size};
 
 /// `[audit]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub struct AuditSettings {
     pub reads: bool,
     /// Whether pulls are.
     pub pulls: bool,
+    /// Refusals of one address that are recorded.
+    pub refusals: Rate,
 }
 
 impl Default for AuditSettings {
@@ -25,6 +27,7 @@ impl Default for AuditSettings {
             max_size: Size::from_mib(4096),
             reads: true,
             pulls: false,
+            refusals: Rate::new(60, 60),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Networks (`10.0.0.0/8`, `fd00::/8`, one address), for the lists of proxies that are believed.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,14 @@ pub enum CidrError {
 }
 
 impl Cidr {
+    /// Its first address and leading bits among the 128 of IPv6, IPv4 mapped into them.
+    pub fn in_v6(&self) -> (Ipv6Addr, u8) {
+        match self.network {
+            IpAddr::V4(v4) => (v4.to_ipv6_mapped(), self.bits + 96),
+            IpAddr::V6(v6) => (v6, self.bits),
+        }
+    }
+
     /// Whether `address` is in this network. An IPv4 address that arrives in IPv6's clothes
     /// (`::ffff:10.0.0.1`) counts as the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {

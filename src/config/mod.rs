@@ -6,7 +6,7 @@
 //! is refused by name, and a wrong value by key and line. C3: sizes and times carry their unit.
 //!
 //! Must not open anything but the settings file, nor know what a setting is used for.
-//! Look next: `settings` (the keys), `load` (where values come from), `units`, `cidr`, `host`.
+//! Look next: `settings` (the keys), `load` (where values come from), `units`, `rate`, `cidr`, `host`.
 
 mod audit;
 mod cidr;
@@ -14,6 +14,8 @@ mod host;
 mod identity;
 mod load;
 mod locate;
+mod protection;
+mod rate;
 mod retention;
 mod settings;
 mod units;
@@ -23,6 +25,8 @@ pub use cidr::{Cidr, counted_as};
 pub use host::is_host;
 pub use identity::IdentitySettings;
 pub use load::{ConfigError, Sources, load, read};
+pub use protection::ProtectionSettings;
+pub use rate::Rate;
 pub use retention::{RetentionSettings, TimeOfDay};
 pub use settings::{
     ClientCertificates, LogFormat, LogSettings, Presented, ServerSettings, Settings, StorageSettings,

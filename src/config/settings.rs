@@ -8,7 +8,7 @@ use pierhead_storage_format::paths;
 use serde::{Deserialize, Serialize};
 
 use super::host::is_host;
-use super::{AuditSettings, Cidr, IdentitySettings, Period, RetentionSettings, Size};
+use super::{AuditSettings, Cidr, IdentitySettings, Period, ProtectionSettings, RetentionSettings, Size};
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// When versions go by themselves.
     pub retention: RetentionSettings,
+    /// How much anybody may ask, and who is banned.
+    pub protection: ProtectionSettings,
     /// The listener for monitoring.
     pub metrics: MetricsSettings,
     /// The socket for administrators.
@@ -365,6 +367,8 @@ impl Settings {
         lab.tls.mode = TlsMode::Configured;
         lab.storage.data = PathBuf::from("pierhead-data");
         lab.registry.create_organisations = true;
+        let loopback = ["127.0.0.0/8", "::1"].into_iter().filter_map(|text| text.parse().ok());
+        lab.protection = ProtectionSettings::lab(loopback.collect());
         lab
     }
 
@@ -381,6 +385,7 @@ impl Settings {
         let (tls_key, tls_message) = self.tls.misfit().unwrap_or_default();
         let (identity_key, identity_message) = self.identity.misfit().unwrap_or_default();
         let (audit_key, audit_message) = self.audit.misfit().unwrap_or_default();
+        let (protection_key, protection_message) = self.protection.misfit().unwrap_or_default();
         let rows = [
             (server.listen.is_empty(), "server", "listen", "must name an address"),
             (server.max_connections == 0, "server", "max_connections", never),
@@ -391,6 +396,7 @@ impl Settings {
             (!tls_key.is_empty(), "tls", tls_key, tls_message),
             (!identity_key.is_empty(), "identity", identity_key, identity_message),
             (!audit_key.is_empty(), "audit", audit_key, audit_message),
+            (!protection_key.is_empty(), "protection", protection_key, protection_message),
             (self.storage.data.as_os_str().is_empty(), "storage", "data", "must name a directory"),
             (self.registry.max_manifest.bytes() == 0, "registry", "max_manifest", never),
             (self.registry.max_manifest > MAX_MANIFEST, "registry", "max_manifest", "must be 64MiB at most"),

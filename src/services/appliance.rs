@@ -18,7 +18,7 @@ pub type Reload = Arc<dyn Fn() -> Reloaded + Send + Sync>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reloaded {
     /// Done.
-    Done(&'static str),
+    Done(String),
     /// Nothing was changed, for this reason.
     Kept(String),
 }

@@ -55,6 +55,10 @@ pub enum Thing {
     Trigger(String),
     /// Where a repository is copied: region and organisation.
     Synchronisation(String),
+    /// A ban, by its subject.
+    Ban(String),
+    /// An exemption from bans, by its subject.
+    Exemption(String),
 }
 
 impl std::fmt::Display for Thing {
@@ -73,6 +77,8 @@ impl std::fmt::Display for Thing {
             Self::Retention(name) => ("retention policy", name),
             Self::Trigger(name) => ("trigger", name),
             Self::Synchronisation(name) => ("synchronisation", name),
+            Self::Ban(name) => ("the ban of", name),
+            Self::Exemption(name) => ("the exemption of", name),
         };
         write!(f, "{kind} {name:?}")
     }

@@ -8,8 +8,7 @@
 //! rules and no engine yet;
 //! [`quota`] says how much may be held;
 //! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree,
-//! [`guard`] keeps greedy clients from harming others,
-//! [`maintenance`] offers that to an administrator.
+//! [`maintenance`] offers that to an administrator; [`guard`] keeps one client from harming the others, by [`rates`] and bans.
 
 pub mod access;
 pub mod appliance;
@@ -22,10 +21,12 @@ pub mod identity;
 pub mod images;
 pub mod maintenance;
 pub mod names;
+pub mod network;
 pub mod object;
 pub mod organisations;
 pub mod patterns;
 pub mod quota;
+pub mod rates;
 pub mod retention;
 pub mod signin;
 pub mod sync;

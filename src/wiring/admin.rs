@@ -10,13 +10,10 @@ use tokio::time::timeout;
 
 use super::StartError;
 use super::serve::{Listening, options};
-use super::tls::Certificates;
 use crate::api::admin::{About, Admin, ListeningView, Services};
-use crate::causes;
 use crate::config::Settings;
 use crate::server::metrics::Metrics;
 use crate::server::{Crowd, LocalSocket, Phase, Server, Stop};
-use crate::services::appliance::{Reload, Reloaded};
 
 /// Connections at once; more wait.
 const CONNECTIONS: u32 = 64;
@@ -105,23 +102,4 @@ fn host(addresses: &[SocketAddr]) -> String {
     }
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if first.port() == 443 { name } else { format!("{name}:{}", first.port()) }
-}
-
-/// What SIGHUP and an administrator ask for: the certificate is read again, the other settings need a
-/// restart.
-pub fn reload(certificates: &Arc<Certificates>) -> Reload {
-    let certificates = Arc::clone(certificates);
-    Arc::new(move || match certificates.reload() {
-        Ok(None) => Reloaded::Done("there is no certificate to read again; settings need a restart"),
-        Ok(Some(_)) => Reloaded::Done("new connections use the new certificate; settings need a restart"),
-        Err(error) => Reloaded::Kept(causes::chain(&error)),
-    })
-}
-
-/// Tells the log how a reload by signal went.
-pub fn log_reload(reloaded: &Reloaded) {
-    match reloaded {
-        Reloaded::Done(what) => tracing::info!("SIGHUP: {what}"),
-        Reloaded::Kept(error) => tracing::error!(%error, "SIGHUP: the certificate in use stays"),
-    }
 }

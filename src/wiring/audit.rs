@@ -13,6 +13,7 @@ use crate::jobs::{Job, Jobs};
 use crate::seams::{Clock, OsRandom};
 use crate::services::access;
 use crate::services::audit::{Audit, Options, Parts};
+use crate::services::rates::Rate;
 
 /// How often events are written down.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
@@ -39,9 +40,15 @@ pub fn open(
             pulls: settings.audit.pulls,
             keep_ms: settings.audit.keep.as_ms(),
             max_bytes: settings.audit.max_size.bytes(),
+            refusals: rate(settings.audit.refusals),
         },
     };
     Ok(Audit::open(parts).map_err(access::LoadError::from)?)
+}
+
+/// A rate as services have it.
+pub(super) fn rate(rate: crate::config::Rate) -> Option<Rate> {
+    rate.limit().map(|(count, period_ms)| Rate { count, period_ms })
 }
 
 /// Lets `jobs` write events down and remove old ones.

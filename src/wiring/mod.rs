@@ -1,7 +1,8 @@
 //! Where the rooms are put together: what is opened in which order, and closed in which. Decides
 //! nothing else. Called by `cli` only. `serve` runs the appliance (`gauges` are what it tells
 //! `/metrics` of its stores, `admin` its socket for administrators), `store` opens a data directory,
-//! `offline` works on one that nobody serves, `space` has stale uploads removed where space is low, `surfaces` finds who answers a path, `tls` finds or makes the certificate, `people`
+//! `offline` works on one that nobody serves, `space` has stale uploads removed where space is low, `surfaces` finds who answers a path,
+//! `protection` opens the guard, `reload` reads settings again, `tls` finds or makes the certificate, `people`
 //! reads who there is.
 
 mod admin;
@@ -9,6 +10,8 @@ mod audit;
 mod gauges;
 mod offline;
 mod people;
+mod protection;
+mod reload;
 mod retention;
 mod serve;
 mod space;
@@ -37,6 +40,7 @@ use crate::stores::secrets::SecretsError;
 use crate::stores::trail::TrailError;
 
 pub use offline::{export, fsck, import, initialise};
+pub use reload::Reread;
 pub use serve::{Listening, serve};
 pub use tls::{check_tls, own_ca};
 

@@ -13,10 +13,12 @@ use tokio::task::JoinSet;
 use super::admin::Administration;
 use super::gauges::Gauges;
 use super::people::People;
+use super::protection::{self, ProtectionGauges};
+use super::reload::{Reloading, Reread, log_reload};
 use super::store::{self, Store};
 use super::surfaces::{Surfaces, recorder};
 use super::tls::Certificates;
-use super::{StartError, admin, audit, retention, space};
+use super::{StartError, audit, retention, space};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
@@ -31,14 +33,14 @@ use crate::services;
 use crate::services::access::{Access, Action, Actor, Permit, Refusal, Resource};
 use crate::services::audit::Audit;
 use crate::services::counters::Counters;
-use crate::services::guard::slots;
+use crate::services::guard::{Guard, slots};
 use crate::services::images::{Images, PushRules, Shelves};
 use crate::services::retention::Retention;
 use crate::services::uploads::{Limits, Uploads, clear_leftovers};
 use crate::stores::blobs::Resumable;
 
 /// How often the ballast and the gauges are looked after.
-const DISK_EVERY: Duration = Duration::from_secs(2);
+pub(super) const DISK_EVERY: Duration = Duration::from_secs(2);
 /// How often idle upload sessions are looked for.
 const SESSIONS_EVERY: Duration = Duration::from_secs(30);
 
@@ -69,15 +71,17 @@ pub struct Listening {
 pub async fn serve(
     settings: Settings,
     lab: bool,
+    reread: Reread,
     listening: impl FnOnce(&Listening),
 ) -> Result<Arc<Store>, StartError> {
     let stop = Stop::default();
     let certificates = Certificates::begin(&settings, lab)?;
     // Taken before anything listens: a signal from here on is a stop, not a death.
-    let reload = admin::reload(&certificates);
+    let reloading = Reloading::new(&certificates, &settings, reread);
+    let reload = reloading.ask();
     let hangup = reload.clone();
     let signals =
-        server::signals(stop.clone(), move || admin::log_reload(&tokio::task::block_in_place(|| hangup())))
+        server::signals(stop.clone(), move || log_reload(&tokio::task::block_in_place(|| hangup())))
             .map_err(StartError::Host)?;
     let storage = settings.storage.clone();
     let opened = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
@@ -85,20 +89,22 @@ pub async fn serve(
     let opening = Arc::clone(&certificates);
     let tls = tasks::blocking(move || opening.open()).await.map_err(services_panicked)??;
     let (opened, own) = (settings.clone(), Arc::clone(&store));
-    let (people, audit) =
+    let (people, audit, guard) =
         tasks::blocking(move || who_and_what(&opened, lab, &own)).await.map_err(services_panicked)??;
     people.put_in_order().await?;
+    reloading.tell(&guard);
     let recorder = recorder(&settings, Some(audit.clone()));
     let access = people.access.clone();
     let shelves = shelves(&settings, &store, &people, Arc::new(SystemClock));
     let (images, uploads) = services(&settings, &shelves);
     let proofs = prove(&stop, &store, &uploads, resumables);
     let retention = retention::open(&settings, &store, &people, (&images, &audit), Arc::new(SystemClock))?;
-    let gauges = Gauges::default();
+    let (gauges, protection_gauges) = (Gauges::default(), ProtectionGauges::default());
     let jobs = jobs((&store, &audit), access.clone(), &uploads, &gauges);
     certificates.watch(&jobs);
     watch(&jobs, &settings, (&people, &audit, &retention), &shelves);
     space::watch(&store, &access, &uploads, &jobs);
+    protection::watch(&guard, &access, &protection_gauges, &jobs);
     let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services {
@@ -109,15 +115,19 @@ pub async fn serve(
         organisations: people.organisations.clone(),
         quotas: people.quotas.clone(),
         audit: audit.clone(),
+        guard: guard.clone(),
         recorder: recorder.clone(),
         retention: retention.clone(),
         jobs: jobs.clone(),
     };
     let told = (health(&stop, &store), Trust::new(certificates.ca()));
     let shown = (images, uploads.clone(), retention.clone());
-    let app = Arc::new(Surfaces::new(&settings, &people, shown, told, &recorder));
+    let app = Arc::new(Surfaces::new(&settings, &people, shown, told, (&recorder, guard)));
 
-    let metrics = Metrics::new(|registry| gauges.register(registry));
+    let metrics = Metrics::new(|registry| {
+        gauges.register(registry);
+        protection_gauges.register(registry);
+    });
     let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration };
     let ended = run(&settings, app, edge, listening).await;
     stop.begin(); // if it was never reached
@@ -139,11 +149,12 @@ pub async fn serve(
     Ok(store)
 }
 
-/// Who there is, and the trail of what is done.
-fn who_and_what(settings: &Settings, lab: bool, store: &Store) -> Result<(People, Audit), StartError> {
+/// Who there is, the trail of what is done, and who may come in.
+fn who_and_what(settings: &Settings, lab: bool, store: &Store) -> Result<(People, Audit, Guard), StartError> {
     let people = People::open(settings, lab, store)?;
     let audit = audit::open(settings, store, &people, Arc::new(SystemClock))?;
-    Ok((people, audit))
+    let guard = protection::open(settings, store, &people, &audit, Arc::new(SystemClock))?;
+    Ok((people, audit, guard))
 }
 
 /// What the sockets need beside the app.

@@ -9,18 +9,19 @@ use hyper::{Request, Response, StatusCode};
 use serde_json::json;
 
 use super::people::People;
-use crate::api::Recorder;
 use crate::api::health::Health;
 use crate::api::iam::Iam;
 use crate::api::registry::{self, Registry};
 use crate::api::swr::{self, Swr};
 use crate::api::token::TokenEndpoint;
 use crate::api::trust::Trust;
+use crate::api::{Gate, Recorder};
 use crate::config::Settings;
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
 use crate::server::{App, PeerFacts};
 use crate::services::audit::Audit;
+use crate::services::guard::{Class, Guard, Refused};
 use crate::services::images::Images;
 use crate::services::retention::Retention;
 use crate::services::uploads::Uploads;
@@ -33,6 +34,59 @@ pub struct Surfaces {
     iam: Iam,
     swr: Swr,
     registry: Registry,
+    gate: Gate,
+}
+
+/// Which surface a path is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Swr,
+    Registry,
+    Token,
+    Iam,
+    Nowhere,
+}
+
+impl Place {
+    fn of<B>(request: &Request<B>) -> Self {
+        let path = request.uri().path();
+        if Swr::is_for(request) {
+            Self::Swr
+        } else if path == "/v2" || path.starts_with("/v2/") {
+            Self::Registry
+        } else if TokenEndpoint::is_for(path) {
+            Self::Token
+        } else if Iam::is_for(path) {
+            Self::Iam
+        } else {
+            Self::Nowhere
+        }
+    }
+
+    /// What a request there does, as far as rates tell it apart.
+    fn class<B>(self, request: &Request<B>) -> Class {
+        match self {
+            Self::Token => Class::SignIn,
+            Self::Iam if Iam::is_sign_in(request.uri().path()) => Class::SignIn,
+            Self::Swr | Self::Iam => Class::Manage,
+            Self::Registry if !request.method().is_safe() => Class::Write,
+            Self::Registry | Self::Nowhere => Class::Read,
+        }
+    }
+
+    /// What is answered there to who may not come in.
+    fn turned_away(self, refused: Refused, request_id: &str) -> Response<Body> {
+        let row = match refused {
+            Refused::Banned => "banned",
+            Refused::Limited(_) => "limited",
+        };
+        match self {
+            Self::Swr => Swr::turned_away(refused, request_id, row),
+            Self::Token => TokenEndpoint::turned_away(refused, row),
+            Self::Iam => Iam::turned_away(refused, request_id, row),
+            Self::Registry | Self::Nowhere => Registry::turned_away(refused, row),
+        }
+    }
 }
 
 impl Surfaces {
@@ -42,7 +96,7 @@ impl Surfaces {
         people: &People,
         (images, uploads, retention): (Images, Uploads, Retention),
         (health, trust): (Health, Trust),
-        recorder: &Recorder,
+        (recorder, guard): (&Recorder, Guard),
     ) -> Self {
         let (access, identity) = (people.access.clone(), people.identity.clone());
         Self {
@@ -64,6 +118,7 @@ impl Surfaces {
                 registry_settings(settings),
                 recorder.clone(),
             ),
+            gate: Gate::new(guard, recorder.clone()),
         }
     }
 
@@ -87,22 +142,30 @@ impl App for Surfaces {
             response.extensions_mut().insert(Route { surface: "trust", route: "ca.crt" });
             return Box::pin(ready(response));
         }
-        if Swr::is_for(&request) {
-            let swr = self.swr.clone();
-            return Box::pin(async move { swr.handle(request, &facts).await });
+        let (place, gate) = (Place::of(&request), self.gate.clone());
+        let mut request = request;
+        if let Err(refused) = gate.enter(place.class(&request), &mut request, &facts) {
+            let response = place.turned_away(refused, &facts.request_id);
+            return Box::pin(async move { gate.turn_away(refused, request, response).await });
         }
-        let path = request.uri().path();
-        if path == "/v2" || path.starts_with("/v2/") {
-            let registry = self.registry.clone();
-            return Box::pin(async move { registry.handle(request, &facts).await });
-        }
-        if TokenEndpoint::is_for(path) {
-            let token = self.token.clone();
-            return Box::pin(async move { token.handle(request, &facts).await });
-        }
-        if Iam::is_for(path) {
-            let iam = self.iam.clone();
-            return Box::pin(async move { iam.handle(request, &facts).await });
+        match place {
+            Place::Swr => {
+                let swr = self.swr.clone();
+                return Box::pin(async move { swr.handle(request, &facts).await });
+            }
+            Place::Registry => {
+                let registry = self.registry.clone();
+                return Box::pin(async move { registry.handle(request, &facts).await });
+            }
+            Place::Token => {
+                let token = self.token.clone();
+                return Box::pin(async move { token.handle(request, &facts).await });
+            }
+            Place::Iam => {
+                let iam = self.iam.clone();
+                return Box::pin(async move { iam.handle(request, &facts).await });
+            }
+            Place::Nowhere => {}
         }
         let nothing = json!({"errors": [{"code": "NOT_FOUND", "message": "there is nothing here"}]});
         Box::pin(ready(body::json(StatusCode::NOT_FOUND, &nothing)))

@@ -83,6 +83,10 @@ pub enum Table {
     RepositoryPulls = 29,
     /// [`crate::usage::AccountDayKey`].
     AccountDay = 30,
+    /// [`crate::protection::BanKey`].
+    Ban = 31,
+    /// [`crate::protection::BanExemptionKey`].
+    BanExemption = 32,
     /// [`crate::quota::OrganisationBlobKey`].
     OrganisationBlob = 33,
     /// [`crate::quota::OrganisationUsageKey`].
@@ -101,7 +105,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -132,6 +136,8 @@ impl Table {
         Self::AuditOutbox,
         Self::RepositoryPulls,
         Self::AccountDay,
+        Self::Ban,
+        Self::BanExemption,
         Self::OrganisationBlob,
         Self::OrganisationUsage,
         Self::OrganisationQuota,
@@ -184,6 +190,8 @@ impl Table {
             Self::AuditOutbox => "audit-outbox",
             Self::RepositoryPulls => "repository-pulls",
             Self::AccountDay => "account-day",
+            Self::Ban => "ban",
+            Self::BanExemption => "ban-exemption",
             Self::OrganisationBlob => "organisation-blob",
             Self::OrganisationUsage => "organisation-usage",
             Self::OrganisationQuota => "organisation-quota",

@@ -22,6 +22,7 @@ pub mod key_file;
 pub mod keys;
 pub mod outboard;
 pub mod paths;
+pub mod protection;
 pub mod quota;
 pub mod records;
 pub mod retention;

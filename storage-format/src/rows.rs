@@ -12,6 +12,7 @@ use crate::keys::{
     OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
     TagKey,
 };
+use crate::protection::{BanExemptionKey, BanKey};
 use crate::quota::{AccountQuotaKey, OrganisationBlobKey, OrganisationQuotaKey, OrganisationUsageKey};
 use crate::retention::{RetentionKey, RetentionLogKey, RetentionStateKey};
 use crate::usage::{AccountDayKey, RepositoryPullsKey};
@@ -57,6 +58,8 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::AuditOutbox => work.call::<EventKey>(),
         Table::RepositoryPulls => work.call::<RepositoryPullsKey>(),
         Table::AccountDay => work.call::<AccountDayKey>(),
+        Table::Ban => work.call::<BanKey>(),
+        Table::BanExemption => work.call::<BanExemptionKey>(),
         Table::OrganisationBlob => work.call::<OrganisationBlobKey>(),
         Table::OrganisationUsage => work.call::<OrganisationUsageKey>(),
         Table::OrganisationQuota => work.call::<OrganisationQuotaKey>(),

@@ -13,8 +13,8 @@ use super::reply::{Page, Removed, Reply};
 use super::route::{ROUTES, Row, Takes};
 use super::text::{AccessKey, IdText, JobName, NameOrId, Organisation, Repository};
 use super::{
-    Admin, Call, accounts, audit, credentials, grants, groups, index, jobs, organisations, policies, quotas,
-    reload, repositories, retention, shares, status, uploads, users,
+    Admin, Call, accounts, audit, bans, credentials, grants, groups, index, jobs, organisations, policies,
+    quotas, reload, repositories, retention, shares, status, uploads, users,
 };
 use crate::api::openapi::{self, Failing, Operation, Parameter, Shape, Surface};
 
@@ -87,6 +87,22 @@ static GROUPS: &[Group] = &[
         &[
             answers::<Page<audit::EventView>>("audit-list").asked::<audit::EventsQuery>(),
             answers::<Page<audit::EventView>>("account-audit").asked::<audit::EventsQuery>(),
+        ],
+    ),
+    (
+        "Protection",
+        "Who may not come in for a time, and who is held to nothing.",
+        &[
+            answers::<Page<bans::BanView>>("bans-list").asked::<bans::BansQuery>().fails(&[Invalid]),
+            answers::<bans::BanView>("ban-create")
+                .takes::<bans::NewBanBody>()
+                .fails(&[Missing, Invalid, Limit]),
+            answers::<Removed>("ban-lift").fails(&[Invalid]),
+            answers::<Page<bans::ExemptionView>>("exemptions-list"),
+            answers::<bans::ExemptionView>("exemption-create")
+                .takes::<bans::NewExemptionBody>()
+                .fails(&[Missing, Invalid, Limit]),
+            answers::<Removed>("exemption-end").fails(&[Invalid]),
         ],
     ),
     (
@@ -316,6 +332,10 @@ fn parameter(name: &'static str) -> Parameter {
         "policy" => ("A policy, by name or id.", Shape::of::<NameOrId>()),
         "key" => ("The AK of an access key.", Shape::of::<AccessKey>()),
         "job" => ("A job, by name.", Shape::of::<JobName>()),
+        "subject" => (
+            "An address, a network, or `user:` and a user's id or account and name; each slash of it as `%2F`.",
+            Shape::of::<bans::SubjectText>(),
+        ),
         "organisation" => ("An organisation, by name.", Shape::of::<Organisation>()),
         "repository" => {
             ("A repository by its whole name, each slash of it as `%2F`.", Shape::of::<Repository>())

@@ -14,6 +14,8 @@ const FIELDS: &[&str] = &[
     "count",
     "trust_clock",
     "name",
+    "subject",
+    "note",
     "enabled",
     "programmatic",
     "console",
@@ -52,7 +54,7 @@ pub fn body(trace: &Trace, params: &Params, body: &Bytes) {
             trace.asked(*field, value.clone());
         }
     }
-    let made = fields.get("name").and_then(Value::as_str);
+    let made = fields.get("name").or_else(|| fields.get("subject")).and_then(Value::as_str);
     if let Some(name) = made.filter(|_| params.len() < 2) {
         trace.named(name);
     }

@@ -15,6 +15,7 @@
 
 mod accounts;
 mod audit;
+mod bans;
 mod body;
 mod credentials;
 mod document;
@@ -66,6 +67,7 @@ use crate::server::{App, CrowdFacts, Peer, PeerFacts};
 use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
 use crate::services::audit::{Audit, Trace};
+use crate::services::guard::Guard;
 use crate::services::identity::Identity;
 use crate::services::object::Object;
 use crate::services::organisations::Organisations;
@@ -75,6 +77,7 @@ use crate::services::uploads::Uploads;
 
 pub use accounts::{AccountView, FirstView};
 pub use audit::EventView;
+pub use bans::{BanView, ExemptionView};
 pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
 pub use document::document;
 pub use grants::GrantView;
@@ -108,6 +111,8 @@ pub struct Services {
     pub quotas: Quotas,
     /// What was done.
     pub audit: Audit,
+    /// Rates and bans.
+    pub guard: Guard,
     /// Begins to record what is done here.
     pub recorder: Recorder,
     /// Which versions go by themselves.

@@ -18,7 +18,7 @@ pub struct ReloadView {
 /// Reads again what can be read again.
 pub async fn reload(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     match admin.0.services.appliance.reload(&call.permit).await? {
-        Reloaded::Done(message) => Ok(Reply::ok(&ReloadView { message: message.to_owned() })),
+        Reloaded::Done(message) => Ok(Reply::ok(&ReloadView { message })),
         Reloaded::Kept(why) => Err(Failure::about(Kind::ReloadFailed, why)),
     }
 }

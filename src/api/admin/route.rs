@@ -9,7 +9,7 @@ use super::errors::{Failure, Kind};
 use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
-    Admin, Call, accounts, audit, credentials, document, grants, groups, index, jobs, organisations,
+    Admin, Call, accounts, audit, bans, credentials, document, grants, groups, index, jobs, organisations,
     policies, quotas, reload, repositories, retention, shares, status, uploads, users,
 };
 use crate::api::pattern::{self, NotFound, Params, Routed};
@@ -70,7 +70,7 @@ pub static ROUTES: &[Row] = &[
           summary: "how the appliance is: version, addresses, metadata, space, uploads", handler: |a, c| Box::pin(status::show(a, c)) },
     Row { name: "reload", method: Method::POST, path: "/api/v1/reload", action: Action::Reload, resource: REGISTRY, takes: Takes::Nothing,
           audit: Operation::change("reload", "appliance", 200),
-          summary: "read the certificate again, as SIGHUP does", handler: |a, c| Box::pin(reload::reload(a, c)) },
+          summary: "read the certificate and the settings of [protection] again, as SIGHUP does; says what was applied", handler: |a, c| Box::pin(reload::reload(a, c)) },
     Row { name: "uploads-list", method: Method::GET, path: "/api/v1/uploads", action: Action::ListUploads, resource: REGISTRY, takes: Takes::Nothing,
           audit: Operation::read("listUploads", "upload"),
           summary: "upload sessions by id; query: repository, limit, after", handler: |a, c| Box::pin(uploads::list(a, c)) },
@@ -245,6 +245,24 @@ pub static ROUTES: &[Row] = &[
     Row { name: "share-delete", method: Method::DELETE, path: "/api/v1/repositories/{repository}/shares/{account}", action: Action::DeleteShare, resource: REPOSITORY, takes: Takes::Nothing,
           audit: Operation::change("deleteImageRepositoryAccessDomain", "imagerepositoryaccessdomain", 200),
           summary: "end a share", handler: |a, c| Box::pin(shares::delete(a, c)) },
+    Row { name: "bans-list", method: Method::GET, path: "/api/v1/bans", action: Action::ListBans, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("listBans", "ban"),
+          summary: "who is banned, and who was not long ago; query: limit, after", handler: |a, c| Box::pin(bans::list(a, c)) },
+    Row { name: "ban-create", method: Method::POST, path: "/api/v1/bans", action: Action::ManageBans, resource: REGISTRY, takes: Takes::Json,
+          audit: Operation::change("createBan", "ban", 200),
+          summary: "ban an address or a user from now on: subject, duration_ms, note", handler: |a, c| Box::pin(bans::create(a, c)) },
+    Row { name: "ban-lift", method: Method::DELETE, path: "/api/v1/bans/{subject}", action: Action::ManageBans, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("deleteBan", "ban", 200),
+          summary: "lift a ban and forget it", handler: |a, c| Box::pin(bans::lift(a, c)) },
+    Row { name: "exemptions-list", method: Method::GET, path: "/api/v1/ban-exemptions", action: Action::ListBans, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("listBanExemptions", "banexemption"),
+          summary: "who is exempt from bans and rates", handler: |a, c| Box::pin(bans::exemptions(a, c)) },
+    Row { name: "exemption-create", method: Method::POST, path: "/api/v1/ban-exemptions", action: Action::ManageBans, resource: REGISTRY, takes: Takes::Json,
+          audit: Operation::change("createBanExemption", "banexemption", 200),
+          summary: "exempt a network or a user from rates, and from bans the appliance makes itself: subject, note", handler: |a, c| Box::pin(bans::exempt(a, c)) },
+    Row { name: "exemption-end", method: Method::DELETE, path: "/api/v1/ban-exemptions/{subject}", action: Action::ManageBans, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("deleteBanExemption", "banexemption", 200),
+          summary: "end an exemption", handler: |a, c| Box::pin(bans::end_exemption(a, c)) },
     Row { name: "audit-list", method: Method::GET, path: "/api/v1/audit", action: Action::ListEvents, resource: REGISTRY, takes: Takes::Nothing,
           audit: Operation::read("listTraces", "trace"),
           summary: "what was done, by whomever, newest first; query: user, resource_type, resource, trace_name, rating, from, until, order, limit, after", handler: |a, c| Box::pin(audit::list(a, c)) },

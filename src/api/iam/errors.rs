@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::server::body::{self, Body};
 use crate::services::access::Refusal;
 use crate::services::error::Error;
+use crate::services::guard::Refused;
 use crate::services::identity::SignInError;
 
 /// A request that was not done.
@@ -16,13 +17,15 @@ pub struct Failure {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// Seconds after which it makes sense to try again, where that helps.
+    retry_after: Option<u64>,
 }
 
 impl Failure {
     /// Nobody we know; `why` as the gateway says it.
     pub fn unauthorized(why: &str) -> Self {
         let message = format!("Incorrect IAM authentication information: {why}");
-        Self { status: StatusCode::UNAUTHORIZED, code: "APIGW.0301", message }
+        Self { status: StatusCode::UNAUTHORIZED, code: "APIGW.0301", message, retry_after: None }
     }
 
     /// A token was sent, and it is not good.
@@ -42,7 +45,12 @@ impl Failure {
 
     /// The request cannot be read.
     pub fn invalid(why: impl ToString) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: "IAM.0011", message: why.to_string() }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code: "IAM.0011",
+            message: why.to_string(),
+            retry_after: None,
+        }
     }
 
     /// The path does not have the method.
@@ -53,11 +61,16 @@ impl Failure {
     /// The body is longer than any that makes sense here.
     pub fn too_large(limit: usize) -> Self {
         let message = format!("a body can have at most {limit} bytes");
-        Self { status: StatusCode::PAYLOAD_TOO_LARGE, code: "IAM.0011", message }
+        Self { status: StatusCode::PAYLOAD_TOO_LARGE, code: "IAM.0011", message, retry_after: None }
     }
 
     fn new(status: StatusCode, code: &'static str, message: &str) -> Self {
-        Self { status, code, message: message.to_owned() }
+        Self { status, code, message: message.to_owned(), retry_after: None }
+    }
+
+    fn too_many(message: &str, seconds: u64) -> Self {
+        let failure = Self::new(StatusCode::TOO_MANY_REQUESTS, "APIGW.0308", message);
+        Self { retry_after: Some(seconds), ..failure }
     }
 
     fn internal(error: &dyn std::error::Error) -> Self {
@@ -69,8 +82,8 @@ impl Failure {
     pub fn into_response(self, request_id: &str) -> Response<Body> {
         let value = json!({"error_code": self.code, "error_msg": self.message, "request_id": request_id});
         let mut response = body::json(self.status, &value);
-        if self.status == StatusCode::TOO_MANY_REQUESTS {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -80,13 +93,23 @@ impl Failure {
 impl From<SignInError> for Failure {
     fn from(error: SignInError) -> Self {
         match error {
-            SignInError::Wrong | SignInError::NotProgrammatic => Self::unauthorized("Unauthorized"),
+            SignInError::Wrong | SignInError::Void | SignInError::NotProgrammatic => {
+                Self::unauthorized("Unauthorized")
+            }
             SignInError::Unreadable(why) => Self::unauthorized(&why.to_string()),
             SignInError::Signature(why) => Self::unauthorized(&why.to_string()),
-            SignInError::Busy => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "APIGW.0308", "too many sign-ins at once")
-            }
+            SignInError::Busy => Self::too_many("too many sign-ins at once", 5),
             SignInError::Internal => Self::internal(&SignInError::Internal),
+        }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        let banned = "Not allow to login、upload or download image";
+        match refused.retry_after() {
+            None => Self::new(StatusCode::FORBIDDEN, "IAM.0003", banned),
+            Some(seconds) => Self::too_many("too many requests; try again later", seconds),
         }
     }
 }

@@ -24,6 +24,7 @@ use self::errors::Failure;
 use self::route::Operation;
 use self::views::TokenBody;
 use super::Recorder;
+use super::guarded::Passage;
 use super::registry::query::Query;
 use super::signed;
 use crate::server::PeerFacts;
@@ -31,6 +32,7 @@ use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
 use crate::services::access::{Access, Action, Actor, Caller, Resource};
 use crate::services::audit::Trace;
+use crate::services::guard::Refused;
 use crate::services::identity::{Account, Identity, UserView};
 use crate::services::signin::Secret;
 
@@ -51,6 +53,19 @@ impl Iam {
     /// On these services; `region` is what the appliance calls itself.
     pub const fn new(access: Access, identity: Identity, region: String, recorder: Recorder) -> Self {
         Self { access, identity, region, recorder }
+    }
+
+    /// What is answered to a request that may not come in.
+    pub fn turned_away(refused: Refused, request_id: &str, row: &'static str) -> Response<Body> {
+        let mut response = Failure::from(refused).into_response(request_id);
+        response.extensions_mut().insert(Route { surface: "iam", route: row });
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    /// Whether a request for this surface asks for a token.
+    pub fn is_sign_in(path: &str) -> bool {
+        route::find(path).is_some_and(|(row, _)| row.operation == Operation::CreateToken)
     }
 
     /// Whether a path is this surface's.
@@ -88,12 +103,13 @@ impl Iam {
         }
         let body = whole(body).await?;
         if row.operation == Operation::CreateToken {
-            return self.create_token(&body, trace).await;
+            return self.create_token(head, &body, trace).await;
         }
         let caller = self.caller(head, &body)?;
         if let Some(trace) = trace {
             trace.by(&caller.actor).named(parameter);
         }
+        Passage::goes_on(Passage::of(&head.extensions), &caller.actor)?;
         let value = match row.operation {
             Operation::ListDomains => views::domains(&self.own_account(&caller)?),
             Operation::ShowUser => self.show_user(&caller, parameter)?,
@@ -105,7 +121,12 @@ impl Iam {
         Ok(body::json(StatusCode::OK, &value))
     }
 
-    async fn create_token(&self, body: &Bytes, trace: Option<&Trace>) -> Result<Response<Body>, Failure> {
+    async fn create_token(
+        &self,
+        head: &Parts,
+        body: &Bytes,
+        trace: Option<&Trace>,
+    ) -> Result<Response<Body>, Failure> {
         // What serde quotes of a body could be a password.
         let request: TokenBody = serde_json::from_slice(body)
             .map_err(|_| Failure::invalid("the body is no request for a token"))?;
@@ -116,11 +137,16 @@ impl Iam {
         if let Some(trace) = trace {
             trace.signed().asked("domain", domain.as_str()).asked("user", user.name.as_str());
         }
-        let proof = self.identity.sign_in_to(&domain, &user.name, &given).await?;
+        let passage = Passage::of(&head.extensions);
+        let proof = self.identity.sign_in_to(&domain, &user.name, &given).await.inspect_err(|error| {
+            let shown = [domain.as_bytes(), user.name.as_bytes(), given.expose()];
+            Passage::refused(passage, error, &head.headers, &shown);
+        })?;
         let caller = Caller::plain(Actor::User(proof.user));
         if let Some(trace) = trace {
             trace.by(&caller.actor);
         }
+        Passage::goes_on(passage, &caller.actor)?;
         let (account, user) = (self.own_account(&caller)?, self.own_user(&caller)?);
         let scope = request.auth.scope;
         if !scope.fits(&account, &self.region) {
@@ -138,10 +164,13 @@ impl Iam {
 
     /// Who asks: by a token first, then by a signature.
     fn caller(&self, head: &Parts, body: &Bytes) -> Result<Caller, Failure> {
-        match signed::caller(&self.identity, head, body) {
-            (Ok((_, caller)), _) => Ok(caller),
-            (Err(_), true) => Err(Failure::token()),
-            (Err(error), false) => Err(error.into()),
+        let (known, has_token) = signed::caller(&self.identity, head, body);
+        match known {
+            Ok((_, caller)) => Ok(caller),
+            Err(error) => {
+                Passage::refused(Passage::of(&head.extensions), &error, &head.headers, &[]);
+                Err(if has_token { Failure::token() } else { error.into() })
+            }
         }
     }
 

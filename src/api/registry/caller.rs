@@ -1,25 +1,30 @@
 //! Who asks, and whether he may: from the headers of a request to a caller and a permit.
 
-use hyper::header::{self, HeaderMap};
+use hyper::header;
+use hyper::http::request::Parts;
 
 use super::Registry;
 use super::errors::{Failure, Kind};
 use super::path::{Path, Shape};
 use super::route::Row;
+use crate::api::guarded::Passage;
 use crate::services::access::{Access, Action, Actor, Caller, Permit, Refusal, Resource};
 use crate::services::identity::SignInError;
 
 impl Registry {
     /// Who asks. In a lab nobody in particular, whatever credentials he sends.
-    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
+    pub(super) async fn caller(&self, head: &Parts) -> Result<Caller, Failure> {
         if self.access.is_lab() {
             return Ok(Caller::plain(Actor::Anonymous));
         }
-        let values = headers.get_all(header::AUTHORIZATION);
+        let values = head.headers.get_all(header::AUTHORIZATION);
         let values: Vec<&[u8]> = values.iter().map(header::HeaderValue::as_bytes).collect();
         match self.identity.registry_caller(&values).await {
             Ok(caller) => Ok(caller),
-            Err(error) => Err(refused(&error, values.first().is_some_and(|value| is_bearer(value)))),
+            Err(error) => {
+                Passage::refused(Passage::of(&head.extensions), &error, &head.headers, &[]);
+                Err(refused(&error, values.first().is_some_and(|value| is_bearer(value))))
+            }
         }
     }
 
@@ -84,7 +89,7 @@ fn refused(error: &SignInError, is_bearer: bool) -> Failure {
         SignInError::NotProgrammatic => Failure::new(Kind::NotProgrammatic),
         SignInError::Busy => Failure::later(Kind::SignInBusy),
         SignInError::Internal => Failure::new(Kind::Internal),
-        SignInError::Wrong | SignInError::Unreadable(_) | SignInError::Signature(_) => {
+        SignInError::Wrong | SignInError::Void | SignInError::Unreadable(_) | SignInError::Signature(_) => {
             Failure::new(if is_bearer { Kind::TokenInvalid } else { Kind::Unauthenticated })
         }
     }

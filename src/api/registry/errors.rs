@@ -16,6 +16,7 @@ use crate::api::kinds::kinds;
 use crate::causes;
 use crate::services::access::Refusal;
 use crate::services::error::{Error, SourceError};
+use crate::services::guard::Refused;
 
 /// Characters of a fact in a message: some quote the client.
 const MAX_FACT: usize = 300;
@@ -33,6 +34,8 @@ kinds! {
     ScopeMissing = UNAUTHORIZED "UNAUTHORIZED" "authentication required";
     NotProgrammatic = FORBIDDEN "DENIED" "Authenticate Error";
     SignInBusy = TOO_MANY_REQUESTS "TOOMANYREQUESTS" "too many sign-ins at once; try again";
+    Banned = FORBIDDEN "DENIED" "Not allow to login、upload or download image";
+    TooManyRequests = TOO_MANY_REQUESTS "TOOMANYREQUESTS" "too many requests; try again later";
     Denied = FORBIDDEN "DENIED" "you do not have the permission";
     QuotaFull = FORBIDDEN "DENIED" "{}";
     OrganisationUnknown = FORBIDDEN "DENIED" "Image organization does not exist, you should create it first";
@@ -153,6 +156,15 @@ fn shortened(text: String) -> String {
     match text.char_indices().nth(MAX_FACT) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused.retry_after() {
+            None => Self::new(Kind::Banned),
+            Some(seconds) => Self::new(Kind::TooManyRequests).with(header::RETRY_AFTER, seconds.to_string()),
+        }
     }
 }
 

@@ -52,6 +52,7 @@ use self::path::{Path, Shape};
 use self::query::Query;
 use self::reply::Reply;
 use self::route::{BodyLimit, Row};
+use super::guarded::Passage;
 use super::{Recorder, token};
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
@@ -60,6 +61,7 @@ use crate::services::access::{Access, Action, Caller, Permit, Resource};
 #[cfg(test)]
 use crate::services::audit::Operation;
 use crate::services::audit::Trace;
+use crate::services::guard::Refused;
 use crate::services::identity::Identity;
 use crate::services::images::Images;
 use crate::services::names::RepositoryName;
@@ -127,6 +129,14 @@ impl Registry {
         Self { access, identity, images, uploads, settings, memory, recorder }
     }
 
+    /// What is answered to a request that may not come in.
+    pub fn turned_away(refused: Refused, row: &'static str) -> Response<Body> {
+        let mut response = Failure::from(refused).into_reply().into_response();
+        response.extensions_mut().insert(Route { surface: "registry", route: row });
+        common(&mut response);
+        response
+    }
+
     /// Answers a request whose path is `/v2` or below.
     pub async fn handle(&self, request: Request<Body>, facts: &PeerFacts) -> Response<Body> {
         let (head, mut body) = request.into_parts();
@@ -186,10 +196,11 @@ impl Registry {
         if let Some(trace) = trace {
             follow(trace, path, &resource);
         }
-        let caller = self.caller(&head.headers).await?;
+        let caller = self.caller(head).await?;
         if let Some(trace) = trace {
             trace.by(&caller.actor);
         }
+        Passage::goes_on(Passage::of(&head.extensions), &caller.actor)?;
         let (caller, permit) = self.admitted(caller, row, path, resource)?;
         let permit = permit.traced(trace);
         self.refuse_large(row, head)?;
@@ -262,12 +273,17 @@ fn resource(path: Path<'_>) -> Result<Resource, Failure> {
     })
 }
 
-/// What every answer has in common, and an end for a body that nobody read.
-async fn finish(head: &Parts, request_body: Body, response: &mut Response<Body>) {
+/// Headers of every answer.
+fn common(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+}
+
+/// What every answer has in common, and an end for a body that nobody read.
+async fn finish(head: &Parts, request_body: Body, response: &mut Response<Body>) {
+    common(response);
     if head.method == Method::HEAD {
         *response.body_mut() = body::empty();
     }

@@ -7,6 +7,7 @@ use hyper::http::request::Parts;
 use super::Swr;
 use super::errors::{Failure, Kind};
 use super::route::{Row, Signs, Subject, Takes};
+use crate::api::guarded::Passage;
 use crate::api::registry::incoming::Incoming;
 use crate::api::signed::{self, X_AUTH_TOKEN};
 use crate::server::body::Body;
@@ -38,7 +39,7 @@ impl Swr {
         let signed = if is_signed(&head.headers) { Some(whole(body).await?) } else { None };
         let (caller, proof) = match row.signs() {
             _ if self.0.access.is_lab() => (Caller::plain(Actor::Anonymous), None),
-            Signs::Login => (self.by_login(&head.headers).await?, None),
+            Signs::Login => (self.by_login(head).await?, None),
             Signs::Api => {
                 let (proof, caller) = self.by_api(head, signed.as_deref().unwrap_or_default())?;
                 (caller, Some(proof))
@@ -53,27 +54,33 @@ impl Swr {
     }
 
     /// By docker's credentials. A token of the registry is none: it is for repositories.
-    async fn by_login(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
-        let values = authorization(headers);
+    async fn by_login(&self, head: &Parts) -> Result<Caller, Failure> {
+        let values = authorization(&head.headers);
         let wrong = || Failure::new(Kind::LoginWrong).with(header::WWW_AUTHENTICATE, BASIC);
         let is_basic = |value: &&[u8]| value.get(..6).is_some_and(|v| v.eq_ignore_ascii_case(b"basic "));
         if !values.first().is_some_and(is_basic) {
             return Err(wrong());
         }
-        self.0.identity.registry_caller(&values).await.map_err(|error| match error {
-            SignInError::Busy | SignInError::Internal => error.into(),
-            _ => wrong(),
+        self.0.identity.registry_caller(&values).await.map_err(|error| {
+            Passage::refused(Passage::of(&head.extensions), &error, &head.headers, &[]);
+            match error {
+                SignInError::Busy | SignInError::Internal => error.into(),
+                _ => wrong(),
+            }
         })
     }
 
     /// By a token first, then by a signature over the request with its body.
     fn by_api(&self, head: &Parts, body: &[u8]) -> Result<(Proof, Caller), Failure> {
         let (known, has_token) = signed::caller(&self.0.identity, head, body);
-        known.map_err(|error| match error {
-            SignInError::Wrong | SignInError::Unreadable(_) if has_token => {
-                Failure::about(Kind::Unauthenticated, "decrypt token fail")
+        known.map_err(|error| {
+            Passage::refused(Passage::of(&head.extensions), &error, &head.headers, &[]);
+            match error {
+                SignInError::Wrong | SignInError::Void | SignInError::Unreadable(_) if has_token => {
+                    Failure::about(Kind::Unauthenticated, "decrypt token fail")
+                }
+                error => error.into(),
             }
-            error => error.into(),
         })
     }
 

@@ -14,6 +14,7 @@ use crate::api::kinds::kinds;
 use crate::causes;
 use crate::services::access::Refusal;
 use crate::services::error::{Error, SourceError, Thing};
+use crate::services::guard::Refused;
 use crate::services::identity::SignInError;
 
 /// Characters of a fact that are told at most.
@@ -23,6 +24,8 @@ kinds! {
     Unauthenticated = UNAUTHORIZED "APIGW.0301" "Incorrect IAM authentication information: {}";
     LoginWrong = UNAUTHORIZED "SVCSTG.SWR.4010000" "authentication failed";
     SignInBusy = TOO_MANY_REQUESTS "APIGW.0308" "too many sign-ins at once; try again";
+    Banned = FORBIDDEN "SVCSTG.SWR.4030000" "Not allow to login、upload or download image";
+    TooManyRequests = TOO_MANY_REQUESTS "APIGW.0308" "too many requests; try again later";
     Denied = FORBIDDEN "SVCSTG.SWR.4039002" "you do not have the permission";
     DeniedOrganisation = FORBIDDEN "SVCSTG.SWR.4037017" "you do not have the permission in this organization";
     DeniedRepository = FORBIDDEN "SVCSTG.SWR.4037018" "you do not have the permission on this image";
@@ -161,13 +164,22 @@ impl Failure {
 impl From<SignInError> for Failure {
     fn from(error: SignInError) -> Self {
         match error {
-            SignInError::Wrong | SignInError::NotProgrammatic => {
+            SignInError::Wrong | SignInError::Void | SignInError::NotProgrammatic => {
                 Self::about(Kind::Unauthenticated, "Unauthorized")
             }
             SignInError::Unreadable(why) => Self::about(Kind::Unauthenticated, why),
             SignInError::Signature(why) => Self::about(Kind::Unauthenticated, why),
             SignInError::Busy => Self::new(Kind::SignInBusy).with(header::RETRY_AFTER, "5"),
             SignInError::Internal => Self::new(Kind::Internal),
+        }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused.retry_after() {
+            None => Self::new(Kind::Banned),
+            Some(seconds) => Self::new(Kind::TooManyRequests).with(header::RETRY_AFTER, seconds.to_string()),
         }
     }
 }

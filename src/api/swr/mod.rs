@@ -56,6 +56,7 @@ use self::query::Asked;
 use self::reply::Reply;
 use self::route::{Found, Row, Subject};
 use super::Recorder;
+use super::guarded::Passage;
 use super::pattern::Params;
 use super::registry::incoming;
 use super::registry::location::Origin;
@@ -66,6 +67,7 @@ use crate::server::metrics::Route;
 use crate::services::access::{Access, Action, Actor, Permit, Resource};
 use crate::services::audit::Trace;
 use crate::services::error::Error;
+use crate::services::guard::Refused;
 use crate::services::identity::{Account, Identity, Proof};
 use crate::services::images::{Images, RepositoryFacts};
 use crate::services::names::{OrganisationName, RepositoryName};
@@ -197,6 +199,14 @@ impl Swr {
         path.starts_with("/v3/manage/") || path.starts_with("/dockyard/") || is_version
     }
 
+    /// What is answered to a request that may not come in.
+    pub fn turned_away(refused: Refused, request_id: &str, row: &'static str) -> Response<Body> {
+        let mut response = Failure::from(refused).into_reply(request_id).into_response();
+        response.extensions_mut().insert(Route { surface: "swr", route: row });
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
     /// Answers a request that is this surface's.
     pub async fn handle(&self, request: Request<Body>, facts: &PeerFacts) -> Response<Body> {
         let (head, mut body) = request.into_parts();
@@ -239,6 +249,7 @@ impl Swr {
         if let Some(trace) = trace {
             trace.by(&caller.actor);
         }
+        Passage::goes_on(Passage::of(&head.extensions), &caller.actor)?;
         let resource = subject(row.subject, &params, &body)?;
         if let Some(trace) = trace {
             follow(trace, &resource, &params, &body);

@@ -10,16 +10,19 @@
 mod scope;
 
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::Recorder;
+use super::guarded::Passage;
 use super::registry::query::Query;
 use crate::server::PeerFacts;
 use crate::server::body::{self, Body};
 use crate::server::metrics::Route;
-use crate::services::access::Access;
+use crate::services::access::{Access, Actor};
 use crate::services::audit::{Operation, Trace};
+use crate::services::guard::Refused;
 use crate::services::identity::{Identity, SignInError, TokenError, TokenRequest};
 use crate::services::signin::Secret;
 use crate::services::signin::authorization::Authorization;
@@ -63,7 +66,7 @@ impl TokenEndpoint {
         let mut response = match head.method {
             Method::GET | Method::HEAD => {
                 let query = Query::parse(head.uri.query().unwrap_or_default());
-                self.give(&head.headers, &query, trace.as_ref()).await
+                self.give(&head, &query, trace.as_ref()).await
             }
             _ => error(StatusCode::NOT_FOUND, "UNSUPPORTED", "there is no such path"),
         };
@@ -80,19 +83,42 @@ impl TokenEndpoint {
         response
     }
 
-    async fn give(&self, headers: &HeaderMap, query: &Query, trace: Option<&Trace>) -> Response<Body> {
-        let login = match self.login(headers) {
+    async fn give(&self, head: &Parts, query: &Query, trace: Option<&Trace>) -> Response<Body> {
+        let passage = Passage::of(&head.extensions);
+        let wrong = |error: &SignInError| Passage::refused(passage, error, &head.headers, &[]);
+        let login = match self.login(&head.headers) {
             Ok(login) => login,
-            Err(error) => return refused(&error.into()),
+            Err(error) => {
+                wrong(&error);
+                return refused(&error.into());
+            }
         };
         if let (Some(trace), Some((user, _))) = (trace, &login) {
             trace.asked("user", user.as_str());
         }
         let scopes = scope::parse(query.all("scope"));
         match self.identity.registry_token(TokenRequest { login, scopes }).await {
-            Ok(issued) => given(&issued),
-            Err(error) => refused(&error),
+            Ok((issued, user)) => {
+                match Passage::goes_on(passage, &user.map_or(Actor::Anonymous, Actor::User)) {
+                    Ok(()) => given(&issued),
+                    Err(refused) => turned_away(refused),
+                }
+            }
+            Err(error) => {
+                if let TokenError::SignIn(error) = &error {
+                    wrong(error);
+                }
+                refused(&error)
+            }
         }
+    }
+
+    /// What is answered to a request that may not come in.
+    pub fn turned_away(refused: Refused, row: &'static str) -> Response<Body> {
+        let mut response = turned_away(refused);
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.extensions_mut().insert(Route { surface: "token", route: row });
+        response
     }
 
     /// The credentials, if any. In a lab nobody has to have good ones, so that none are looked at.
@@ -108,6 +134,16 @@ impl TokenEndpoint {
             Some(_) => Err(SignInError::Wrong),
         }
     }
+}
+
+fn turned_away(refused: Refused) -> Response<Body> {
+    let Some(seconds) = refused.retry_after() else {
+        return error(StatusCode::FORBIDDEN, "DENIED", "Not allow to login、upload or download image");
+    };
+    let message = "too many requests; try again later";
+    let mut response = error(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
 }
 
 fn given(issued: &Issued) -> Response<Body> {

@@ -256,6 +256,10 @@ actions! {
     ListAccountEvents = "pierhead:audit:listAccountEvents", TenantAdministrator, Read, No;
     /// See what was done, by whomever.
     ListEvents = "pierhead:audit:listEvents", Operator, Read, No;
+    /// See who is banned, and who is exempt from that.
+    ListBans = "pierhead:protection:listBans", Operator, Read, No;
+    /// Ban, lift bans, and exempt from them.
+    ManageBans = "pierhead:protection:manageBans", Operator, Write, No;
     /// Check, export and import the store.
     MaintainStore = "pierhead:store:maintain", Host, Write, No;
 }

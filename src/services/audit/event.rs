@@ -19,7 +19,7 @@ const FACT: usize = 255;
 /// What is known of a request so far.
 #[derive(Clone)]
 pub struct Draft {
-    source: Source,
+    pub source: Source,
     request_id: Option<Id>,
     pub actor: Option<Actor>,
     pub resource: Option<Resource>,

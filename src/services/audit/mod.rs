@@ -10,6 +10,8 @@
 //!   disk or the trail's own size has no room for, is dropped and counted.
 //! - U3: no secret is recorded: a surface names the parameters it records, and bodies are never copied.
 //! - U4: events go by age alone, and none while it is in doubt what time it is.
+//! - U5: of the refusals of one address only so many a minute are recorded; the rest is counted.
+//! - U6: a request that met a bug of ours has its event, too.
 //!
 //! `operation` has the names, `trace` is the seam for surfaces, `event` makes an event of a trace, `ids` numbers
 //! them, `keeping` moves events to the trail, `expiry` removes old ones, `reading` answers questions.
@@ -25,6 +27,7 @@ mod tests;
 mod trace;
 
 use std::collections::HashSet;
+use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -36,6 +39,8 @@ pub use reading::{Facts, Wanted};
 pub use trace::{Source, Trace};
 
 use super::access::Access;
+use super::network;
+use super::rates::{Limiter, Rate};
 use crate::seams::{Clock, Random};
 use crate::stores::meta::Meta;
 use crate::stores::trail::Trail;
@@ -46,6 +51,8 @@ const QUEUE_EVENTS: usize = 65_536;
 const QUEUE_BYTES: usize = 32 << 20;
 /// Rows of the outbox at most: about 40 MB of metadata.
 const OUTBOX: u64 = 100_000;
+/// Addresses whose refusals are counted apart.
+const ADDRESSES: usize = 16_384;
 
 /// What the settings decide.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +65,8 @@ pub struct Options {
     pub keep_ms: u64,
     /// Bytes of the trail from which on only changes are recorded.
     pub max_bytes: u64,
+    /// Refusals of one address that are recorded.
+    pub refusals: Option<Rate>,
 }
 
 /// What the service works with.
@@ -86,6 +95,8 @@ struct Inner {
     parts: Parts,
     ids: Arc<Ids>,
     queue: Mutex<Queue>,
+    /// Refusals of each address.
+    refusals: Limiter<Ipv6Addr>,
     counts: Counts,
     /// Held while events are moved: one at a time.
     moving: tokio::sync::Mutex<keeping::Mover>,
@@ -107,6 +118,8 @@ struct Counts {
     recorded: AtomicU64,
     /// The queue was full.
     overflowed: AtomicU64,
+    /// Refusals of an address that had enough of them recorded.
+    capped: AtomicU64,
     /// The trail was full, or the disk, or it failed.
     refused: AtomicU64,
     /// Changes whose events were given up because the outbox was full.
@@ -127,10 +140,13 @@ impl Audit {
         }
         let waiting = keeping::raise_over_outbox(&parts.meta, &ids)?;
         let watch = expiry::Watch::new(parts.clock.as_ref(), facts.to);
+        let refusals = Limiter::new(ADDRESSES, Arc::clone(&parts.clock));
+        refusals.set(parts.options.refusals);
         let counts = Counts { outbox: waiting.into(), ..Counts::default() };
         Ok(Self(Arc::new(Inner {
             ids: Arc::new(ids),
             queue: Mutex::default(),
+            refusals,
             counts,
             moving: tokio::sync::Mutex::new(keeping::Mover {
                 undeleted: HashSet::new(),
@@ -151,6 +167,16 @@ impl Audit {
             When::Change | When::Refused | When::Pull => false,
         };
         (!is_off).then(|| Trace::new(self.clone(), operation, source, request_id))
+    }
+
+    /// Whether one more refusal from there is recorded (U5).
+    fn admits_refusal(&self, source: &Source) -> bool {
+        let Source::Address(address) = source else { return true };
+        let is_taken = self.0.refusals.take(&network::of(*address)).is_ok();
+        if !is_taken {
+            self.0.counts.capped.fetch_add(1, Ordering::Relaxed);
+        }
+        is_taken
     }
 
     /// Puts an event into the queue; never waits.

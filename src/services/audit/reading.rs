@@ -97,7 +97,7 @@ impl Audit {
             to: trail.to,
             waiting: (lock(&self.0.queue).events.len() as u64, count(&counts.outbox)),
             recorded: count(&counts.recorded),
-            dropped: count(&counts.overflowed) + count(&counts.refused),
+            dropped: count(&counts.overflowed) + count(&counts.refused) + count(&counts.capped),
             lost: count(&counts.lost),
             late: count(&counts.late),
             damaged: trail.damaged,

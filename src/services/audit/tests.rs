@@ -37,7 +37,7 @@ struct World {
 }
 
 fn options() -> Options {
-    Options { reads: true, pulls: false, keep_ms: 7 * 86_400_000, max_bytes: 1 << 30 }
+    Options { reads: true, pulls: false, keep_ms: 7 * 86_400_000, max_bytes: 1 << 30, refusals: None }
 }
 
 impl World {
@@ -343,4 +343,45 @@ async fn old_events_go_and_none_does_after_the_clock_jumped() {
     assert!(!disk.list(Path::new(paths::AUDIT)).expect("listed").is_empty());
     world.clock.set(BEGIN + 41 * DAY);
     assert_eq!(world.audit.expire().await.expect("a day later"), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_met_a_panic_leaves_an_event_and_one_that_was_answered_no_other() {
+    let world = World::new();
+    let (read, change) = (world.begin(&READ), world.change("made", false).await);
+    let panicked = std::thread::spawn(move || {
+        let (_read, _change) = (read, change);
+        panic!("a bug");
+    });
+    assert!(panicked.join().is_err());
+    let answered = world.begin(&READ);
+    answered.end(200);
+    drop(answered);
+    let events = world.events().await;
+    let told: Vec<_> = events.iter().map(|(_, event)| (event.name.as_str(), event.code)).collect();
+    assert_eq!(told.iter().filter(|(_, code)| *code == 500).count(), 1, "{told:?}");
+    assert!(told.contains(&(CHANGE.name, 201)), "the change was made, and is in the trail: {told:?}");
+    assert_eq!(told.iter().filter(|event| **event == (READ.name, 200)).count(), 1, "{told:?}");
+}
+
+#[tokio::test]
+async fn of_the_refusals_of_one_address_so_many_a_minute_are_recorded_and_the_rest_is_counted() {
+    let rate = crate::services::rates::Rate { count: 5, period_ms: 60_000 };
+    let folder = Arc::new(tempfile::tempdir().expect("folder"));
+    let world = World::with(Options { refusals: Some(rate), ..options() }, folder);
+    let refuse = |address: &str| {
+        let source = Source::Address(address.parse().expect("an address"));
+        let trace = world.audit.begin(&REFUSED, source, "").expect("it may be recorded");
+        trace.signed().end(401);
+    };
+    (0..100).for_each(|_| refuse("192.0.2.7"));
+    (0..3).for_each(|_| refuse("192.0.2.8"));
+    for last in 0..100 {
+        refuse(&format!("2001:db8::{last:x}")); // one customer's
+    }
+    assert_eq!(world.events().await.len(), 5 + 3 + 5);
+    assert_eq!(world.audit.facts().dropped, 95 + 95);
+    world.clock.set(BEGIN + 60_000);
+    refuse("192.0.2.7");
+    assert_eq!(world.events().await.len(), 14, "later there is room again");
 }

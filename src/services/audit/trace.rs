@@ -45,6 +45,8 @@ struct Inner {
     committed: AtomicBool,
     /// It was given up: there was no room in the outbox.
     lost: AtomicBool,
+    /// The answer is known.
+    ended: AtomicBool,
 }
 
 impl fmt::Debug for Trace {
@@ -57,8 +59,8 @@ impl Trace {
     pub(super) fn new(audit: Audit, operation: &'static Operation, source: Source, request_id: &str) -> Self {
         let begun = audit.0.parts.clock.monotonic_ms();
         let draft = Mutex::new(Draft::new(source, request_id));
-        let (committed, lost) = Default::default();
-        Self(Arc::new(Inner { audit, operation, begun, draft, committed, lost }))
+        let (committed, lost, ended) = Default::default();
+        Self(Arc::new(Inner { audit, operation, begun, draft, committed, lost, ended }))
     }
 
     /// Who asks, once that is known.
@@ -106,26 +108,35 @@ impl Trace {
 
     /// The request was answered with this HTTP status. Recorded now, if it is to be and is not yet.
     pub fn end(&self, status: u16) {
-        let Inner { audit, operation, committed, lost, .. } = self.0.as_ref();
+        self.0.ended.store(true, Ordering::SeqCst);
+        self.0.end(status);
+    }
+}
+
+impl Inner {
+    fn end(&self, status: u16) {
         let rating = rating(status);
-        let is_recorded = committed.load(Ordering::SeqCst) || lost.load(Ordering::SeqCst);
+        let is_recorded = self.committed.load(Ordering::SeqCst) || self.lost.load(Ordering::SeqCst);
         if (is_recorded && rating == Rating::Normal) || !self.is_wanted(status, rating) {
             return;
         }
-        if operation.when == When::Change && rating == Rating::Normal {
-            audit.0.counts.late.fetch_add(1, Ordering::Relaxed);
+        if rating == Rating::Warning && !self.audit.admits_refusal(&lock(&self.draft).source) {
+            return;
+        }
+        if self.operation.when == When::Change && rating == Rating::Normal {
+            self.audit.0.counts.late.fetch_add(1, Ordering::Relaxed);
         }
         let Some((key, record)) = self.event(status, rating) else { return };
-        audit.enqueue(key.id, record);
+        self.audit.enqueue(key.id, record);
     }
 
     fn is_wanted(&self, status: u16, rating: Rating) -> bool {
-        let options = &self.0.audit.0.parts.options;
+        let options = &self.audit.0.parts.options;
         let is_refused = rating == Rating::Incident || matches!(status, 401 | 403 | 429);
-        if status == 401 && !lock(&self.0.draft).is_sign_in_refused() {
+        if status == 401 && !lock(&self.draft).is_sign_in_refused() {
             return false; // nobody was refused: a client asked how to sign in, or for another token
         }
-        match self.0.operation.when {
+        match self.operation.when {
             When::Never => false,
             When::Change => true,
             When::Read => options.reads || is_refused,
@@ -135,7 +146,7 @@ impl Trace {
     }
 
     fn event(&self, status: u16, rating: Rating) -> Option<(EventKey, Vec<u8>)> {
-        let Inner { audit, operation, begun, draft, .. } = self.0.as_ref();
+        let Self { audit, operation, begun, draft, .. } = self;
         let parts = &audit.0.parts;
         let (at, took) = (parts.clock.now_ms(), parts.clock.monotonic_ms().saturating_sub(*begun));
         let draft = lock(draft).clone();
@@ -146,6 +157,16 @@ impl Trace {
                 tracing::error!(%error, operation = operation.name, "an event cannot be written");
                 None
             }
+        }
+    }
+}
+
+/// A request that nobody ended met a panic, and was answered 500 by the server (U6). A change that was made before has
+/// its event.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !self.ended.load(Ordering::SeqCst) && !self.committed.load(Ordering::SeqCst) {
+            self.end(500);
         }
     }
 }
@@ -172,7 +193,7 @@ impl Attach for Trace {
             }
             return Ok(());
         }
-        let Some((key, record)) = self.event(operation.done, Rating::Normal) else { return Ok(()) };
+        let Some((key, record)) = self.0.event(operation.done, Rating::Normal) else { return Ok(()) };
         let record =
             pierhead_storage_format::codec::Record::decode(&record).map_err(|_| MetaError::TooLarge)?;
         tx.put(&key, &record)

@@ -37,6 +37,9 @@ pub enum SignInError {
     /// The credential is wrong, or void.
     #[error("authentication required")]
     Wrong,
+    /// It is a token that was good once: it ended, or what it was got with did.
+    #[error("authentication required")]
+    Void,
     /// It is right, and its user may not use programs.
     #[error("the user has no programmatic access")]
     NotProgrammatic,
@@ -116,8 +119,9 @@ impl Identity {
 
     fn api_token(&self, token: &Secret) -> Result<Proof, SignInError> {
         match self.parts().tokens.verify(token, Audience::Api) {
-            Verdict::Valid(Claims { bearer, .. }) => self.still_is(&bearer)?.ok_or(SignInError::Wrong),
-            Verdict::Expired(_) | Verdict::Invalid => Err(SignInError::Wrong),
+            Verdict::Valid(Claims { bearer, .. }) => self.still_is(&bearer)?.ok_or(SignInError::Void),
+            Verdict::Expired(_) => Err(SignInError::Void),
+            Verdict::Invalid => Err(SignInError::Wrong),
         }
     }
 
@@ -207,8 +211,9 @@ impl Identity {
 
     fn by_login_token(&self, token: &Secret) -> Result<Proof, SignInError> {
         match self.parts().tokens.verify(token, Audience::Login) {
-            Verdict::Valid(Claims { bearer, .. }) => self.still_is(&bearer)?.ok_or(SignInError::Wrong),
-            Verdict::Expired(_) | Verdict::Invalid => Err(SignInError::Wrong),
+            Verdict::Valid(Claims { bearer, .. }) => self.still_is(&bearer)?.ok_or(SignInError::Void),
+            Verdict::Expired(_) => Err(SignInError::Void),
+            Verdict::Invalid => Err(SignInError::Wrong),
         }
     }
 
@@ -234,13 +239,13 @@ impl Identity {
     /// Whether what a token was got with still holds; `None` for nobody's token.
     fn still_is(&self, bearer: &Bearer) -> Result<Option<Proof>, SignInError> {
         let Some(user) = bearer.user else { return Ok(None) };
-        let record = self.live(user).ok_or(SignInError::Wrong)?;
+        let record = self.live(user).ok_or(SignInError::Void)?;
         if record.password_at != bearer.password_at {
-            return Err(SignInError::Wrong);
+            return Err(SignInError::Void);
         }
         let access_key = bearer.access_key.clone();
         if access_key.as_deref().is_some_and(|key| !self.is_good(key, user)) {
-            return Err(SignInError::Wrong);
+            return Err(SignInError::Void);
         }
         Ok(Some(Proof { user, access_key, password_at: bearer.password_at }))
     }

@@ -47,9 +47,9 @@ pub enum TokenError {
 }
 
 impl Identity {
-    /// A token of the registry: with what of its scopes the one who asks may do now. Nobody gets one too,
-    /// for public images.
-    pub async fn registry_token(&self, request: TokenRequest) -> Result<Issued, TokenError> {
+    /// A token of the registry: with what of its scopes the one who asks may do now, and who that is. Nobody gets
+    /// one too, for public images.
+    pub async fn registry_token(&self, request: TokenRequest) -> Result<(Issued, Option<Id>), TokenError> {
         let proof = match &request.login {
             Some((name, password)) => Some(self.sign_in(name, password).await?),
             None => None,
@@ -65,7 +65,7 @@ impl Identity {
             None => Bearer { user: None, access_key: None, password_at: 0 },
         };
         let issued = self.parts().tokens.issue(bearer, Grant::Registry(granted));
-        Ok(issued.ok_or(SignInError::Internal)?)
+        Ok((issued.ok_or(SignInError::Internal)?, proof.map(|proof| proof.user)))
     }
 
     /// Whether somebody who signed in wants to push where nothing is and nothing will be made.

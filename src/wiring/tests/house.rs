@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use super::super::audit;
 use super::super::people::People;
-use super::super::retention;
 use super::super::serve::{services, shelves};
 use super::super::store::{self, Store};
 use super::super::surfaces::{Surfaces, recorder};
+use super::super::{protection, retention};
 use crate::api::health::Health;
 use crate::api::trust::Trust;
 use crate::config::{Settings, Size};
@@ -27,6 +27,7 @@ use crate::server::body::{self, Body};
 use crate::server::{App, Peer, PeerFacts};
 use crate::services::access::{Action, Actor, Permit, Resource};
 use crate::services::audit::Audit;
+use crate::services::guard::Guard;
 use crate::services::identity::{NewAccount, NewKey, NewPolicy, NewUser, UserChange};
 use crate::services::images::Images;
 use crate::services::organisations::On;
@@ -51,6 +52,7 @@ pub struct House {
     pub images: Images,
     pub audit: Audit,
     pub retention: Retention,
+    pub guard: Guard,
     surfaces: Surfaces,
     store: Arc<Store>,
     _folder: tempfile::TempDir,
@@ -124,11 +126,12 @@ impl House {
         let told = (health, Trust::new(|| None));
         let parts = (&images, &audit);
         let retention = retention::open(&settings, &store, &people, parts, clock.clone()).expect("retention");
+        let guard = protection::open(&settings, &store, &people, &audit, clock.clone()).expect("a guard");
         let shown = (images.clone(), uploads, retention.clone());
-        let surfaces = Surfaces::new(&settings, &people, shown, told, &recorder);
+        let surfaces = Surfaces::new(&settings, &people, shown, told, (&recorder, guard.clone()));
         let acme = Id::from_bytes([0; 16]);
         let mut house =
-            Self { people, clock, acme, images, audit, retention, surfaces, store, _folder: folder };
+            Self { people, clock, acme, images, audit, retention, guard, surfaces, store, _folder: folder };
         if !lab {
             house.move_in().await;
         }

@@ -12,6 +12,9 @@ use pierhead_storage_format::identity::records::{
     TextRecord, UserRecord,
 };
 use pierhead_storage_format::keys::CounterKey;
+use pierhead_storage_format::protection::{
+    BanExemptionKey, BanExemptionRecord, BanKey, BanReason, BanRecord,
+};
 use pierhead_storage_format::records::{CounterRecord, Present};
 use pierhead_storage_format::usage::{
     AccountDayKey, AccountDayRecord, RepositoryPullsKey, RepositoryPullsRecord,
@@ -194,8 +197,30 @@ fn usage() -> Vec<Sample> {
     ]
 }
 
+fn protection() -> Vec<Sample> {
+    let ban = BanRecord {
+        since: TIME,
+        until: TIME + 1_800_000,
+        times: 1,
+        reason: BanReason::Flood,
+        by: "system: guard".into(),
+        note: String::new(),
+    };
+    let by = "local administrator".to_owned();
+    let (reason, note) = (BanReason::Administrator, "until he calls".to_owned());
+    let said = BanRecord { times: 2, reason, by: by.clone(), note, ..ban.clone() };
+    let exemption = BanExemptionRecord { since: TIME, by, note: "the build farm".into() };
+    let address = |text: &str| text.parse().expect("an address");
+    vec![
+        sample(None, &BanKey::Address(address("::ffff:192.0.2.7")), &ban),
+        sample(Some("user"), &BanKey::User(id(0x30)), &said),
+        sample(None, &BanExemptionKey::Network(address("2001:db8::"), 32), &exemption),
+        sample(Some("user"), &BanExemptionKey::User(id(0x30)), &exemption),
+    ]
+}
+
 pub fn samples() -> Vec<Sample> {
-    [accounts(), users(), policies(), credentials(), rights(), attributes(), usage()]
+    [accounts(), users(), policies(), credentials(), rights(), attributes(), usage(), protection()]
         .into_iter()
         .flatten()
         .collect()

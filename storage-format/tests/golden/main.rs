@@ -262,26 +262,6 @@ fn golden_dumps_of_versions_2_and_3_are_read() {
     }
 }
 
-/// Version 3 had fewer tables, too.
-#[test]
-fn a_golden_dump_of_version_3_is_read() {
-    let text = fs::read_to_string(golden("dump/v3.jsonl")).expect("readable");
-    let (mut decoder, mut rows) = (Decoder::new(), Vec::new());
-    for line in text.lines() {
-        if let Item::Row(row) = decoder.line(line).expect(BUMP) {
-            rows.push(row);
-        }
-    }
-    decoder.finish().expect(BUMP);
-    for row in &rows {
-        let known = |s: &Sample| (s.table, &s.key, &s.value) == (row.table, &row.key, &row.value);
-        assert!(samples().iter().any(known), "{row:?}");
-    }
-    let swapped = text.replace("\"version\":3", "\"version\":4");
-    let mut decoder = Decoder::new();
-    assert!(swapped.lines().any(|line| decoder.line(line).is_err()), "another version, other tables");
-}
-
 #[test]
 fn the_golden_dump_is_read_and_written_again_byte_for_byte() {
     let path = golden(format!("dump/v{VERSION}.jsonl"));

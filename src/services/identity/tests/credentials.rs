@@ -22,7 +22,7 @@ impl World {
     async fn key_is_let_in(&self, key: &NewKey) -> bool {
         match self.with_key(key).await {
             Ok(_) => true,
-            Err(SignInError::Wrong) => false,
+            Err(SignInError::Wrong | SignInError::Void) => false,
             Err(other) => panic!("{other}"),
         }
     }
@@ -36,14 +36,14 @@ impl World {
             actions: vec!["pull".to_owned()],
         };
         let request = TokenRequest { login, scopes: vec![scope] };
-        self.identity.registry_token(request).await.expect("a token").token
+        self.identity.registry_token(request).await.expect("a token").0.token
     }
 
     async fn token_is_good(&self, token: &Secret) -> bool {
         let header = format!("Bearer {}", token.expose_text().expect("text"));
         match self.identity.registry_caller(&[header.as_bytes()]).await {
             Ok(caller) => matches!(caller.actor, Actor::User(_)) && !caller.expired,
-            Err(SignInError::Wrong) => false,
+            Err(SignInError::Wrong | SignInError::Void) => false,
             Err(other) => panic!("{other}"),
         }
     }
@@ -339,7 +339,7 @@ async fn what_is_got_with_a_proof_is_void_if_the_password_changed_in_between() {
     let (api, _) = world.identity.api_token_for(&proof).expect("issued");
     let request = Request { method: "GET", path: "/", query: "", headers: &[], body: b"" };
     let caller = world.identity.api_caller(Some(&api.token), &[], &request);
-    assert!(matches!(caller, Err(SignInError::Wrong)));
+    assert!(matches!(caller, Err(SignInError::Wrong | SignInError::Void)));
     let issued = world.identity.login_token(&token, &proof).expect("issued");
     let issued = issued.token.expose_text().expect("text").to_owned();
     assert!(!world.is_let_in("_token", &issued).await && !world.is_let_in("bearertoken", &issued).await);

@@ -17,6 +17,7 @@ use crate::identity::records::{
     TextRecord, UserRecord,
 };
 use crate::keys::{OrganisationKey, Table};
+use crate::protection::{BanExemptionKey, BanExemptionRecord, BanKey, BanReason, BanRecord};
 use crate::records::{OrganisationRecord, Present};
 use crate::retention::{
     RetentionKey, RetentionKind, RetentionLogKey, RetentionLogRecord, RetentionRecord, RetentionStateKey,
@@ -203,6 +204,16 @@ fn rights(table: Table, parts: Parts) -> Row {
         Table::AccountDay => {
             let record = AccountDayRecord { pulls: a, pulled: b, pushes: a, stored: until };
             row(&AccountDayKey { account: id, day: b }, &record)
+        }
+        Table::Ban => {
+            let key = if yes { BanKey::User(id) } else { BanKey::Address((u128::from(a) << 64).into()) };
+            let reason = if yes { BanReason::Flood } else { BanReason::Administrator };
+            row(&key, &BanRecord { since: a, until: b, times: a, reason, by: name, note: other })
+        }
+        Table::BanExemption => {
+            let network = BanExemptionKey::Network((u128::from(a) << 64).into(), 64);
+            let key = if yes { BanExemptionKey::User(id) } else { network };
+            row(&key, &BanExemptionRecord { since: a, by: name, note: other })
         }
         _ => retention(table, parts),
     }
