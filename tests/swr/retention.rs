@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::{Client, House};
+use super::client::{Client, House, command};
 use super::support::wait::until_true;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -82,6 +82,18 @@ fn a_policy_removes_at_once_what_it_does_not_keep_and_its_log_is_paged() {
     assert_eq!(admin.get(&path).expect(200).json(), json!([shown]));
     assert_eq!(admin.get(&format!("{path}/1")).expect(200).json(), shown);
     admin.post(&path, rule).refusal(409, "4090000");
+
+    // The command line waits for what it begins.
+    let run = command(&house.server, "retention run group/a/b");
+    assert_eq!(run["last"]["result"], "0 versions removed, 3 stay", "{run}");
+    let all = command(&house.server, "jobs run retention");
+    assert_eq!(
+        (&all["last"]["ok"], &all["last"]["result"]),
+        (&json!(true), &json!("0 versions removed, 1 policies"))
+    );
+    let preview = command(&house.server, "retention preview group/a/b --versions 2");
+    let going: Vec<_> = preview["items"].as_array().unwrap().iter().map(|one| one["tag"].clone()).collect();
+    assert_eq!((going, &preview["kept"]), (vec![json!("v1")], &json!(2)));
 
     let page = |offset: usize| {
         let page = admin.get(&format!("{path}/histories?limit=1&offset={offset}")).expect(200);

@@ -62,7 +62,7 @@ impl Client {
 
     /// Lets some time go by before it is asked again.
     pub fn pause(&self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
     /// Whether a server listens there. One that may not be asked counts: it runs.
