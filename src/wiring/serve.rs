@@ -96,7 +96,6 @@ pub async fn serve(
     certificates.watch(&mut jobs);
     people.watch(&mut jobs);
     audit::watch(&audit, &mut jobs);
-    space::watch(&store, &access, &uploads, &mut jobs);
     count(&mut jobs, &shelves);
     let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
@@ -260,6 +259,7 @@ fn prove(stop: &Stop, store: &Arc<Store>, uploads: &Uploads, resumables: Vec<Res
 
 fn jobs((store, audit): (&Arc<Store>, &Audit), access: Access, uploads: &Uploads, gauges: &Gauges) -> Jobs {
     let mut jobs = Jobs::new();
+    space::watch(store, &access, uploads, &mut jobs);
     let (store, counted, gauges) = (Arc::clone(store), (uploads.clone(), audit.clone()), gauges.clone());
     jobs.every(DISK_EVERY, move || {
         let (store, counted, gauges) = (Arc::clone(&store), counted.clone(), gauges.clone());

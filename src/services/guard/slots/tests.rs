@@ -1,3 +1,5 @@
+//! Slots in paused time: order, fairness between holders, those who leave, and slow bodies.
+
 use std::collections::VecDeque;
 use std::future::{pending, ready};
 
