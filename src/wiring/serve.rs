@@ -103,7 +103,6 @@ pub async fn serve(
     let jobs = jobs((&store, &audit), access.clone(), &uploads, &gauges);
     certificates.watch(&jobs);
     watch(&jobs, &settings, (&people, &audit, &retention), &shelves);
-    space::watch(&store, &access, &uploads, &jobs);
     protection::watch(&guard, &access, &protection_gauges, &jobs);
     let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
@@ -281,6 +280,7 @@ fn prove(stop: &Stop, store: &Arc<Store>, uploads: &Uploads, resumables: Vec<Res
 
 fn jobs((store, audit): (&Arc<Store>, &Audit), access: Access, uploads: &Uploads, gauges: &Gauges) -> Jobs {
     let jobs = Jobs::new(Arc::new(SystemClock));
+    space::watch(store, &access, uploads, &jobs);
     let (store, counted, gauges) = (Arc::clone(store), (uploads.clone(), audit.clone()), gauges.clone());
     let watched = jobs.clone();
     let job = Job::every("disk", "keeps space back, and brings what is measured up to date", DISK_EVERY);

@@ -109,8 +109,8 @@ impl Uploads {
     /// Opens a session. Refused early where the finished blob would be.
     pub async fn start(&self, permit: &Permit, algorithm: Algorithm) -> Result<SessionView, Error> {
         let name = permitted(permit, Action::Push)?;
-        self.welcome(permit)?;
         self.room_for(0).await?;
+        self.welcome(permit)?;
         let place = self.sessions.reserve().ok_or(Error::TooManyUploads)?;
         let now = self.shelves.clock.now_ms();
         let upload = self.begin(algorithm, resumed::owner(name, permit.actor(), now)).await?;
@@ -237,13 +237,13 @@ impl Uploads {
         declared: Option<u64>,
         mut body: impl Source,
     ) -> Result<u64, Error> {
+        self.room_for(0).await?;
         self.welcome(permit)?;
         let room = self.shelves.quotas.reservation(permitted(permit, Action::Push)?, Some(digest));
         if let Some(length) = declared {
             self.within_limit(length)?;
             room.grow_to(length).await?;
         }
-        self.room_for(0).await?;
         let mut upload = self.begin(digest.algorithm(), None).await?;
         let chunk = Chunk { first: None, length: declared };
         if let Err(error) = self.receive_last((&mut upload, &room), chunk, &mut body).await {
@@ -305,7 +305,8 @@ impl Uploads {
         find().ok_or(Error::UploadUnknown) // its proof may have ended it
     }
 
-    /// Says no before a byte is taken, where the end would say no.
+    /// Says no before a byte is taken, where the end would say no. Asked after the disk: of one that is full the
+    /// metadata may not be readable for a moment.
     fn welcome(&self, permit: &Permit) -> Result<(), Error> {
         let name = permitted(permit, Action::Push)?;
         self.shelves.writable()?;

@@ -1,3 +1,5 @@
+//! Slots in paused time: order, fairness between holders, those who leave, and slow bodies.
+
 use std::collections::VecDeque;
 use std::future::{pending, ready};
 
@@ -152,7 +154,7 @@ struct Dripping {
 
 impl Source for Dripping {
     async fn next(&mut self) -> Option<Result<Bytes, SourceError>> {
-        let Some(left) = self.left.checked_sub(1) else { return None };
+        let left = self.left.checked_sub(1)?;
         tokio::time::sleep(self.pause).await;
         self.left = left;
         Some(Ok(Bytes::from(vec![7; self.piece])))
