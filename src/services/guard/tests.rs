@@ -372,6 +372,7 @@ async fn the_ceiling_is_for_all_and_who_meets_it_is_not_to_blame() {
 
 /// Addresses given in at the seam; figures with `--nocapture`.
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "a figure that is read with --nocapture")]
 async fn a_million_addresses_take_bounded_memory_and_who_was_there_goes_on() {
     let world = World::new();
     assert_eq!(world.read("198.51.100.1"), Ok(()));

@@ -25,7 +25,6 @@ use governor::clock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
-use governor::state::keyed::KeyedStateStore;
 use governor::{Quota, RateLimiter};
 
 use self::buckets::{Buckets, Peek, Take};
@@ -139,10 +138,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         self.now.load().as_ref().map_or(Ok(()), |now| self.ask(&now.looks, key))
     }
 
-    fn ask<S: KeyedStateStore<K>>(&self, limiter: &Governor<K, S>, key: &K) -> Result<(), Wait>
-    where
-        S: StateStore<Key = K>,
-    {
+    fn ask<S: StateStore<Key = K>>(&self, limiter: &Governor<K, S>, key: &K) -> Result<(), Wait> {
         limiter.check_key(key).map_err(|not_until| {
             let wait = not_until.wait_time_from(Nanos::new(nanos(self.clock.as_ref())));
             Wait(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1))

@@ -1,4 +1,4 @@
-//! What a rate promises, over random times, and what a million keys cost.
+//! What a rate promises, over random times, and what very many keys cost.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,15 +63,16 @@ fn a_multiple_over_a_window_is_what_it_says() {
 }
 
 #[test]
-fn a_million_keys_take_no_more_room_than_was_agreed_and_those_who_were_there_go_on() {
+#[expect(clippy::print_stdout, reason = "a figure that is read with --nocapture")]
+fn very_many_keys_take_no_more_room_than_was_agreed_and_those_who_were_there_go_on() {
     const CAPACITY: usize = 16_384;
     let (limiter, clock) = limiter(CAPACITY, 100, 60_000);
     clock.set(1_000_000);
     assert_eq!(limiter.take(&0), Ok(()));
     let begun = Instant::now();
-    let let_in = (1..=1_000_000).filter(|key| limiter.take(key).is_ok()).count();
-    let each = begun.elapsed() / 1_000_000;
-    println!("a million new keys: {} buckets, {let_in} let in, {each:?} each", limiter.keys());
+    let let_in = (1..=200_000).filter(|key| limiter.take(key).is_ok()).count();
+    let each = begun.elapsed() / 200_000;
+    println!("200,000 new keys: {} buckets, {let_in} let in, {each:?} each", limiter.keys());
     assert!(limiter.keys() <= CAPACITY, "{}", limiter.keys());
     assert!(let_in < 2 * CAPACITY, "newcomers beyond that share: {let_in}");
     assert_eq!(taken(&limiter, 0), 99, "who was there has his own bucket still");
@@ -81,6 +82,7 @@ fn a_million_keys_take_no_more_room_than_was_agreed_and_those_who_were_there_go_
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a figure that is read with --nocapture")]
 fn a_question_costs_far_less_than_a_request() {
     let (limiter, _) = limiter(65_536, 1_000_000_000, 1000);
     let begun = Instant::now();
