@@ -79,11 +79,21 @@ pub enum Table {
     RepositoryPulls = 29,
     /// [`crate::usage::AccountDayKey`].
     AccountDay = 30,
+    /// [`crate::housekeeping::UnreferencedKey`].
+    Unreferenced = 37,
+    /// [`crate::housekeeping::DeletedManifestKey`].
+    DeletedManifest = 38,
+    /// [`crate::housekeeping::CollectedKey`].
+    Collected = 39,
+    /// [`crate::housekeeping::DeletedReferenceKey`].
+    DeletedReference = 40,
+    /// [`crate::housekeeping::RemovalKey`].
+    Removal = 41,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 35] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -114,6 +124,11 @@ impl Table {
         Self::AuditOutbox,
         Self::RepositoryPulls,
         Self::AccountDay,
+        Self::Unreferenced,
+        Self::DeletedManifest,
+        Self::Collected,
+        Self::DeletedReference,
+        Self::Removal,
     ];
 
     /// The number on disk.
@@ -159,6 +174,11 @@ impl Table {
             Self::AuditOutbox => "audit-outbox",
             Self::RepositoryPulls => "repository-pulls",
             Self::AccountDay => "account-day",
+            Self::Unreferenced => "unreferenced",
+            Self::DeletedManifest => "deleted-manifest",
+            Self::Collected => "collected",
+            Self::DeletedReference => "deleted-reference",
+            Self::Removal => "removal",
         }
     }
 }
@@ -189,7 +209,7 @@ pub(crate) fn number(bytes: &[u8]) -> Result<(u64, &[u8]), FormatError> {
     Ok((u64::from_be_bytes(*head), rest))
 }
 
-fn digest_only(bytes: &[u8]) -> Result<Digest, FormatError> {
+pub(crate) fn digest_only(bytes: &[u8]) -> Result<Digest, FormatError> {
     match Digest::read_key(bytes)? {
         (digest, []) => Ok(digest),
         _ => Err(FormatError::Key),

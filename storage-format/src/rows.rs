@@ -3,6 +3,9 @@
 
 use crate::audit::EventKey;
 use crate::codec::{FormatError, Record};
+use crate::housekeeping::{
+    CollectedKey, DeletedManifestKey, DeletedReferenceKey, RemovalKey, UnreferencedKey,
+};
 use crate::identity::keys::{
     AccessKeyKey, AccessKeyUseKey, AccountKey, AccountNameKey, FavouriteKey, GrantKey, GroupKey,
     GroupMemberKey, LoginKey, PolicyKey, RepositorySettingsKey, ShareKey, TextKey, UserKey, UserNameKey,
@@ -55,6 +58,11 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::AuditOutbox => work.call::<EventKey>(),
         Table::RepositoryPulls => work.call::<RepositoryPullsKey>(),
         Table::AccountDay => work.call::<AccountDayKey>(),
+        Table::Unreferenced => work.call::<UnreferencedKey>(),
+        Table::DeletedManifest => work.call::<DeletedManifestKey>(),
+        Table::Collected => work.call::<CollectedKey>(),
+        Table::DeletedReference => work.call::<DeletedReferenceKey>(),
+        Table::Removal => work.call::<RemovalKey>(),
     }
 }
 
