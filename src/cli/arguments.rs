@@ -9,6 +9,7 @@ use super::account::AccountCommand;
 use super::admin::Asked;
 use super::audit::AuditCommand;
 use super::credential::{KeyCommand, LoginCommand, SecretCommand};
+use super::gc::GcCommand;
 use super::group::GroupCommand;
 use super::init::InitArguments;
 use super::organisation::{GrantCommand, OrganisationCommand};
@@ -118,6 +119,11 @@ pub enum Command {
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Remove what nothing needs any more: blobs that no manifest names
+    Gc {
+        #[command(subcommand)]
+        command: GcCommand,
     },
     /// Let other accounts pull a private repository
     Share {

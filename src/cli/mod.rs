@@ -14,6 +14,7 @@ mod arguments;
 mod audit;
 mod credential;
 mod draft;
+mod gc;
 mod group;
 mod human;
 mod init;
@@ -141,6 +142,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Grant { command } => organisation::grants(command),
         Command::Repo { command } => repository::run(command),
         Command::Audit { command } => audit::run(command),
+        Command::Gc { command } => gc::run(command),
         Command::Share { command } => share::run(command),
         Command::Trust(arguments) => trust::trust(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),

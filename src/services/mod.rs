@@ -5,17 +5,20 @@
 //! Start at [`images`] (manifests, tags, blobs), then [`uploads`]; [`signin`] tells what credentials
 //! prove, [`access`] decides who may;
 //! [`counters`] counts what is pulled and pushed; [`retention`], [`triggers`] and [`sync`] have rules and no engine yet;
+//! [`collector`] removes what nothing needs, but for what [`leases`] say somebody counts on;
 //! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree,
 //! [`maintenance`] offers that to an administrator.
 
 pub mod access;
 pub mod appliance;
 pub mod audit;
+pub mod collector;
 pub mod counters;
 pub mod error;
 pub mod fsck;
 pub mod identity;
 pub mod images;
+pub mod leases;
 pub mod maintenance;
 pub mod names;
 pub mod object;

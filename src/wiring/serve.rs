@@ -11,19 +11,20 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::admin::Administration;
+use super::collection::CollectionGauges;
 use super::gauges::Gauges;
 use super::people::People;
 use super::store::{self, Store};
 use super::surfaces::{Surfaces, recorder};
 use super::tls::Certificates;
-use super::{StartError, admin, audit};
+use super::{StartError, admin, audit, collection};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
 use crate::api::trust::Trust;
 use crate::config::Settings;
 use crate::jobs::Jobs;
-use crate::seams::{OsRandom, SystemClock, tasks};
+use crate::seams::{Clock, OsRandom, SystemClock, tasks};
 use crate::server::metrics::Metrics;
 use crate::server::{self, Ended, Phase, Server, Stop, Tls};
 use crate::services;
@@ -96,6 +97,8 @@ pub async fn serve(
     people.watch(&mut jobs);
     audit::watch(&audit, &mut jobs);
     count(&mut jobs, &shelves);
+    let (collector, collected) = (collection::open(&settings, &shelves)?, CollectionGauges::default());
+    collection::watch(&collector, &mut jobs, &collected);
     let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services {
@@ -105,6 +108,7 @@ pub async fn serve(
         identity: people.identity.clone(),
         organisations: people.organisations.clone(),
         audit: audit.clone(),
+        collector: collector.clone(),
         recorder: recorder.clone(),
     };
     let trust = Trust::new(certificates.ca());
@@ -112,10 +116,14 @@ pub async fn serve(
     let surfaces = Surfaces::new(&settings, &people, (images, uploads.clone()), told, &recorder);
     let app = Arc::new(surfaces);
 
-    let metrics = Metrics::new(|registry| gauges.register(registry));
+    let metrics = Metrics::new(|registry| {
+        gauges.register(registry);
+        collected.register(registry);
+    });
     let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration };
     let ended = run(&settings, app, edge, listening).await;
     stop.begin(); // if it was never reached
+    collector.stop();
     jobs.stop().await;
     proofs.join_all().await;
     uploads.park(PARK_LIMIT).await;
@@ -203,10 +211,20 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
 }
 
 pub(super) fn shelves(settings: &Settings, store: &Store, access: &Access) -> Arc<Shelves> {
+    shelves_at(settings, store, access, Arc::new(SystemClock))
+}
+
+/// The same by another clock.
+pub(super) fn shelves_at(
+    settings: &Settings,
+    store: &Store,
+    access: &Access,
+    clock: Arc<dyn Clock>,
+) -> Arc<Shelves> {
     Arc::new(Shelves {
         meta: store.meta.clone(),
         blobs: store.blobs.clone(),
-        clock: Arc::new(SystemClock),
+        clock: Arc::clone(&clock),
         reserve: Arc::clone(&store.reserve),
         rules: PushRules {
             create_organisations: settings.registry.create_organisations,
@@ -214,7 +232,8 @@ pub(super) fn shelves(settings: &Settings, store: &Store, access: &Access) -> Ar
             sparse_manifests: settings.registry.sparse_manifests,
         },
         access: access.clone(),
-        counters: Counters::new(store.meta.clone(), access.clone(), Arc::new(SystemClock)),
+        counters: Counters::new(store.meta.clone(), access.clone(), clock),
+        leases: Arc::default(),
         suspects: Mutex::default(),
     })
 }

@@ -13,8 +13,8 @@ use super::reply::{Page, Removed, Reply};
 use super::route::{ROUTES, Row, Takes};
 use super::text::{AccessKey, IdText, NameOrId, Organisation, Repository};
 use super::{
-    Admin, Call, accounts, audit, credentials, grants, groups, index, organisations, policies, reload,
-    repositories, shares, status, uploads, users,
+    Admin, Call, accounts, audit, collection, credentials, grants, groups, index, organisations, policies,
+    reload, repositories, shares, status, uploads, users,
 };
 use crate::api::openapi::{self, Failing, Operation, Parameter, Shape, Surface};
 
@@ -79,6 +79,17 @@ static GROUPS: &[Group] = &[
             answers::<uploads::Aborted>("uploads-abort").takes::<uploads::AbortBody>(),
             answers::<uploads::UploadView>("upload-show"),
             answers::<uploads::UploadView>("upload-abort").fails(&[Busy]),
+        ],
+    ),
+    (
+        "Collection",
+        "Removing what nothing needs any more.",
+        &[
+            answers::<collection::CollectorView>("gc-show"),
+            answers::<collection::OutlookView>("gc-outlook"),
+            answers::<collection::CollectorView>("gc-run").takes::<collection::RunBody>(),
+            answers::<collection::CollectorView>("gc-pause"),
+            answers::<collection::CollectorView>("gc-resume"),
         ],
     ),
     (

@@ -16,6 +16,7 @@
 mod accounts;
 mod audit;
 mod body;
+mod collection;
 mod credentials;
 mod document;
 mod errors;
@@ -62,6 +63,7 @@ use crate::server::{App, Peer, PeerFacts};
 use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
 use crate::services::audit::{Audit, Trace};
+use crate::services::collector::Collector;
 use crate::services::identity::Identity;
 use crate::services::object::Object;
 use crate::services::organisations::Organisations;
@@ -69,6 +71,7 @@ use crate::services::uploads::Uploads;
 
 pub use accounts::{AccountView, FirstView};
 pub use audit::EventView;
+pub use collection::{CollectedView, CollectorView, OutlookView};
 pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
 pub use document::document;
 pub use grants::GrantView;
@@ -97,6 +100,8 @@ pub struct Services {
     pub organisations: Organisations,
     /// What was done.
     pub audit: Audit,
+    /// Removes what nothing needs any more.
+    pub collector: Collector,
     /// Begins to record what is done here.
     pub recorder: Recorder,
 }

@@ -9,8 +9,8 @@ use super::errors::{Failure, Kind};
 use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
-    Admin, Call, accounts, audit, credentials, document, grants, groups, index, organisations, policies,
-    reload, repositories, shares, status, uploads, users,
+    Admin, Call, accounts, audit, collection, credentials, document, grants, groups, index, organisations,
+    policies, reload, repositories, shares, status, uploads, users,
 };
 use crate::api::pattern::{self, NotFound, Params, Routed};
 use crate::services::access::{Action, Resource};
@@ -83,6 +83,21 @@ pub static ROUTES: &[Row] = &[
     Row { name: "upload-abort", method: Method::DELETE, path: "/api/v1/uploads/{id}", action: Action::AbortUpload, resource: REGISTRY, takes: Takes::Nothing,
           audit: Operation::change("abortUpload", "upload", 200),
           summary: "end an upload session and free its space, though a request is writing it; answers what it was", handler: |a, c| Box::pin(uploads::abort(a, c)) },
+    Row { name: "gc-show", method: Method::GET, path: "/api/v1/gc", action: Action::ShowCollection, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("showCollection", "appliance"),
+          summary: "the collector: whether it runs, waits or is paused, and what it did", handler: |a, c| Box::pin(collection::show(a, c)) },
+    Row { name: "gc-outlook", method: Method::GET, path: "/api/v1/gc/outlook", action: Action::ShowCollection, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("showCollection", "appliance"),
+          summary: "what a run of the collector would remove now", handler: |a, c| Box::pin(collection::outlook(a, c)) },
+    Row { name: "gc-run", method: Method::POST, path: "/api/v1/gc/run", action: Action::ManageCollection, resource: REGISTRY, takes: Takes::Json,
+          audit: Operation::change("runCollection", "appliance", 200),
+          summary: "have the collector run now; accept_clock believes a clock that jumped. GET /api/v1/gc tells when it has ended", handler: |a, c| Box::pin(collection::run(a, c)) },
+    Row { name: "gc-pause", method: Method::POST, path: "/api/v1/gc/pause", action: Action::ManageCollection, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("pauseCollection", "appliance", 200),
+          summary: "remove nothing until it is resumed, also after a restart", handler: |a, c| Box::pin(collection::pause(a, c)) },
+    Row { name: "gc-resume", method: Method::POST, path: "/api/v1/gc/resume", action: Action::ManageCollection, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("resumeCollection", "appliance", 200),
+          summary: "let the collector go on", handler: |a, c| Box::pin(collection::resume(a, c)) },
     Row { name: "init", method: Method::POST, path: "/api/v1/init", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Json,
           audit: Operation::change("createAccount", "account", 200),
           summary: "make the first account, the operator's: name, administrator; refused if there is one", handler: |a, c| Box::pin(accounts::initialise(a, c)) },

@@ -254,6 +254,10 @@ actions! {
     ListAccountEvents = "pierhead:audit:listAccountEvents", TenantAdministrator, Read, No;
     /// See what was done, by whomever.
     ListEvents = "pierhead:audit:listEvents", Operator, Read, No;
+    /// See what nothing needs any more, and what became of it.
+    ShowCollection = "pierhead:collection:show", Operator, Read, No;
+    /// Have what nothing needs any more removed, or pause that.
+    ManageCollection = "pierhead:collection:manage", Operator, Write, No;
     /// Check, export and import the store.
     MaintainStore = "pierhead:store:maintain", Host, Write, No;
 }

@@ -15,6 +15,7 @@
 
 mod blobs;
 mod disk;
+mod housekeeping;
 mod identity;
 mod names;
 mod outboards;
@@ -148,6 +149,7 @@ impl Check<'_> {
             self.names()?;
             self.repositories()?;
             self.blob_rows()?;
+            self.housekeeping()?;
             self.files_have_rows()?;
         }
         self.blob_files()?;

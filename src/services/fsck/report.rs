@@ -165,7 +165,7 @@ invariants! {
     R2, "R2", Error, DEFECT, "`manifest-tag` rows mirror `tag` rows.";
     R3, "R3", Error, PUSH_AGAIN, "Config and layers of every image manifest, but non-distributable layers and those noted as absent, are `repository-blob` rows of its repository.";
     R4, "R4", Error, DEFECT, "`repository-blob.references` is the number of image manifests of that repository that name the blob and do not note it as absent.";
-    R5, "R5", Error, DEFECT, "`blob.references` is the number of `repository-blob` rows and `manifest` rows of that digest.";
+    R5, "R5", Error, DEFECT, "`blob.references` is the number of `repository-blob`, `manifest` and `deleted-reference` rows of that digest.";
     R6, "R6", Error, DEFECT, "`blob-repository` rows mirror `repository-blob` rows.";
     R7, "R7", Error, DEFECT, "`referrer` rows mirror the subjects of `manifest` rows.";
     R8, "R8", Error, DEFECT, "The counters of a repository (`tags`, `manifests`, `blobs`, `bytes`) equal a recount.";
@@ -192,6 +192,10 @@ invariants! {
     R28, "R28", Error, RESTORE, "The counter `organisation` is above the number of every organisation, and no number but 0 comes twice.";
     R29, "R29", Error, DEFECT, "The counters `access keys of <user>` and `logins of <user>` equal a recount.";
     R30, "R30", Note, LEFTOVER, "Every `repository-pulls` row belongs to a repository, every `account-day` row to an account.";
+    R50, "R50", Warning, DEFECT, "`unreferenced` rows mirror `blob` rows and `repository-blob` rows whose `references` are 0.";
+    R51, "R51", Error, DEFECT, "Every `deleted-manifest` row has a `deleted-reference` row of its digest, and every `deleted-reference` row a `deleted-manifest` row and a `blob` row.";
+    R52, "R52", Error, RESTORE, "The counter `deleted manifest` is above the number of every deleted manifest.";
+    R53, "R53", Note, LEFTOVER, "Every `removal` row names a repository of that number.";
     B1, "B1", Error, HEAL, "Every `blob` row has a file of its size.";
     B2, "B2", Warning, EXTRA, "Every file below `blobs/` has a `blob` row.";
     BN, "B2", Note, WAIT, "Every file below `blobs/` has a `blob` row.";

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pierhead_storage_format::codec::Record;
+use pierhead_storage_format::housekeeping::{CollectedKey, CollectedRecord};
 use pierhead_storage_format::keys::{
     BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey,
     OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
@@ -21,6 +22,7 @@ use super::*;
 use fixtures::{FILES, METADATA_ROWS};
 
 mod fixtures;
+mod housekeeping;
 mod identity;
 
 fn digest_of(bytes: &[u8]) -> Digest {
@@ -298,7 +300,9 @@ fn a_healthy_store_is_clean_and_everything_was_looked_at() {
 
 #[test]
 fn every_sickness_is_named_by_exactly_its_id() {
-    for (name, id, make_sick) in METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS) {
+    for (name, id, make_sick) in
+        METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS).chain(housekeeping::LISTS)
+    {
         for (deep, tally) in [(false, TALLY), (true, 1)] {
             let mut store = healthy();
             make_sick(&mut store);
@@ -321,7 +325,7 @@ fn what_is_left_of_an_account_that_is_being_removed_is_no_sickness() {
 
 #[test]
 fn every_leftover_is_noted_by_exactly_its_id() {
-    for (name, id, leave) in identity::LEFTOVERS {
+    for (name, id, leave) in identity::LEFTOVERS.iter().chain(housekeeping::LEFT) {
         let mut store = healthy();
         leave(&mut store);
         let report = run(&store, false, TALLY).expect("readable");
@@ -334,6 +338,7 @@ fn every_leftover_is_noted_by_exactly_its_id() {
 fn every_invariant_has_a_sick_store() {
     for invariant in INVARIANTS {
         let all = METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS).chain(identity::LEFTOVERS);
+        let all = all.chain(housekeeping::LISTS).chain(housekeeping::LEFT);
         let shown = all.clone().any(|(_, id, _)| *id == invariant.id);
         assert!(shown, "{} has none", invariant.id);
     }
@@ -378,6 +383,21 @@ fn a_layer_noted_as_absent_need_not_be_there() {
     for tally in [1, TALLY] {
         assert_eq!(run(&store, true, tally).expect("readable").findings, []);
     }
+}
+
+#[test]
+fn what_is_listed_and_what_was_deleted_is_no_sickness() {
+    let mut store = healthy();
+    housekeeping::list(&mut store);
+    housekeeping::delete(&mut store);
+    for tally in [1, TALLY] {
+        assert_eq!(run(&store, true, tally).expect("readable").findings, []);
+    }
+    let digest = digest_of(b"collected");
+    store.files.insert(path_of(&digest), b"collected".to_vec());
+    store.put(&CollectedKey { at: 1, digest }, &CollectedRecord { size: 9 });
+    let report = run(&store, false, TALLY).expect("readable");
+    assert_eq!((ids(&report), report.is_clean()), (vec!["B2"], true), "it goes");
 }
 
 #[test]

@@ -17,11 +17,12 @@ mod accessories;
 mod blobs;
 mod catalogue;
 mod document;
+pub(super) mod kept;
 mod listing;
 mod making;
 mod manifests;
 mod removal;
-mod rows;
+pub(super) mod rows;
 mod usage;
 mod versions;
 
@@ -36,12 +37,13 @@ use making::Making;
 pub use manifests::{ManifestFacts, PutManifest};
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{OrganisationKey, RepositoryKey};
-use rows::Rows;
+pub use rows::Rows;
 pub use versions::{Mark, OrderVersions, Version, WantedVersions};
 
 use super::access::{Access, Action, Permit, Resource};
 use super::counters::Counters;
 use super::error::Error;
+use super::leases::Leases;
 use super::names::RepositoryName;
 use crate::seams::{Clock, tasks};
 use crate::stores::blobs::{BlobError, Blobs};
@@ -75,6 +77,8 @@ pub struct Shelves {
     pub access: Access,
     /// What is pulled and pushed.
     pub counters: Counters,
+    /// What clients count on, which the collector leaves.
+    pub leases: Arc<Leases>,
     /// Blobs whose files are being looked into; empty at first.
     pub suspects: Mutex<BTreeSet<Digest>>,
 }

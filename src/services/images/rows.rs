@@ -2,18 +2,20 @@
 //! changes here, so that the invariants R1 to R10 of `FORMAT.md` hold after each change set.
 
 use pierhead_storage_format::Digest;
+use pierhead_storage_format::housekeeping::{UnreferencedKey, UnreferencedRecord};
 use pierhead_storage_format::keys::{
-    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey, ReferrerKey,
+    BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey, ReferrerKey,
     RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TableKey, TagKey,
 };
 use pierhead_storage_format::records::{
-    BlobRecord, CounterRecord, ManifestRecord, Present, ReferenceRecord, ReferenceRole, ReferrerRecord,
+    CounterRecord, ManifestRecord, Present, ReferenceRecord, ReferenceRole, ReferrerRecord,
     RepositoryBlobRecord, RepositoryCounters, TagRecord,
 };
 
 use pierhead_storage_format::usage::RepositoryPullsKey;
 
 use super::document::Document;
+use super::kept;
 use super::making::Making;
 use super::permitted;
 use crate::services::access::{Access, Action, Permit};
@@ -132,6 +134,7 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         }
         self.counters.blobs += 1;
         let record = RepositoryBlobRecord { size, linked_at: self.now, references: 0 };
+        self.list_unnamed(digest)?;
         self.tx.put(&RepositoryBlobKey { repository: self.id, digest: *digest }, &record)?;
         self.tx.put(&self.blob_repository(digest), &Present {})?;
         self.keep(digest, size)
@@ -147,9 +150,23 @@ impl<'a, 'tx> Rows<'a, 'tx> {
             self.counters.bytes = self.counters.bytes.saturating_sub(record.size);
         }
         self.counters.blobs = self.counters.blobs.saturating_sub(1);
+        self.tx.delete(&self.unnamed(record.linked_at, digest))?;
         self.tx.delete(&RepositoryBlobKey { repository: self.id, digest: *digest })?;
         self.tx.delete(&self.blob_repository(digest))?;
         self.release(digest)
+    }
+
+    /// Unlinks a blob that no manifest of this repository has named since then; whether it did.
+    pub fn unlink_unnamed(&mut self, key: &UnreferencedKey) -> Result<bool, Error> {
+        if key.repository != self.id {
+            return Ok(false);
+        }
+        let record = self.blob(&key.digest)?;
+        if record.is_none_or(|record| record.references > 0 || record.linked_at != key.since) {
+            return Ok(false);
+        }
+        self.unlink_blob(&key.digest)?;
+        Ok(true)
     }
 
     /// Puts a manifest, whose bytes are durable: checks that what it names is here (or notes that
@@ -304,21 +321,34 @@ impl<'a, 'tx> Rows<'a, 'tx> {
 
     fn set_references(&mut self, digest: &Digest, references: u64) -> Result<(), Error> {
         let key = RepositoryBlobKey { repository: self.id, digest: *digest };
-        let Some(record) = self.tx.get(&key)? else { return Ok(()) };
+        let Some(mut record) = self.tx.get(&key)? else { return Ok(()) };
+        match (record.references, references) {
+            (0, 1..) => self.tx.delete(&self.unnamed(record.linked_at, digest))?,
+            (1.., 0) => {
+                record.linked_at = self.now;
+                self.list_unnamed(digest)?;
+            }
+            _ => {}
+        }
         Ok(self.tx.put(&key, &RepositoryBlobRecord { references, ..record })?)
     }
 
+    /// No manifest of this repository names the blob, from now on.
+    fn list_unnamed(&mut self, digest: &Digest) -> Result<(), Error> {
+        let record = UnreferencedRecord { name: Some(self.name.as_str().to_owned()) };
+        Ok(self.tx.put(&self.unnamed(self.now, digest), &record)?)
+    }
+
+    const fn unnamed(&self, since: u64, digest: &Digest) -> UnreferencedKey {
+        UnreferencedKey { since, repository: self.id, digest: *digest }
+    }
+
     fn keep(&mut self, digest: &Digest, size: u64) -> Result<(), Error> {
-        let key = BlobKey { digest: *digest };
-        let references = self.tx.get(&key)?.map_or(0, |record| record.references) + 1;
-        Ok(self.tx.put(&key, &BlobRecord { size, references, changed_at: self.now })?)
+        kept::keep(self.tx, digest, size, self.now)
     }
 
     fn release(&mut self, digest: &Digest) -> Result<(), Error> {
-        let key = BlobKey { digest: *digest };
-        let Some(record) = self.tx.get(&key)? else { return Ok(()) };
-        let references = record.references.saturating_sub(1);
-        Ok(self.tx.put(&key, &BlobRecord { references, changed_at: self.now, ..record })?)
+        kept::release(self.tx, digest, self.now)
     }
 
     fn blob_repository(&self, digest: &Digest) -> BlobRepositoryKey {

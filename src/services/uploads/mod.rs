@@ -277,6 +277,7 @@ impl Uploads {
     /// Steps 1 to 3 of the head.
     async fn keep(&self, permit: &Permit, upload: &mut Upload, digest: &Digest) -> Result<u64, Error> {
         self.shelves.writable()?;
+        let _hold = self.shelves.leases.hold(digest).await;
         let published = match upload.publish(digest).await {
             Ok(published) => published,
             Err(BlobError::DigestMismatch { actual }) => return Err(Error::DigestMismatch(actual)),

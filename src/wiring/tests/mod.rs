@@ -2,6 +2,7 @@
 //! the services at hand: what a right that was taken away does to the next request, at any moment.
 
 mod catalogue;
+mod collecting;
 mod house;
 mod iam;
 mod pulls;

@@ -14,8 +14,8 @@ use crate::records::Present;
 pub(super) fn any_row() -> impl Strategy<Value = Row> {
     let numbers = (any::<u64>(), any::<u64>());
     let tags = prop::collection::vec(text(), 0..4);
-    (0..5usize, numbers, digest(), text(), text(), tags).prop_map(|(table, (a, b), digest, name, by, tags)| {
-        match table {
+    (0..5usize, numbers, digest(), text(), text(), tags).prop_map(
+        |(table, (a, b), digest, name, by, tags)| match table {
             0 => {
                 let record = UnreferencedRecord { name: (b % 2 == 0).then_some(name) };
                 row(&UnreferencedKey { since: a, repository: b, digest }, &record)
@@ -36,6 +36,6 @@ pub(super) fn any_row() -> impl Strategy<Value = Row> {
             2 => row(&CollectedKey { at: a, digest }, &CollectedRecord { size: b }),
             3 => row(&DeletedReferenceKey { number: a, digest }, &Present {}),
             _ => row(&RemovalKey { repository: a }, &RemovalRecord { name, begun_at: b, by }),
-        }
-    })
+        },
+    )
 }
