@@ -16,6 +16,7 @@ use super::organisation::{GrantCommand, OrganisationCommand};
 use super::policy::PolicyCommand;
 use super::repository::RepositoryCommand;
 use super::share::ShareCommand;
+use super::trash::{ManifestCommand, TagCommand, TrashCommand};
 use super::upload::UploadCommand;
 use super::user::UserCommand;
 
@@ -124,6 +125,21 @@ pub enum Command {
     Gc {
         #[command(subcommand)]
         command: GcCommand,
+    },
+    /// See and restore what was deleted
+    Trash {
+        #[command(subcommand)]
+        command: TrashCommand,
+    },
+    /// Remove tags
+    Tag {
+        #[command(subcommand)]
+        command: TagCommand,
+    },
+    /// Remove manifests
+    Manifest {
+        #[command(subcommand)]
+        command: ManifestCommand,
     },
     /// Let other accounts pull a private repository
     Share {

@@ -107,7 +107,7 @@ fn wait(client: &Client) -> Result<Value, Failure> {
 }
 
 fn done(done: &CollectedView) -> String {
-    let CollectedView { unlinked, removed, bytes, files, left } = done;
+    let CollectedView { unlinked, removed, bytes, files, left, .. } = done;
     let size = human::size(*bytes);
     format!(
         "{removed} blobs removed ({size}), {unlinked} off repositories, {files} files unlinked, {left} left"

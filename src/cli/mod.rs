@@ -30,6 +30,7 @@ mod serve;
 mod share;
 mod status;
 mod table;
+mod trash;
 mod trust;
 mod upload;
 mod user;
@@ -143,6 +144,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Repo { command } => repository::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Gc { command } => gc::run(command),
+        Command::Trash { command } => trash::run(command),
+        Command::Tag { command } => trash::tags(command),
+        Command::Manifest { command } => trash::manifests(command),
         Command::Share { command } => share::run(command),
         Command::Trust(arguments) => trust::trust(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),

@@ -16,6 +16,10 @@ pub struct CollectionSettings {
     pub grace: Period,
     /// How long files of collected blobs stay in quarantine.
     pub quarantine: Period,
+    /// How long deleted manifests can be restored; 0 for not at all.
+    pub undo: Period,
+    /// Age from which on manifests without a tag are removed; 0 for never.
+    pub remove_untagged: Period,
     /// Blobs a second at most; 0 for no limit.
     pub blobs_per_second: u32,
     /// Bytes a second at most; 0 for no limit.
@@ -29,6 +33,8 @@ impl Default for CollectionSettings {
             every: Period::from_secs(600),
             grace: Period::from_secs(3600),
             quarantine: Period::from_secs(3600),
+            undo: Period::from_secs(86_400),
+            remove_untagged: Period::from_secs(0),
             blobs_per_second: 1000,
             bytes_per_second: Size::from_mib(0),
         }

@@ -23,6 +23,8 @@ pub fn open(settings: &Settings, shelves: &Arc<Shelves>) -> Result<Collector, St
         every: set.every.as_ms(),
         grace: set.grace.as_ms(),
         quarantine: set.quarantine.as_ms(),
+        undo: set.undo.as_ms(),
+        untagged: Some(set.remove_untagged.as_ms()).filter(|age| *age > 0),
         blobs: set.blobs_per_second.into(),
         bytes: set.bytes_per_second.bytes(),
     };

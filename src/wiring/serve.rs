@@ -108,6 +108,7 @@ pub async fn serve(
         identity: people.identity.clone(),
         organisations: people.organisations.clone(),
         audit: audit.clone(),
+        images: images.clone(),
         collector: collector.clone(),
         recorder: recorder.clone(),
     };
@@ -233,6 +234,7 @@ pub(super) fn shelves_at(
         },
         access: access.clone(),
         counters: Counters::new(store.meta.clone(), access.clone(), clock),
+        undo_ms: settings.collection.undo.as_ms(),
         leases: Arc::default(),
         suspects: Mutex::default(),
     })

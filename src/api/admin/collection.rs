@@ -12,6 +12,10 @@ use crate::services::collector::{Done, Outlook, Status};
 /// What runs of the collector did.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CollectedView {
+    /// Untagged manifests removed.
+    pub untagged: u64,
+    /// Deleted manifests that cannot be restored any more.
+    pub forgotten: u64,
     /// Blobs taken off repositories none of whose manifests named them.
     pub unlinked: u64,
     /// Blobs removed from the store.
@@ -26,8 +30,8 @@ pub struct CollectedView {
 
 impl From<Done> for CollectedView {
     fn from(done: Done) -> Self {
-        let Done { unlinked, removed, bytes, files, left } = done;
-        Self { unlinked, removed, bytes, files, left }
+        let Done { untagged, forgotten, unlinked, removed, bytes, files, left } = done;
+        Self { untagged, forgotten, unlinked, removed, bytes, files, left }
     }
 }
 

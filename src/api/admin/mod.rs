@@ -18,6 +18,7 @@ mod audit;
 mod body;
 mod collection;
 mod credentials;
+mod deletes;
 mod document;
 mod errors;
 mod facts;
@@ -65,6 +66,7 @@ use crate::services::appliance::Appliance;
 use crate::services::audit::{Audit, Trace};
 use crate::services::collector::Collector;
 use crate::services::identity::Identity;
+use crate::services::images::Images;
 use crate::services::object::Object;
 use crate::services::organisations::Organisations;
 use crate::services::uploads::Uploads;
@@ -73,6 +75,7 @@ pub use accounts::{AccountView, FirstView};
 pub use audit::EventView;
 pub use collection::{CollectedView, CollectorView, OutlookView};
 pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
+pub use deletes::{DeletedView, EmptiedView, FreesView, RestoredView};
 pub use document::document;
 pub use grants::GrantView;
 pub use groups::GroupView;
@@ -100,6 +103,8 @@ pub struct Services {
     pub organisations: Organisations,
     /// What was done.
     pub audit: Audit,
+    /// Images, to delete and restore.
+    pub images: Images,
     /// Removes what nothing needs any more.
     pub collector: Collector,
     /// Begins to record what is done here.

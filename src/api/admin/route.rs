@@ -9,8 +9,8 @@ use super::errors::{Failure, Kind};
 use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
-    Admin, Call, accounts, audit, collection, credentials, document, grants, groups, index, organisations,
-    policies, reload, repositories, shares, status, uploads, users,
+    Admin, Call, accounts, audit, collection, credentials, deletes, document, grants, groups, index,
+    organisations, policies, reload, repositories, shares, status, uploads, users,
 };
 use crate::api::pattern::{self, NotFound, Params, Routed};
 use crate::services::access::{Action, Resource};
@@ -215,6 +215,27 @@ pub static ROUTES: &[Row] = &[
     Row { name: "repository-update", method: Method::PATCH, path: "/api/v1/repositories/{repository}", action: Action::UpdateRepository, resource: REPOSITORY, takes: Takes::Json,
           audit: Operation::change("updateImageRepository", "imagerepository", 200),
           summary: "change attributes of a repository: public, category, description", handler: |a, c| Box::pin(repositories::update(a, c)) },
+    Row { name: "repository-frees", method: Method::GET, path: "/api/v1/repositories/{repository}/frees", action: Action::ShowRepository, resource: REPOSITORY, takes: Takes::Nothing,
+          audit: Operation::read("showFrees", "image"),
+          summary: "what deleting the repository, or with reference a tag or manifest of it, would free", handler: |a, c| Box::pin(deletes::frees(a, c)) },
+    Row { name: "repository-delete", method: Method::DELETE, path: "/api/v1/repositories/{repository}", action: Action::DeleteRepository, resource: REPOSITORY, takes: Takes::Nothing,
+          audit: Operation::change("deleteUserRepo", "image", 200),
+          summary: "remove a repository with all in it; its manifests can be restored for a while", handler: |a, c| Box::pin(deletes::repository(a, c)) },
+    Row { name: "tag-delete", method: Method::DELETE, path: "/api/v1/repositories/{repository}/tags/{tag}", action: Action::DeleteVersion, resource: REPOSITORY, takes: Takes::Nothing,
+          audit: Operation::change("deleteImageTag", "imagetag", 200),
+          summary: "remove a tag; its manifest stays", handler: |a, c| Box::pin(deletes::tag(a, c)) },
+    Row { name: "manifest-delete", method: Method::DELETE, path: "/api/v1/repositories/{repository}/manifests/{digest}", action: Action::DeleteVersion, resource: REPOSITORY, takes: Takes::Nothing,
+          audit: Operation::change("deleteManifest", "imagetag", 200),
+          summary: "remove a manifest and its tags; it can be restored for a while", handler: |a, c| Box::pin(deletes::manifest(a, c)) },
+    Row { name: "manifest-restore", method: Method::POST, path: "/api/v1/repositories/{repository}/trash/{number}/restore", action: Action::RestoreVersion, resource: REPOSITORY, takes: Takes::Nothing,
+          audit: Operation::change("restoreManifest", "imagetag", 200),
+          summary: "bring a deleted manifest back, with those of its tags that are free", handler: |a, c| Box::pin(deletes::restore(a, c)) },
+    Row { name: "trash-list", method: Method::GET, path: "/api/v1/trash", action: Action::ListDeleted, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("listTrash", "imagetag"),
+          summary: "deleted manifests that can be restored, the oldest first; query: repository, limit, after", handler: |a, c| Box::pin(deletes::list(a, c)) },
+    Row { name: "trash-empty", method: Method::POST, path: "/api/v1/trash/empty", action: Action::EmptyTrash, resource: REGISTRY, takes: Takes::Json,
+          audit: Operation::change("emptyTrash", "imagetag", 200),
+          summary: "give up deleted manifests, of one repository or all; dry_run only counts them", handler: |a, c| Box::pin(deletes::empty(a, c)) },
     Row { name: "repository-grants", method: Method::GET, path: "/api/v1/repositories/{repository}/grants", action: Action::ShowRepositoryGrants, resource: REPOSITORY, takes: Takes::Nothing,
           audit: Operation::read("showUserRepositoryAuth", "userrepositoryauth"),
           summary: "who was granted what in a repository", handler: |a, c| Box::pin(grants::list(a, c)) },

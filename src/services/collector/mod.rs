@@ -59,6 +59,10 @@ pub struct Options {
     pub grace: u64,
     /// How long files of collected blobs stay in quarantine.
     pub quarantine: u64,
+    /// How long deleted manifests can come back; 0 for not at all.
+    pub undo: u64,
+    /// From which age on untagged manifests are removed; none for never.
+    pub untagged: Option<u64>,
     /// Blobs a second at most; 0 for as many as can be.
     pub blobs: u64,
     /// Bytes a second at most; 0 for as many as can be.
@@ -68,6 +72,10 @@ pub struct Options {
 /// What runs did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
+    /// Untagged manifests removed.
+    pub untagged: u64,
+    /// Deleted manifests that cannot come back any more.
+    pub forgotten: u64,
     /// Unnamed blobs taken off their repositories.
     pub unlinked: u64,
     /// Blobs removed from the store.
@@ -82,6 +90,8 @@ pub struct Done {
 
 impl Done {
     fn add(&mut self, more: Self) {
+        self.untagged += more.untagged;
+        self.forgotten += more.forgotten;
         self.unlinked += more.unlinked;
         self.removed += more.removed;
         self.bytes += more.bytes;
@@ -277,6 +287,7 @@ impl Collector {
         let options = self.0.options;
         let cutoff = course.watch.before(options.grace).filter(|_| self.is_warm());
         lock(&self.0.status).waits = self.waits(&course.watch);
+        self.let_manifests_go(&permit, &course.watch).await?;
         if let Some(cutoff) = cutoff {
             self.sweep(&permit, cutoff).await?;
         }
@@ -286,17 +297,37 @@ impl Collector {
         Ok(())
     }
 
+    /// Untagged manifests, where the settings say so, and those that were deleted long enough ago.
+    async fn let_manifests_go(&self, permit: &Permit, watch: &Watch) -> Result<(), Error> {
+        let (shelves, options) = (&self.0.shelves, self.0.options);
+        let age = options.untagged.and_then(|age| watch.before(age)).filter(|_| self.is_warm());
+        if let Some(cutoff) = age {
+            let untagged = shelves.remove_untagged(permit, cutoff, || self.is_halted()).await?;
+            self.did(Done { untagged, ..Done::default() });
+        }
+        if let Some(cutoff) = watch.before(options.undo) {
+            let forgotten = shelves.forget_deleted(permit, cutoff, |_| true, || self.is_halted()).await?;
+            self.did(Done { forgotten, ..Done::default() });
+        }
+        Ok(())
+    }
+
     /// Once a process: decisions here need every row.
     async fn begin(&self, permit: &Permit) -> Result<(), Error> {
         let meta = self.0.shelves.meta.clone();
         tasks::blocking(move || meta.wait_until_checked()).await??;
+        let removals = self.0.shelves.finish_removals().await?;
+        if removals > 0 {
+            tracing::info!(removals, "finished removals of repositories that were cut short");
+        }
         self.list_old_ones(permit).await?;
         self.move_files_again().await
     }
 
     /// The longest age that anything here goes by.
     fn longest(&self) -> u64 {
-        self.0.options.grace.max(self.0.options.quarantine)
+        let Options { grace, quarantine, undo, untagged, .. } = self.0.options;
+        grace.max(quarantine).max(undo).max(untagged.unwrap_or(0))
     }
 
     /// Whether leases since the start tell of a whole grace period.

@@ -74,7 +74,7 @@ impl Collector {
             );
         }
         drop(going);
-        Ok(Done { unlinked: taken.unlinked, removed, bytes: taken.bytes, left, files: 0 })
+        Ok(Done { unlinked: taken.unlinked, removed, bytes: taken.bytes, left, ..Done::default() })
     }
 }
 

@@ -145,7 +145,7 @@ impl Images {
 }
 
 impl Shelves {
-    fn find_manifest(
+    pub(super) fn find_manifest(
         &self,
         name: &RepositoryName,
         reference: &Reference,

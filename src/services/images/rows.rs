@@ -18,6 +18,7 @@ use super::document::Document;
 use super::kept;
 use super::making::Making;
 use super::permitted;
+use super::trash::Undo;
 use crate::services::access::{Access, Action, Permit};
 use crate::services::error::Error;
 use crate::services::names::{RepositoryName, Tag};
@@ -25,14 +26,18 @@ use crate::stores::meta::Tx;
 
 /// Rows taken at a time when a change walks many.
 const BATCH: usize = 1000;
+/// Tags that a manifest with very many keeps until it is deleted: more than a deleted one remembers.
+const KEPT_TAGS: usize = 256;
 
 /// One repository inside one transaction. [`Rows::finish`] writes its counters.
 pub struct Rows<'a, 'tx> {
-    tx: &'a mut Tx<'tx>,
-    name: RepositoryName,
-    id: u64,
+    pub(super) tx: &'a mut Tx<'tx>,
+    pub(super) name: RepositoryName,
+    pub(super) id: u64,
     counters: RepositoryCounters,
-    now: u64,
+    pub(super) now: u64,
+    /// Who deletes, if what is deleted can come back.
+    pub(super) undo: Undo,
 }
 
 /// A number never handed out before for `what`.
@@ -64,7 +69,22 @@ impl<'a, 'tx> Rows<'a, 'tx> {
 
     fn of(tx: &'a mut Tx<'tx>, name: RepositoryName, id: u64, now: u64) -> Result<Self, Error> {
         let counters = tx.get(&RepositoryCountersKey { repository: id })?.unwrap_or_default();
-        Ok(Self { tx, name, id, counters, now })
+        Ok(Self { tx, name, id, counters, now, undo: None })
+    }
+
+    /// What is deleted can come back, if somebody is named who deletes.
+    pub fn with_undo(self, undo: Undo) -> Self {
+        Self { undo, ..self }
+    }
+
+    /// Whether it is the repository of that number.
+    pub const fn is(&self, id: u64) -> bool {
+        self.id == id
+    }
+
+    /// The transaction, for rows that are no repository's.
+    pub fn transaction(&mut self) -> &mut Tx<'tx> {
+        self.tx
     }
 
     /// Writes the counters; nothing of this repository is complete without it.
@@ -72,22 +92,33 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         Ok(self.tx.put(&RepositoryCountersKey { repository: self.id }, &self.counters)?)
     }
 
-    /// Removes some of what is here: tags, then manifests, then blobs; whether nothing is left. Tags and
+    /// Removes some of what is here: manifests with their tags, then blobs; whether nothing is left. Tags and
     /// blobs count one of `share`, manifests ten.
     pub fn empty(&mut self, share: usize) -> Result<bool, Error> {
-        let tags = self.tx.page::<TagKey>(&TagKey::prefix(self.id), None, share)?;
-        for (key, record) in &tags {
-            self.counters.tags = self.counters.tags.saturating_sub(1);
-            self.tx.delete(&self.manifest_tag(&record.digest, &key.tag))?;
-            self.tx.delete(key)?;
-        }
-        let mut left = share - tags.len();
+        let mut left = share;
         let manifests =
             self.tx.page::<ManifestKey>(&ManifestKey::prefix(self.id), None, left.div_ceil(10))?;
-        for (key, _) in &manifests {
-            self.delete_manifest(&key.digest)?;
+        for (ManifestKey { digest, .. }, _) in &manifests {
+            // What it needs to come back knows its first tags; where there are more than fit here, some go before.
+            let tags =
+                self.tx.page::<ManifestTagKey>(&ManifestTagKey::prefix(self.id, digest), None, left + 1)?;
+            if tags.len() > left {
+                let some = if left == share { tags.get(KEPT_TAGS.min(share - 1)..) } else { None };
+                for (key, _) in some.unwrap_or_default() {
+                    self.untag(&key.tag.parse().map_err(|_| Error::Bug("a row names no tag"))?)?;
+                }
+                return Ok(false);
+            }
+            self.delete_manifest(digest)?;
+            left = left.saturating_sub(10 + tags.len());
+            if left == 0 {
+                return Ok(false);
+            }
         }
-        left = left.saturating_sub(manifests.len() * 10);
+        for (key, record) in self.tx.page::<TagKey>(&TagKey::prefix(self.id), None, left)? {
+            self.tx.delete(&self.manifest_tag(&record.digest, &key.tag))?; // of no manifest (R1)
+            self.tx.delete(&key)?;
+        }
         let blobs = self.tx.page::<RepositoryBlobKey>(&RepositoryBlobKey::prefix(self.id), None, left)?;
         for (key, _) in &blobs {
             self.unlink_blob(&key.digest)?;
@@ -206,6 +237,7 @@ impl<'a, 'tx> Rows<'a, 'tx> {
     /// Removes a manifest, its tags and what it names.
     pub fn delete_manifest(&mut self, digest: &Digest) -> Result<bool, Error> {
         let Some(record) = self.manifest(digest)? else { return Ok(false) };
+        self.keep_deleted(digest, &record)?;
         self.untag_all(digest)?;
         self.forget_names(digest, record.subject)?;
         if self.blob(digest)?.is_none() {
@@ -235,6 +267,12 @@ impl<'a, 'tx> Rows<'a, 'tx> {
     pub fn named(&mut self, tag: &Tag) -> Result<Option<Digest>, Error> {
         let key = TagKey { repository: self.id, tag: tag.as_str().to_owned() };
         Ok(self.tx.get(&key)?.map(|record| record.digest))
+    }
+
+    /// Whether a tag names a manifest.
+    pub fn is_tagged(&mut self, digest: &Digest) -> Result<bool, Error> {
+        let prefix = ManifestTagKey::prefix(self.id, digest);
+        Ok(!self.tx.page::<ManifestTagKey>(&prefix, None, 1)?.is_empty())
     }
 
     /// Something was pushed now.

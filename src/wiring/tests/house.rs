@@ -164,6 +164,39 @@ impl House {
         Self { acme, ..Self::opened(lab, settings, folder, clock).await }
     }
 
+    /// The same, and `fsck` finds nothing in between.
+    pub async fn reopen_sound(self) -> Self {
+        let Self {
+            clock,
+            lab,
+            settings,
+            folder,
+            acme,
+            people,
+            images,
+            audit,
+            collector,
+            surfaces,
+            store,
+            ..
+        } = self;
+        drop((people, images, audit, collector, surfaces));
+        drop(Arc::try_unwrap(store).map_err(|_| "nobody uses it").expect("the last"));
+        let report = fsck(&settings.storage.data, true, &mut |_, _| {}).expect("a report");
+        assert!(report.is_clean(), "{:?}", report.findings);
+        Self { acme, ..Self::opened(lab, settings, folder, clock).await }
+    }
+
+    /// The files of its blobs.
+    pub fn files(&self) -> Vec<std::path::PathBuf> {
+        let sha256 = self.data().join("blobs/sha256");
+        let inside = |folder: &std::path::Path| -> Vec<std::path::PathBuf> {
+            let entries = std::fs::read_dir(folder).expect("readable");
+            entries.map(|entry| entry.expect("readable").path()).collect()
+        };
+        inside(&sha256).iter().flat_map(|folder| inside(folder)).collect()
+    }
+
     /// Its data directory.
     pub fn data(&self) -> &std::path::Path {
         &self.settings.storage.data

@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod collecting;
+mod collecting_model;
 mod house;
 mod iam;
 mod pulls;
@@ -11,4 +12,5 @@ mod removal;
 mod sessions;
 mod tokens;
 mod trail;
+mod undoing;
 mod walk;
