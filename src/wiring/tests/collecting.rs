@@ -51,7 +51,11 @@ fn has_file(house: &House, bytes: &[u8]) -> bool {
 
 #[tokio::test]
 async fn what_only_a_deleted_manifest_needed_goes_a_grace_period_after_and_the_rest_stays() {
-    let house = lab().await;
+    let house = House::with(true, |settings| {
+        settings.registry.delete = true;
+        settings.collection.undo = crate::config::Period::from_secs(0);
+    })
+    .await;
     for blob in [&b"{}"[..], b"shared", b"lost"] {
         assert_eq!(house.push_blob("acme/web", "", blob).await.status, 201);
     }
