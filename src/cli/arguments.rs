@@ -10,6 +10,7 @@ use super::admin::Asked;
 use super::audit::AuditCommand;
 use super::ban::BanCommand;
 use super::credential::{KeyCommand, LoginCommand, SecretCommand};
+use super::gc::GcCommand;
 use super::group::GroupCommand;
 use super::init::InitArguments;
 use super::jobs::JobsCommand;
@@ -19,6 +20,7 @@ use super::quota::QuotaCommand;
 use super::repository::RepositoryCommand;
 use super::retention::RetentionCommand;
 use super::share::ShareCommand;
+use super::trash::{ManifestCommand, TagCommand, TrashCommand};
 use super::upload::UploadCommand;
 use super::user::UserCommand;
 
@@ -132,6 +134,26 @@ pub enum Command {
     Ban {
         #[command(subcommand)]
         command: BanCommand,
+    },
+    /// Remove what nothing needs any more: blobs that no manifest names
+    Gc {
+        #[command(subcommand)]
+        command: GcCommand,
+    },
+    /// See and restore what was deleted
+    Trash {
+        #[command(subcommand)]
+        command: TrashCommand,
+    },
+    /// Remove tags
+    Tag {
+        #[command(subcommand)]
+        command: TagCommand,
+    },
+    /// Remove manifests
+    Manifest {
+        #[command(subcommand)]
+        command: ManifestCommand,
     },
     /// Let other accounts pull a private repository
     Share {

@@ -15,6 +15,7 @@ mod audit;
 mod ban;
 mod credential;
 mod draft;
+mod gc;
 mod group;
 mod human;
 mod init;
@@ -33,6 +34,7 @@ mod serve;
 mod share;
 mod status;
 mod table;
+mod trash;
 mod trust;
 mod upload;
 mod user;
@@ -146,6 +148,10 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Grant { command } => organisation::grants(command),
         Command::Repo { command } => repository::run(command),
         Command::Audit { command } => audit::run(command),
+        Command::Gc { command } => gc::run(command),
+        Command::Trash { command } => trash::run(command),
+        Command::Tag { command } => trash::tags(command),
+        Command::Manifest { command } => trash::manifests(command),
         Command::Share { command } => share::run(command),
         Command::Retention { command } => retention::run(command),
         Command::Jobs { command } => jobs::run(command),

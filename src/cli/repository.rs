@@ -3,9 +3,10 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use super::Failure;
 use super::admin::{Asked, part, read};
 use super::table::{Align, table};
+use super::trash::DeleteRepositoryArguments;
+use super::{Failure, trash};
 use crate::api::admin::RepositoryView;
 
 #[derive(Debug, Subcommand)]
@@ -20,6 +21,11 @@ pub enum RepositoryCommand {
     #[command(after_help = "Examples:\n  pierhead repo set acme/web --public\n  \
                             pierhead repo set acme/web --private --description 'the web server'")]
     Set(ChangeArguments),
+    /// Remove a repository with all in it; `pierhead trash restore` brings its manifests back for a while
+    #[command(
+        after_help = "Examples:\n  pierhead repo delete acme/old --dry-run\n  pierhead repo delete acme/old"
+    )]
+    Delete(DeleteRepositoryArguments),
 }
 
 #[derive(Debug, Args)]
@@ -78,6 +84,7 @@ pub fn run(command: RepositoryCommand) -> Result<(), Failure> {
         RepositoryCommand::Show(NamedArguments { name, asked }) => {
             show(&asked, &asked.client()?.get(&path(&name))?)
         }
+        RepositoryCommand::Delete(arguments) => trash::repository(&arguments),
         RepositoryCommand::Set(arguments) => {
             let body = arguments.body();
             if body.is_empty() {

@@ -10,6 +10,7 @@
 
 mod audit;
 mod cidr;
+mod collection;
 mod host;
 mod identity;
 mod load;
@@ -22,6 +23,7 @@ mod units;
 
 pub use audit::AuditSettings;
 pub use cidr::{Cidr, counted_as};
+pub use collection::CollectionSettings;
 pub use host::is_host;
 pub use identity::IdentitySettings;
 pub use load::{ConfigError, Sources, load, read};

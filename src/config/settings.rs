@@ -8,7 +8,10 @@ use pierhead_storage_format::paths;
 use serde::{Deserialize, Serialize};
 
 use super::host::is_host;
-use super::{AuditSettings, Cidr, IdentitySettings, Period, ProtectionSettings, RetentionSettings, Size};
+use super::{
+    AuditSettings, Cidr, CollectionSettings, IdentitySettings, Period, ProtectionSettings, RetentionSettings,
+    Size,
+};
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,8 @@ pub struct Settings {
     pub retention: RetentionSettings,
     /// How much anybody may ask, and who is banned.
     pub protection: ProtectionSettings,
+    /// When what nothing needs any more goes.
+    pub collection: CollectionSettings,
     /// The listener for monitoring.
     pub metrics: MetricsSettings,
     /// The socket for administrators.
@@ -386,6 +391,7 @@ impl Settings {
         let (identity_key, identity_message) = self.identity.misfit().unwrap_or_default();
         let (audit_key, audit_message) = self.audit.misfit().unwrap_or_default();
         let (protection_key, protection_message) = self.protection.misfit().unwrap_or_default();
+        let (collection_key, collection_message) = self.collection.misfit().unwrap_or_default();
         let rows = [
             (server.listen.is_empty(), "server", "listen", "must name an address"),
             (server.max_connections == 0, "server", "max_connections", never),
@@ -397,6 +403,7 @@ impl Settings {
             (!identity_key.is_empty(), "identity", identity_key, identity_message),
             (!audit_key.is_empty(), "audit", audit_key, audit_message),
             (!protection_key.is_empty(), "protection", protection_key, protection_message),
+            (!collection_key.is_empty(), "collection", collection_key, collection_message),
             (self.storage.data.as_os_str().is_empty(), "storage", "data", "must name a directory"),
             (self.registry.max_manifest.bytes() == 0, "registry", "max_manifest", never),
             (self.registry.max_manifest > MAX_MANIFEST, "registry", "max_manifest", "must be 64MiB at most"),

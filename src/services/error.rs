@@ -49,6 +49,8 @@ pub enum Thing {
     Share(String),
     /// A tag by its name.
     Tag(String),
+    /// A deleted manifest by its number.
+    Deleted(u64),
     /// A retention policy by its number.
     Retention(String),
     /// A trigger by its name.
@@ -64,6 +66,7 @@ pub enum Thing {
 impl std::fmt::Display for Thing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (kind, name) = match self {
+            Self::Deleted(number) => return write!(f, "deleted manifest {number}"),
             Self::Account(name) => ("account", name),
             Self::User(name) => ("user", name),
             Self::Group(name) => ("group", name),

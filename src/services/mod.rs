@@ -7,18 +7,21 @@
 //! [`counters`] counts what is pulled and pushed; [`retention`] removes versions by itself; [`triggers`] and [`sync`] have
 //! rules and no engine yet;
 //! [`quota`] says how much may be held;
+//! [`collector`] removes what nothing needs, but for what [`leases`] say somebody counts on;
 //! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree,
 //! [`maintenance`] offers that to an administrator; [`guard`] keeps one client from harming the others, by [`rates`] and bans.
 
 pub mod access;
 pub mod appliance;
 pub mod audit;
+pub mod collector;
 pub mod counters;
 pub mod error;
 pub mod fsck;
 pub mod guard;
 pub mod identity;
 pub mod images;
+pub mod leases;
 pub mod maintenance;
 pub mod names;
 pub mod network;

@@ -7,6 +7,7 @@
 
 mod admin;
 mod audit;
+mod collection;
 mod gauges;
 mod offline;
 mod people;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::admin::Administration;
+use super::collection::CollectionGauges;
 use super::gauges::Gauges;
 use super::people::People;
 use super::protection::{self, ProtectionGauges};
@@ -18,7 +19,7 @@ use super::reload::{Reloading, Reread, log_reload};
 use super::store::{self, Store};
 use super::surfaces::{Surfaces, recorder};
 use super::tls::Certificates;
-use super::{StartError, audit, retention, space};
+use super::{StartError, audit, collection, retention, space};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
@@ -104,6 +105,8 @@ pub async fn serve(
     certificates.watch(&jobs);
     watch(&jobs, &settings, (&people, &audit, &retention), &shelves);
     protection::watch(&guard, &access, &protection_gauges, &jobs);
+    let (collector, collected) = (collection::open(&settings, &shelves)?, CollectionGauges::default());
+    collection::watch(&collector, &jobs, &collected);
     let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services {
@@ -115,6 +118,8 @@ pub async fn serve(
         quotas: people.quotas.clone(),
         audit: audit.clone(),
         guard: guard.clone(),
+        images: images.clone(),
+        collector: collector.clone(),
         recorder: recorder.clone(),
         retention: retention.clone(),
         jobs: jobs.clone(),
@@ -126,10 +131,12 @@ pub async fn serve(
     let metrics = Metrics::new(|registry| {
         gauges.register(registry);
         protection_gauges.register(registry);
+        collected.register(registry);
     });
     let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration };
     let ended = run(&settings, app, edge, listening).await;
     stop.begin(); // if it was never reached
+    collector.stop();
     end(&jobs, &retention).await;
     proofs.join_all().await;
     uploads.park(PARK_LIMIT).await;
@@ -238,6 +245,8 @@ pub(super) fn shelves(
         access: access.clone(),
         counters: Counters::new(store.meta.clone(), access.clone(), clock),
         quotas: people.quotas.clone(),
+        undo_ms: settings.collection.undo.as_ms(),
+        leases: Arc::default(),
         suspects: Mutex::default(),
     })
 }

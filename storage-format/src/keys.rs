@@ -95,6 +95,16 @@ pub enum Table {
     OrganisationQuota = 35,
     /// [`crate::quota::AccountQuotaKey`].
     AccountQuota = 36,
+    /// [`crate::housekeeping::UnreferencedKey`].
+    Unreferenced = 37,
+    /// [`crate::housekeeping::DeletedManifestKey`].
+    DeletedManifest = 38,
+    /// [`crate::housekeeping::CollectedKey`].
+    Collected = 39,
+    /// [`crate::housekeeping::DeletedReferenceKey`].
+    DeletedReference = 40,
+    /// [`crate::housekeeping::RemovalKey`].
+    Removal = 41,
     /// [`crate::retention::RetentionKey`].
     Retention = 42,
     /// [`crate::retention::RetentionLogKey`].
@@ -105,7 +115,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 44] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -142,6 +152,11 @@ impl Table {
         Self::OrganisationUsage,
         Self::OrganisationQuota,
         Self::AccountQuota,
+        Self::Unreferenced,
+        Self::DeletedManifest,
+        Self::Collected,
+        Self::DeletedReference,
+        Self::Removal,
         Self::Retention,
         Self::RetentionLog,
         Self::RetentionState,
@@ -196,6 +211,11 @@ impl Table {
             Self::OrganisationUsage => "organisation-usage",
             Self::OrganisationQuota => "organisation-quota",
             Self::AccountQuota => "account-quota",
+            Self::Unreferenced => "unreferenced",
+            Self::DeletedManifest => "deleted-manifest",
+            Self::Collected => "collected",
+            Self::DeletedReference => "deleted-reference",
+            Self::Removal => "removal",
             Self::Retention => "retention",
             Self::RetentionLog => "retention-log",
             Self::RetentionState => "retention-state",
@@ -229,7 +249,7 @@ pub(crate) fn number(bytes: &[u8]) -> Result<(u64, &[u8]), FormatError> {
     Ok((u64::from_be_bytes(*head), rest))
 }
 
-fn digest_only(bytes: &[u8]) -> Result<Digest, FormatError> {
+pub(crate) fn digest_only(bytes: &[u8]) -> Result<Digest, FormatError> {
     match Digest::read_key(bytes)? {
         (digest, []) => Ok(digest),
         _ => Err(FormatError::Key),

@@ -16,6 +16,7 @@ pub mod audit;
 pub mod codec;
 pub mod digest;
 pub mod dump;
+pub mod housekeeping;
 pub mod identity;
 pub mod journal;
 pub mod key_file;

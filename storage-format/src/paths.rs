@@ -139,6 +139,14 @@ pub fn quarantined_outboard(digest: &Digest, id: &str) -> PathBuf {
     quarantined(digest, id).with_extension(OUTBOARD)
 }
 
+/// Files of blobs that were collected, until they are unlinked.
+pub const COLLECTED: &str = "quarantine/collected";
+
+/// `quarantine/collected/<algorithm>-<hex>`.
+pub fn collected(digest: &Digest) -> PathBuf {
+    PathBuf::from(COLLECTED).join(format!("{}-{}", digest.algorithm().name(), digest.hex()))
+}
+
 /// `meta/journal/<first sequence, 20 digits>.log`.
 pub fn journal_segment(first: u64) -> PathBuf {
     PathBuf::from(JOURNAL).join(format!("{first:020}.log"))

@@ -3,6 +3,9 @@
 
 use crate::audit::EventKey;
 use crate::codec::{FormatError, Record};
+use crate::housekeeping::{
+    CollectedKey, DeletedManifestKey, DeletedReferenceKey, RemovalKey, UnreferencedKey,
+};
 use crate::identity::keys::{
     AccessKeyKey, AccessKeyUseKey, AccountKey, AccountNameKey, FavouriteKey, GrantKey, GroupKey,
     GroupMemberKey, LoginKey, PolicyKey, RepositorySettingsKey, ShareKey, TextKey, UserKey, UserNameKey,
@@ -64,6 +67,11 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::OrganisationUsage => work.call::<OrganisationUsageKey>(),
         Table::OrganisationQuota => work.call::<OrganisationQuotaKey>(),
         Table::AccountQuota => work.call::<AccountQuotaKey>(),
+        Table::Unreferenced => work.call::<UnreferencedKey>(),
+        Table::DeletedManifest => work.call::<DeletedManifestKey>(),
+        Table::Collected => work.call::<CollectedKey>(),
+        Table::DeletedReference => work.call::<DeletedReferenceKey>(),
+        Table::Removal => work.call::<RemovalKey>(),
         Table::Retention => work.call::<RetentionKey>(),
         Table::RetentionLog => work.call::<RetentionLogKey>(),
         Table::RetentionState => work.call::<RetentionStateKey>(),

@@ -41,6 +41,7 @@ fn drawn() -> Vec<(PathBuf, &'static str)> {
         (paths::upload_outboard(id), "of the blob it became, before it gets its place"),
         (paths::quarantined(&digest, id), "a damaged blob set aside"),
         (paths::quarantined_outboard(&digest, id), "its outboard"),
+        (paths::collected(&digest), "of a blob that nothing named any more"),
         (paths::audit_log("2026-11-20", 7), "the audit trail: events as they come"),
         (paths::audit_segment("2026-11-20", 6), "the same, sealed"),
         (paths::TLS_CA.into(), "the certificate of the appliance's own CA"),

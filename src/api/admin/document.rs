@@ -13,8 +13,8 @@ use super::reply::{Page, Removed, Reply};
 use super::route::{ROUTES, Row, Takes};
 use super::text::{AccessKey, IdText, JobName, NameOrId, Organisation, Repository};
 use super::{
-    Admin, Call, accounts, audit, bans, credentials, grants, groups, index, jobs, organisations, policies,
-    quotas, reload, repositories, retention, shares, status, uploads, users,
+    Admin, Call, accounts, audit, bans, collection, credentials, deletes, grants, groups, index, jobs,
+    organisations, policies, quotas, reload, repositories, retention, shares, status, uploads, users,
 };
 use crate::api::openapi::{self, Failing, Operation, Parameter, Shape, Surface};
 
@@ -79,6 +79,39 @@ static GROUPS: &[Group] = &[
             answers::<uploads::Aborted>("uploads-abort").takes::<uploads::AbortBody>(),
             answers::<uploads::UploadView>("upload-show"),
             answers::<uploads::UploadView>("upload-abort").fails(&[Busy]),
+        ],
+    ),
+    (
+        "Collection",
+        "Deleting, undoing that, and removing what nothing needs any more.",
+        &[
+            answers::<deletes::FreesView>("repository-frees")
+                .asked::<deletes::FreesQuery>()
+                .fails(&[Kind::RepositoryUnknown, Kind::ManifestUnknown]),
+            answers::<Removed>("repository-delete").fails(&[Kind::RepositoryUnknown]),
+            answers::<Removed>("tag-delete").fails(&[
+                Invalid,
+                Kind::RepositoryUnknown,
+                Kind::ManifestUnknown,
+            ]),
+            answers::<Removed>("manifest-delete").fails(&[
+                Invalid,
+                Kind::RepositoryUnknown,
+                Kind::ManifestUnknown,
+            ]),
+            answers::<deletes::RestoredView>("manifest-restore").fails(&[
+                Invalid,
+                Missing,
+                Kind::OrganisationUnknown,
+                Kind::Damaged,
+            ]),
+            answers::<Page<deletes::DeletedView>>("trash-list").asked::<deletes::TrashQuery>(),
+            answers::<deletes::EmptiedView>("trash-empty").takes::<deletes::EmptyBody>(),
+            answers::<collection::CollectorView>("gc-show"),
+            answers::<collection::OutlookView>("gc-outlook"),
+            answers::<collection::CollectorView>("gc-run").takes::<collection::RunBody>(),
+            answers::<collection::CollectorView>("gc-pause"),
+            answers::<collection::CollectorView>("gc-resume"),
         ],
     ),
     (
@@ -464,14 +497,7 @@ mod tests {
             assert!(said.query.is_none() || row.method.is_safe(), "{}", row.name);
         }
         // Beside what comes of a wrong path or method alone, and of pushing: every kind is some row's.
-        let elsewhere = [
-            Kind::MethodUnknown,
-            Kind::RepositoryUnknown,
-            Kind::OrganisationUnknown,
-            Kind::ManifestUnknown,
-            Kind::BlobUnknown,
-            Kind::Damaged,
-        ];
+        let elsewhere = [Kind::MethodUnknown, Kind::BlobUnknown];
         let known: Vec<Kind> = ROUTES.iter().flat_map(Row::failings).collect();
         for kind in Kind::ALL {
             assert_ne!(known.contains(kind), elsewhere.contains(kind), "{kind:?}");

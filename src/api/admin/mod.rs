@@ -17,7 +17,9 @@ mod accounts;
 mod audit;
 mod bans;
 mod body;
+mod collection;
 mod credentials;
+mod deletes;
 mod document;
 mod errors;
 mod facts;
@@ -67,8 +69,10 @@ use crate::server::{App, CrowdFacts, Peer, PeerFacts};
 use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
 use crate::services::audit::{Audit, Trace};
+use crate::services::collector::Collector;
 use crate::services::guard::Guard;
 use crate::services::identity::Identity;
+use crate::services::images::Images;
 use crate::services::object::Object;
 use crate::services::organisations::Organisations;
 use crate::services::quota::Quotas;
@@ -78,7 +82,9 @@ use crate::services::uploads::Uploads;
 pub use accounts::{AccountView, FirstView};
 pub use audit::EventView;
 pub use bans::{BanView, ExemptionView};
+pub use collection::{CollectedView, CollectorView, OutlookView};
 pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
+pub use deletes::{DeletedView, EmptiedView, FreesView, RestoredView};
 pub use document::document;
 pub use grants::GrantView;
 pub use groups::GroupView;
@@ -113,6 +119,10 @@ pub struct Services {
     pub audit: Audit,
     /// Rates and bans.
     pub guard: Guard,
+    /// Images, to delete and restore.
+    pub images: Images,
+    /// Removes what nothing needs any more.
+    pub collector: Collector,
     /// Begins to record what is done here.
     pub recorder: Recorder,
     /// Which versions go by themselves.

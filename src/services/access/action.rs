@@ -148,6 +148,8 @@ actions! {
     CreateTag = "swr:repo:createRepoTag", Need::Level(Edit), Write, No;
     /// Remove tags, manifests and blobs.
     DeleteVersion = "swr:repo:deleteRepoTag", Need::Level(Manage), Write, No;
+    /// Bring a deleted version back.
+    RestoreVersion = "pierhead:repo:restoreVersion", Need::Level(Manage), Write, No;
     /// Take a tag off a manifest in the registry: who may push or remove versions may, unless removing versions is denied.
     Untag = "pierhead:repo:untag", Need::Level(Edit), Write, No;
     /// Upload an image through the page.
@@ -260,6 +262,14 @@ actions! {
     ListBans = "pierhead:protection:listBans", Operator, Read, No;
     /// Ban, lift bans, and exempt from them.
     ManageBans = "pierhead:protection:manageBans", Operator, Write, No;
+    /// See what nothing needs any more, and what became of it.
+    ShowCollection = "pierhead:collection:show", Operator, Read, No;
+    /// Have what nothing needs any more removed, or pause that.
+    ManageCollection = "pierhead:collection:manage", Operator, Write, No;
+    /// See deleted versions of everybody.
+    ListDeleted = "pierhead:trash:list", Operator, Read, No;
+    /// Give up deleted versions, so that their space is free.
+    EmptyTrash = "pierhead:trash:empty", Operator, Write, No;
     /// Check, export and import the store.
     MaintainStore = "pierhead:store:maintain", Host, Write, No;
 }

@@ -29,6 +29,17 @@ impl Access {
         Some(Author { account: user.account, creator, manages })
     }
 
+    /// How an actor is called in what is kept: a user by account and name, 255 bytes at most.
+    pub fn called(&self, actor: &Actor) -> String {
+        let Actor::User(id) = actor else { return actor.to_string() };
+        let directory = self.directory();
+        let Some(user) = directory.user(*id) else { return actor.to_string() };
+        let account = directory.account(user.account).map_or("", |account| account.name.as_str());
+        let mut name = format!("{account}/{}", user.name);
+        name.truncate(name.floor_char_boundary(255));
+        name
+    }
+
     /// Whether what keeps somebody from pushing is that the organisation is not there, and that
     /// nothing but making it first helps.
     pub fn lacks_organisation(&self, actor: &Actor, name: &RepositoryName) -> bool {

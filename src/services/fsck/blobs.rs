@@ -1,6 +1,9 @@
 //! Blob rows against the rows that keep them (R5, R6), against their files (B1, B3), and files
 //! against blob rows (B2). What outboards say is in `outboards`.
 
+use std::collections::BTreeSet;
+
+use pierhead_storage_format::housekeeping::DeletedReferenceKey;
 use pierhead_storage_format::keys::{
     BlobKey, BlobRepositoryKey, ManifestKey, RepositoryBlobKey, RepositoryKey,
 };
@@ -27,6 +30,10 @@ impl Check<'_> {
                 Ok(())
             })?;
             each::<RepositoryBlobKey>(self.rows, &[], |key, _| {
+                tally.bump(&key.digest);
+                Ok(())
+            })?;
+            each::<DeletedReferenceKey>(self.rows, &[], |key, _| {
                 tally.bump(&key.digest);
                 Ok(())
             })?;
@@ -111,15 +118,19 @@ impl Check<'_> {
     }
 
     pub(super) fn files_have_rows(&mut self) -> Result<(), Unreadable> {
-        let blobs = self.blobs;
+        let (blobs, collected) = (self.blobs, self.collected()?);
         blobs.files(&mut |file| {
             self.report.counts.files += 1;
             (self.progress)(Stage::Files, self.report.counts.files);
-            self.file_has_a_row(file)
+            self.file_has_a_row(file, &collected)
         })
     }
 
-    fn file_has_a_row(&mut self, BlobFile { path, size }: BlobFile<'_>) -> Result<(), Unreadable> {
+    fn file_has_a_row(
+        &mut self,
+        BlobFile { path, size }: BlobFile<'_>,
+        collected: &BTreeSet<Digest>,
+    ) -> Result<(), Unreadable> {
         let outboard = paths::parse_outboard(path);
         let Some(digest) = outboard.or_else(|| paths::parse_blob(path)) else {
             self.report.find(&B2, format!("{path} ({size} bytes) is not named like a blob"));
@@ -129,7 +140,8 @@ impl Check<'_> {
             return if outboard.is_some() { self.outboard(path, &digest, row.size) } else { Ok(()) };
         }
         let what = format!("{path} ({size} bytes) has no blob row");
-        let invariant = if self.blobs.is_intended(&digest)? { &BN } else { &B2 };
+        let goes = collected.contains(&digest) || self.blobs.is_intended(&digest)?;
+        let invariant = if goes { &BN } else { &B2 };
         self.report.find(invariant, what);
         Ok(())
     }

@@ -16,6 +16,7 @@
 mod blobs;
 mod disk;
 mod holdings;
+mod housekeeping;
 mod identity;
 mod names;
 mod outboards;
@@ -150,6 +151,7 @@ impl Check<'_> {
             self.names()?;
             self.repositories()?;
             self.blob_rows()?;
+            self.housekeeping()?;
             self.files_have_rows()?;
         }
         self.blob_files()?;

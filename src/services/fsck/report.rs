@@ -169,7 +169,7 @@ invariants! {
     R2, "R2", Error, DEFECT, "`manifest-tag` rows mirror `tag` rows.";
     R3, "R3", Error, PUSH_AGAIN, "Config and layers of every image manifest, but non-distributable layers and those noted as absent, are `repository-blob` rows of its repository.";
     R4, "R4", Error, DEFECT, "`repository-blob.references` is the number of image manifests of that repository that name the blob and do not note it as absent.";
-    R5, "R5", Error, DEFECT, "`blob.references` is the number of `repository-blob` rows and `manifest` rows of that digest.";
+    R5, "R5", Error, DEFECT, "`blob.references` is the number of `repository-blob`, `manifest` and `deleted-reference` rows of that digest.";
     R6, "R6", Error, DEFECT, "`blob-repository` rows mirror `repository-blob` rows.";
     R7, "R7", Error, DEFECT, "`referrer` rows mirror the subjects of `manifest` rows.";
     R8, "R8", Error, DEFECT, "The counters of a repository (`tags`, `manifests`, `blobs`, `bytes`) equal a recount.";
@@ -200,6 +200,10 @@ invariants! {
     R41, "R41", Error, RECOUNT, "`organisation-usage` rows are the sums of `organisation-blob` rows.";
     R42, "R42", Error, RECOUNT, "The counter `bytes of <account>` is the sum of what its organisations hold.";
     R43, "R43", Note, LEFTOVER, "Every `organisation-quota` row belongs to an organisation, every `account-quota` row to an account.";
+    R50, "R50", Warning, DEFECT, "`unreferenced` rows mirror `blob` rows and `repository-blob` rows whose `references` are 0.";
+    R51, "R51", Error, DEFECT, "Every `deleted-manifest` row has a `deleted-reference` row of its digest, and every `deleted-reference` row a `deleted-manifest` row and a `blob` row.";
+    R52, "R52", Error, RESTORE, "The counter `deleted manifest` is above the number of every deleted manifest.";
+    R53, "R53", Note, LEFTOVER, "Every `removal` row names a repository of that number.";
     R60, "R60", Note, LEFTOVER, "Every `retention`, `retention-log` and `retention-state` row belongs to a repository.";
     R61, "R61", Error, RESTORE, "The counter `retention` is above the number of every `retention` row, and no number comes twice.";
     R62, "R62", Error, POLICY, "The `text` of every `retention` row is selectors that parse, and its `name` is that of its repository.";

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pierhead_storage_format::codec::Record;
+use pierhead_storage_format::housekeeping::{CollectedKey, CollectedRecord};
 use pierhead_storage_format::keys::{
     BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey,
     OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
@@ -22,6 +23,7 @@ use fixtures::{FILES, METADATA_ROWS, RETENTION, RETENTION_LEFTOVERS};
 
 mod fixtures;
 mod holdings;
+mod housekeeping;
 mod identity;
 
 fn digest_of(bytes: &[u8]) -> Digest {
@@ -309,8 +311,13 @@ fn what_organisations_hold_is_recounted() {
 
 #[test]
 fn every_sickness_is_named_by_exactly_its_id() {
-    for (name, id, make_sick) in
-        METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS).chain(holdings::HOLDINGS).chain(RETENTION)
+    for (name, id, make_sick) in METADATA_ROWS
+        .iter()
+        .chain(FILES)
+        .chain(identity::RIGHTS)
+        .chain(holdings::HOLDINGS)
+        .chain(RETENTION)
+        .chain(housekeeping::LISTS)
     {
         for (deep, tally) in [(false, TALLY), (true, 1)] {
             let mut store = healthy();
@@ -334,7 +341,9 @@ fn what_is_left_of_an_account_that_is_being_removed_is_no_sickness() {
 
 #[test]
 fn every_leftover_is_noted_by_exactly_its_id() {
-    for (name, id, leave) in identity::LEFTOVERS.iter().chain(holdings::LEFT).chain(RETENTION_LEFTOVERS) {
+    for (name, id, leave) in
+        identity::LEFTOVERS.iter().chain(holdings::LEFT).chain(RETENTION_LEFTOVERS).chain(housekeeping::LEFT)
+    {
         let mut store = healthy();
         leave(&mut store);
         let report = run(&store, false, TALLY).expect("readable");
@@ -348,6 +357,7 @@ fn every_invariant_has_a_sick_store() {
     for invariant in INVARIANTS {
         let all = METADATA_ROWS.iter().chain(FILES).chain(identity::RIGHTS).chain(identity::LEFTOVERS);
         let all = all.chain(holdings::HOLDINGS).chain(holdings::LEFT);
+        let all = all.chain(housekeeping::LISTS).chain(housekeeping::LEFT);
         let mut all = all.chain(RETENTION).chain(RETENTION_LEFTOVERS);
         let shown = all.any(|(_, id, _)| *id == invariant.id);
         assert!(shown, "{} has none", invariant.id);
@@ -393,6 +403,21 @@ fn a_layer_noted_as_absent_need_not_be_there() {
     for tally in [1, TALLY] {
         assert_eq!(run(&store, true, tally).expect("readable").findings, []);
     }
+}
+
+#[test]
+fn what_is_listed_and_what_was_deleted_is_no_sickness() {
+    let mut store = healthy();
+    housekeeping::list(&mut store);
+    housekeeping::delete(&mut store);
+    for tally in [1, TALLY] {
+        assert_eq!(run(&store, true, tally).expect("readable").findings, []);
+    }
+    let digest = digest_of(b"collected");
+    store.files.insert(path_of(&digest), b"collected".to_vec());
+    store.put(&CollectedKey { at: 1, digest }, &CollectedRecord { size: 9 });
+    let report = run(&store, false, TALLY).expect("readable");
+    assert_eq!((ids(&report), report.is_clean()), (vec!["B2"], true), "it goes");
 }
 
 #[test]

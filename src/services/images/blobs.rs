@@ -84,11 +84,16 @@ impl Images {
     /// Bytes of a blob of the repository. A file that is missing or cut counts as absent, so that
     /// clients push it again.
     pub async fn blob_facts(&self, permit: &Permit, digest: &Digest) -> Result<u64, Error> {
-        let size = self.linked_size(permitted(permit, Action::Pull)?, digest)?;
-        match size {
-            Some(size) if self.shelves.is_whole(digest, size).await? => Ok(size),
-            _ => Err(Error::BlobUnknown(*digest)),
+        let name = permitted(permit, Action::Pull)?;
+        let unknown = || Error::BlobUnknown(*digest);
+        let size = self.linked_size(name, digest)?.ok_or_else(unknown)?;
+        if !self.shelves.is_whole(digest, size).await? {
+            return Err(unknown());
         }
+        // From here on the collector leaves it; what it took before is seen to be gone. Asked for only of what is
+        // there, so that a stranger's digests fill nothing.
+        self.shelves.leases.see(digest).await;
+        self.linked_size(name, digest)?.ok_or_else(unknown)
     }
 
     /// Opens a range of a blob, which the caller has checked against [`Images::blob_facts`].
@@ -126,6 +131,7 @@ impl Images {
     /// Links a blob that another repository has; false if there is none to take it from.
     pub async fn mount(&self, permit: Permit, digest: Digest, sources: Sources) -> Result<bool, Error> {
         let Some(source) = self.source(&digest, sources)? else { return Ok(false) };
+        let _hold = self.shelves.leases.hold(&digest).await;
         let Some(record) = self.shelves.meta.get(&BlobKey { digest })? else { return Ok(false) };
         if !self.shelves.is_whole(&digest, record.size).await? {
             return Ok(false);

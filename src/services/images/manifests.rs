@@ -83,10 +83,15 @@ impl Images {
         reference: &Reference,
     ) -> Result<ManifestFacts, Error> {
         let facts = self.locate(permit, reference)?;
-        if self.shelves.is_whole(&facts.digest, facts.size).await? {
+        if !self.shelves.is_whole(&facts.digest, facts.size).await? {
+            return Err(Error::ManifestUnknown(reference.clone()));
+        }
+        if matches!(reference, Reference::Tag(_)) {
             return Ok(facts);
         }
-        Err(Error::ManifestUnknown(reference.clone()))
+        // Asked for by its digest it is about to be named: it stays for a while, or has gone.
+        self.shelves.leases.see(&facts.digest).await;
+        self.locate(permit, reference)
     }
 
     /// Stores a manifest and tags it. Accepted only if its config and layers are in the
@@ -140,7 +145,7 @@ impl Images {
 }
 
 impl Shelves {
-    fn find_manifest(
+    pub(super) fn find_manifest(
         &self,
         name: &RepositoryName,
         reference: &Reference,
@@ -181,6 +186,23 @@ impl Shelves {
         if missing.is_empty() { Ok(()) } else { Err(Error::ReferencesMissing(missing)) }
     }
 
+    /// What the manifest names and is here stays for a while, whatever becomes of the manifest.
+    async fn see_references(&self, permit: &Permit, document: &Document) -> Result<(), Error> {
+        let Some(repository) = self.repository(permitted(permit, Action::Push)?)? else { return Ok(()) };
+        for (digest, role) in &document.references {
+            let digest = *digest;
+            let is_here = match role {
+                ReferenceRole::Blob => self.meta.get(&RepositoryBlobKey { repository, digest })?.is_some(),
+                ReferenceRole::Child => self.meta.get(&ManifestKey { repository, digest })?.is_some(),
+                ReferenceRole::Foreign | ReferenceRole::Absent => false,
+            };
+            if is_here {
+                self.leases.see(&digest).await;
+            }
+        }
+        Ok(())
+    }
+
     async fn store_manifest(
         &self,
         permit: Permit,
@@ -193,6 +215,8 @@ impl Shelves {
         self.access.again(&permit)?;
         let room = self.quotas.reservation(permitted(&permit, Action::Push)?, Some(digest));
         room.grow_to(size).await?;
+        let _hold = self.leases.hold(&digest).await;
+        self.see_references(&permit, &document).await?;
         let published = match self.blobs.publish_bytes(&digest, bytes).await {
             Ok(published) => published,
             Err(error) => return Err(self.failed(error).await),

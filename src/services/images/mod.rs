@@ -17,12 +17,17 @@ mod accessories;
 mod blobs;
 mod catalogue;
 mod document;
+mod frees;
+mod kept;
 mod listing;
 mod making;
 mod manifests;
 mod removal;
+mod restore;
 mod retiring;
 mod rows;
+mod trash;
+mod untagged;
 mod usage;
 mod versions;
 
@@ -32,18 +37,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use accessories::{About, Accessory};
 pub use blobs::{Reading, Sources};
 pub use catalogue::{OrderBy, RepositoryFacts, Wanted};
+pub use frees::Frees;
 pub use listing::{Page, Referrer};
 use making::Making;
 pub use manifests::{ManifestFacts, PutManifest};
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{OrganisationKey, RepositoryKey};
+pub use restore::Deleted;
+#[cfg(test)]
+pub use restore::Restored;
 pub use retiring::Tagged;
-use rows::Rows;
+pub use rows::Rows;
 pub use versions::{Mark, OrderVersions, Version, WantedVersions};
 
 use super::access::{Access, Action, Permit, Resource};
 use super::counters::Counters;
 use super::error::Error;
+use super::leases::Leases;
 use super::names::RepositoryName;
 use super::quota::Quotas;
 use crate::seams::{Clock, tasks};
@@ -80,6 +90,10 @@ pub struct Shelves {
     pub counters: Counters,
     /// How much may be held.
     pub quotas: Quotas,
+    /// How long deleted manifests can come back, milliseconds; 0 for not at all.
+    pub undo_ms: u64,
+    /// What clients count on, which the collector leaves.
+    pub leases: Arc<Leases>,
     /// Blobs whose files are being looked into; empty at first.
     pub suspects: Mutex<BTreeSet<Digest>>,
 }
@@ -123,9 +137,10 @@ impl Shelves {
         work: impl FnOnce(&mut Rows<'_, '_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let now = self.clock.now_ms();
+        let undo = self.undo_by(permit);
         self.access
             .commit(&self.meta, permit, move |tx| {
-                let mut rows = Rows::existing(tx, name, now)?;
+                let mut rows = Rows::existing(tx, name, now)?.with_undo(undo);
                 let done = work(&mut rows)?;
                 rows.finish()?;
                 Ok(done)
@@ -140,6 +155,21 @@ impl Shelves {
         work: impl FnOnce(&mut Rows<'_, '_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let name = permitted(permit, Action::Push)?.clone();
+        self.push_into(permit, name, work).await
+    }
+
+    /// Who deletes by this permit, where what is deleted can come back.
+    fn undo_by(&self, permit: &Permit) -> trash::Undo {
+        (self.undo_ms > 0).then(|| self.access.called(permit.actor()))
+    }
+
+    /// The same by another permit for `name`.
+    async fn push_into<T: Send + 'static>(
+        &self,
+        permit: &Permit,
+        name: RepositoryName,
+        work: impl FnOnce(&mut Rows<'_, '_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let (access, actor) = (self.access.clone(), permit.actor().clone());
         let making = Making { rules: self.rules, access, actor, now: self.clock.now_ms() };
         self.access

@@ -2,10 +2,14 @@
 //! hundred rows at a time, each change set leaving exact books, and its row goes with the last of them, so that neither
 //! other changes wait nor a stop in between leaves anything that cannot be removed by asking again.
 //!
+//! The first of several change sets leaves a `removal` row, the last takes it: after a stop in between the removal is
+//! gone on with ([`Shelves::finish_removals`]).
+//!
 //! V1: rights on a repository go in the change set that its row goes in: a later one of its name has none of them.
 
 use std::collections::BTreeSet;
 
+use pierhead_storage_format::housekeeping::{RemovalKey, RemovalRecord};
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::keys::{GrantKey, RepositorySettingsKey, ShareKey, TextOwner};
 use pierhead_storage_format::keys::RepositoryKey;
@@ -49,11 +53,12 @@ impl Shelves {
         mut share: usize,
     ) -> Result<(), Error> {
         let id = self.repository(&name)?.ok_or_else(|| Error::RepositoryUnknown(name.clone()))?;
+        let by = self.access.called(permit.actor());
         // The trail says that it was removed when it was: with the last step.
         let (event, bare) = (permit.event(), self.access.again(permit)?.traced(None));
         let mut asked = Some(&bare);
         loop {
-            match self.remove_some(asked, event.clone(), name.clone(), id, share).await {
+            match self.remove_some(asked, event.clone(), (name.clone(), id, by.clone()), share).await {
                 Ok(true) => break,
                 Ok(false) => asked = None,
                 // Manifests that name very much; fewer of them fit.
@@ -61,7 +66,33 @@ impl Shelves {
                 Err(error) => return Err(error),
             }
         }
-        // Rights given between the look at the directory and the change set.
+        self.forget_later_rights(name).await
+    }
+
+    /// Goes on with the removals that a stop cut short; how many.
+    pub async fn finish_removals(&self) -> Result<u64, Error> {
+        let mut finished = 0;
+        while let Some((key, record)) = self.meta.page::<RemovalKey>(&[], None, 1)?.pop() {
+            let name: RepositoryName =
+                record.name.parse().map_err(|_| Error::Bug("a row names no repository"))?;
+            let what = (name.clone(), key.repository, record.by);
+            let mut share = SHARE;
+            loop {
+                match self.remove_some(None, None, what.clone(), share).await {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    Err(Error::TooMuch) if share > 1 => share = (share / 8).max(1),
+                    Err(error) => return Err(error),
+                }
+            }
+            self.forget_later_rights(name).await?;
+            finished += 1;
+        }
+        Ok(finished)
+    }
+
+    /// Rights given between the look at the directory and the last change set.
+    async fn forget_later_rights(&self, name: RepositoryName) -> Result<(), Error> {
         let rights = self.rights(&name);
         if rights.0.is_empty() && rights.1.is_empty() {
             return Ok(());
@@ -81,26 +112,32 @@ impl Shelves {
         &self,
         permit: Option<&Permit>,
         event: Attached,
-        name: RepositoryName,
-        id: u64,
+        (name, id, by): (RepositoryName, u64, String),
         share: usize,
     ) -> Result<bool, Error> {
         let rights = self.rights(&name);
-        let now = self.clock.now_ms();
+        let (now, has_undo) = (self.clock.now_ms(), self.undo_ms > 0);
         let last = event.clone();
         let stage = move |tx: &mut Tx<'_>| last.map_or(Ok(true), |event| event.stage(tx).map(|()| true));
         let work = move |tx: &mut Tx<'_>| {
             let key = RepositoryKey { name: name.as_str().to_owned() };
             // Removed by another request meanwhile, and perhaps made anew: that one stays.
+            let removal = RemovalKey { repository: id };
             if tx.get(&key)?.is_none_or(|record| record.id != id) {
+                tx.delete(&removal)?;
                 return Ok(stage(tx)?);
             }
-            let mut rows = Rows::existing(tx, name, now)?;
+            let undo = has_undo.then(|| by.clone());
+            let mut rows = Rows::existing(tx, name, now)?.with_undo(undo);
             if !rows.empty(share)? {
                 rows.finish()?;
+                if tx.get(&removal)?.is_none() {
+                    tx.put(&removal, &RemovalRecord { name: key.name, begun_at: now, by })?;
+                }
                 return Ok(false);
             }
             rows.remove()?;
+            tx.delete(&removal)?;
             tx.delete(&RepositorySettingsKey { name: key.name })?;
             organisations::put_text(tx, TextOwner::Repository(id), "")?;
             retention::forget(tx, id)?;

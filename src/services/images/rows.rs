@@ -2,20 +2,23 @@
 //! changes here, so that the invariants R1 to R10 of `FORMAT.md` hold after each change set.
 
 use pierhead_storage_format::Digest;
+use pierhead_storage_format::housekeeping::{UnreferencedKey, UnreferencedRecord};
 use pierhead_storage_format::keys::{
-    BlobKey, BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey, ReferrerKey,
+    BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey, ReferrerKey,
     RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TableKey, TagKey,
 };
 use pierhead_storage_format::records::{
-    BlobRecord, CounterRecord, ManifestRecord, Present, ReferenceRecord, ReferenceRole, ReferrerRecord,
+    CounterRecord, ManifestRecord, Present, ReferenceRecord, ReferenceRole, ReferrerRecord,
     RepositoryBlobRecord, RepositoryCounters, TagRecord,
 };
 
 use pierhead_storage_format::usage::RepositoryPullsKey;
 
 use super::document::Document;
+use super::kept;
 use super::making::Making;
 use super::permitted;
+use super::trash::Undo;
 use crate::services::access::{Access, Action, Permit};
 use crate::services::error::Error;
 use crate::services::names::{RepositoryName, Tag};
@@ -24,16 +27,20 @@ use crate::stores::meta::Tx;
 
 /// Rows taken at a time when a change walks many.
 const BATCH: usize = 1000;
+/// Tags that a manifest with very many keeps until it is deleted: more than a deleted one remembers.
+const KEPT_TAGS: usize = 256;
 
 /// One repository inside one transaction. [`Rows::finish`] writes its counters.
 pub struct Rows<'a, 'tx> {
-    tx: &'a mut Tx<'tx>,
-    name: RepositoryName,
-    id: u64,
+    pub(super) tx: &'a mut Tx<'tx>,
+    pub(super) name: RepositoryName,
+    pub(super) id: u64,
     counters: RepositoryCounters,
     /// What the organisation holds.
-    books: Books,
-    now: u64,
+    pub(super) books: Books,
+    pub(super) now: u64,
+    /// Who deletes, if what is deleted can come back.
+    pub(super) undo: Undo,
 }
 
 /// A number never handed out before for `what`.
@@ -66,7 +73,22 @@ impl<'a, 'tx> Rows<'a, 'tx> {
     fn of(tx: &'a mut Tx<'tx>, name: RepositoryName, id: u64, now: u64) -> Result<Self, Error> {
         let counters = tx.get(&RepositoryCountersKey { repository: id })?.unwrap_or_default();
         let books = Books::of(name.organisation());
-        Ok(Self { tx, name, id, counters, books, now })
+        Ok(Self { tx, name, id, counters, books, now, undo: None })
+    }
+
+    /// What is deleted can come back, if somebody is named who deletes.
+    pub fn with_undo(self, undo: Undo) -> Self {
+        Self { undo, ..self }
+    }
+
+    /// Whether it is the repository of that number.
+    pub const fn is(&self, id: u64) -> bool {
+        self.id == id
+    }
+
+    /// The transaction, for rows that are no repository's.
+    pub fn transaction(&mut self) -> &mut Tx<'tx> {
+        self.tx
     }
 
     /// Writes the counters; nothing of this repository is complete without it. [`Error::Quota`] if what came does not
@@ -76,23 +98,32 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         Ok(self.tx.put(&RepositoryCountersKey { repository: self.id }, &self.counters)?)
     }
 
-    /// Removes some of what is here: tags, then manifests, then blobs; whether nothing is left. Tags and
-    /// blobs count one of `share`, manifests ten and one for each thing they name: only the last may pass it.
+    /// Removes some of what is here: manifests with their tags, then blobs; whether nothing is left. Tags and blobs
+    /// count one of `share`, manifests ten and one for each thing they name: only the last may pass it.
     pub fn empty(&mut self, share: usize) -> Result<bool, Error> {
-        let tags = self.tx.page::<TagKey>(&TagKey::prefix(self.id), None, share)?;
-        for (key, record) in &tags {
-            self.counters.tags = self.counters.tags.saturating_sub(1);
-            self.tx.delete(&self.manifest_tag(&record.digest, &key.tag))?;
-            self.tx.delete(key)?;
-        }
-        let mut left = share - tags.len();
+        let mut left = share;
         let manifests =
             self.tx.page::<ManifestKey>(&ManifestKey::prefix(self.id), None, left.div_ceil(10))?;
-        for (key, _) in &manifests {
+        for (ManifestKey { digest, .. }, _) in &manifests {
+            // What it needs to come back knows its first tags; where there are more than fit here, some go before.
+            let tags =
+                self.tx.page::<ManifestTagKey>(&ManifestTagKey::prefix(self.id, digest), None, left + 1)?;
+            if tags.len() > left {
+                let some = if left == share { tags.get(KEPT_TAGS.min(share - 1)..) } else { None };
+                for (key, _) in some.unwrap_or_default() {
+                    self.untag(&key.tag.parse().map_err(|_| Error::Bug("a row names no tag"))?)?;
+                }
+                return Ok(false);
+            }
+            let names = self.take_manifest(digest)?.unwrap_or(0);
+            left = left.saturating_sub(10 + tags.len() + names);
             if left == 0 {
                 return Ok(false);
             }
-            left = left.saturating_sub(10 + self.take_manifest(&key.digest)?.unwrap_or(0));
+        }
+        for (key, record) in self.tx.page::<TagKey>(&TagKey::prefix(self.id), None, left)? {
+            self.tx.delete(&self.manifest_tag(&record.digest, &key.tag))?; // of no manifest (R1)
+            self.tx.delete(&key)?;
         }
         let blobs = self.tx.page::<RepositoryBlobKey>(&RepositoryBlobKey::prefix(self.id), None, left)?;
         for (key, _) in &blobs {
@@ -141,6 +172,7 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         }
         self.counters.blobs += 1;
         let record = RepositoryBlobRecord { size, linked_at: self.now, references: 0 };
+        self.list_unnamed(digest)?;
         self.tx.put(&RepositoryBlobKey { repository: self.id, digest: *digest }, &record)?;
         self.tx.put(&self.blob_repository(digest), &Present {})?;
         self.keep(digest, size)
@@ -156,9 +188,23 @@ impl<'a, 'tx> Rows<'a, 'tx> {
             self.counters.bytes = self.counters.bytes.saturating_sub(record.size);
         }
         self.counters.blobs = self.counters.blobs.saturating_sub(1);
+        self.tx.delete(&self.unnamed(record.linked_at, digest))?;
         self.tx.delete(&RepositoryBlobKey { repository: self.id, digest: *digest })?;
         self.tx.delete(&self.blob_repository(digest))?;
         self.release(digest)
+    }
+
+    /// Unlinks a blob that no manifest of this repository has named since then; whether it did.
+    pub fn unlink_unnamed(&mut self, key: &UnreferencedKey) -> Result<bool, Error> {
+        if key.repository != self.id {
+            return Ok(false);
+        }
+        let record = self.blob(&key.digest)?;
+        if record.is_none_or(|record| record.references > 0 || record.linked_at != key.since) {
+            return Ok(false);
+        }
+        self.unlink_blob(&key.digest)?;
+        Ok(true)
     }
 
     /// Puts a manifest, whose bytes are durable: checks that what it names is here (or notes that
@@ -203,6 +249,7 @@ impl<'a, 'tx> Rows<'a, 'tx> {
     /// The same; how many things it named.
     fn take_manifest(&mut self, digest: &Digest) -> Result<Option<usize>, Error> {
         let Some(record) = self.manifest(digest)? else { return Ok(None) };
+        self.keep_deleted(digest, &record)?;
         self.untag_all(digest)?;
         let named = self.forget_names(digest, record.subject)?;
         if self.blob(digest)?.is_none() {
@@ -242,6 +289,12 @@ impl<'a, 'tx> Rows<'a, 'tx> {
     pub fn named(&mut self, tag: &Tag) -> Result<Option<Digest>, Error> {
         let key = TagKey { repository: self.id, tag: tag.as_str().to_owned() };
         Ok(self.tx.get(&key)?.map(|record| record.digest))
+    }
+
+    /// Whether a tag names a manifest.
+    pub fn is_tagged(&mut self, digest: &Digest) -> Result<bool, Error> {
+        let prefix = ManifestTagKey::prefix(self.id, digest);
+        Ok(!self.tx.page::<ManifestTagKey>(&prefix, None, 1)?.is_empty())
     }
 
     /// Something was pushed now.
@@ -330,22 +383,35 @@ impl<'a, 'tx> Rows<'a, 'tx> {
 
     fn set_references(&mut self, digest: &Digest, references: u64) -> Result<(), Error> {
         let key = RepositoryBlobKey { repository: self.id, digest: *digest };
-        let Some(record) = self.tx.get(&key)? else { return Ok(()) };
+        let Some(mut record) = self.tx.get(&key)? else { return Ok(()) };
+        match (record.references, references) {
+            (0, 1..) => self.tx.delete(&self.unnamed(record.linked_at, digest))?,
+            (1.., 0) => {
+                record.linked_at = self.now;
+                self.list_unnamed(digest)?;
+            }
+            _ => {}
+        }
         Ok(self.tx.put(&key, &RepositoryBlobRecord { references, ..record })?)
     }
 
+    /// No manifest of this repository names the blob, from now on.
+    fn list_unnamed(&mut self, digest: &Digest) -> Result<(), Error> {
+        let record = UnreferencedRecord { name: Some(self.name.as_str().to_owned()) };
+        Ok(self.tx.put(&self.unnamed(self.now, digest), &record)?)
+    }
+
+    const fn unnamed(&self, since: u64, digest: &Digest) -> UnreferencedKey {
+        UnreferencedKey { since, repository: self.id, digest: *digest }
+    }
+
     fn keep(&mut self, digest: &Digest, size: u64) -> Result<(), Error> {
-        let key = BlobKey { digest: *digest };
-        let references = self.tx.get(&key)?.map_or(0, |record| record.references) + 1;
-        self.tx.put(&key, &BlobRecord { size, references, changed_at: self.now })?;
+        kept::keep(self.tx, digest, size, self.now)?;
         self.books.keep(self.tx, digest, size)
     }
 
     fn release(&mut self, digest: &Digest) -> Result<(), Error> {
-        let key = BlobKey { digest: *digest };
-        let Some(record) = self.tx.get(&key)? else { return Ok(()) };
-        let references = record.references.saturating_sub(1);
-        self.tx.put(&key, &BlobRecord { references, changed_at: self.now, ..record })?;
+        kept::release(self.tx, digest, self.now)?;
         self.books.release(self.tx, digest)
     }
 

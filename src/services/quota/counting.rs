@@ -1,5 +1,5 @@
 //! Counts, once, what the organisations of a store of an older version hold; before anybody is served. Steps, and what
-//! a stop between them leaves, are in `FORMAT.md` §8.12: without the counter [`COUNTED`] it begins again, so that a stop
+//! a stop between them leaves, are in `FORMAT.md` §8.15: without the counter [`COUNTED`] it begins again, so that a stop
 //! never has anything counted twice. Memory is that of a batch of rows.
 
 use pierhead_storage_format::Digest;

@@ -338,6 +338,7 @@ impl Uploads {
         digest: &Digest,
     ) -> Result<u64, Error> {
         self.shelves.writable()?;
+        let _hold = self.shelves.leases.hold(digest).await;
         let published = match upload.publish(digest).await {
             Ok(published) => published,
             Err(BlobError::DigestMismatch { actual }) => return Err(Error::DigestMismatch(actual)),

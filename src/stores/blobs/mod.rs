@@ -19,6 +19,7 @@
 //! Must not know what a manifest, a repository or a record is. Look next at `pipe` (how bytes get to
 //! the disk), `publish`, `small` (the log of small blobs), `read`.
 
+mod collect;
 mod error;
 mod hash;
 mod journal;
@@ -317,7 +318,8 @@ fn make_folders(disk: &dyn Disk) -> Result<(), BlobError> {
             disk.sync_dir(&parent)?;
         }
         disk.create_dir(Path::new(paths::UPLOADS))?;
-        disk.create_dir(Path::new(paths::QUARANTINE))?;
+        disk.create_dir(Path::new(paths::COLLECTED))?;
+        disk.sync_dir(Path::new(paths::QUARANTINE))?;
         disk.sync_dir(Path::new(paths::BLOBS))?;
         disk.sync_dir(Path::new(""))
     };

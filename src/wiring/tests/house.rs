@@ -14,6 +14,8 @@ use pierhead_storage_format::identity::records::{Level, Role};
 use serde_json::Value;
 
 use super::super::audit;
+use super::super::collection;
+use super::super::offline::fsck;
 use super::super::people::People;
 use super::super::serve::{services, shelves};
 use super::super::store::{self, Store};
@@ -22,14 +24,16 @@ use super::super::{protection, retention};
 use crate::api::health::Health;
 use crate::api::trust::Trust;
 use crate::config::{Settings, Size};
-use crate::seams::TestClock;
+use crate::seams::{Clock, TestClock};
 use crate::server::body::{self, Body};
 use crate::server::{App, Peer, PeerFacts};
 use crate::services::access::{Action, Actor, Permit, Resource};
 use crate::services::audit::Audit;
+use crate::services::collector::Collector;
 use crate::services::guard::Guard;
 use crate::services::identity::{NewAccount, NewKey, NewPolicy, NewUser, UserChange};
 use crate::services::images::Images;
+use crate::services::leases::Leases;
 use crate::services::organisations::On;
 use crate::services::retention::Retention;
 use crate::services::signin::Secret;
@@ -53,9 +57,13 @@ pub struct House {
     pub audit: Audit,
     pub retention: Retention,
     pub guard: Guard,
+    pub collector: Collector,
+    pub leases: Arc<Leases>,
     surfaces: Surfaces,
     store: Arc<Store>,
-    _folder: tempfile::TempDir,
+    lab: bool,
+    settings: Settings,
+    folder: tempfile::TempDir,
 }
 
 /// An answer.
@@ -107,18 +115,27 @@ impl House {
 
     pub async fn with(lab: bool, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().expect("a scratch folder");
+        let clock = Arc::new(TestClock::default());
+        clock.set(OPENED);
         let mut settings = if lab { Settings::lab() } else { Settings::default() };
         settings.storage.data = folder.path().join("data");
         settings.storage.ballast = Size::from_mib(1);
         settings.storage.reserve = Size::from_mib(1);
         settings.registry.delete = true;
         change(&mut settings);
+        let mut house = Self::opened(lab, settings, folder, clock).await;
+        if !lab {
+            house.move_in().await;
+        }
+        house
+    }
+
+    async fn opened(lab: bool, settings: Settings, folder: tempfile::TempDir, clock: Arc<TestClock>) -> Self {
         let (store, _) = store::open(&settings.storage).expect("a store");
         let store = Arc::new(store);
-        let clock = Arc::new(TestClock::default());
-        clock.set(OPENED);
         let people = People::open_at(&settings, lab, &store, clock.clone()).expect("people");
         let shelves = shelves(&settings, &store, &people, clock.clone());
+        let collector = collection::open(&settings, &shelves).expect("a collector");
         let health = Health::new(Vec::new());
         let audit = audit::open(&settings, &store, &people, clock.clone()).expect("a trail");
         let recorder = recorder(&settings, Some(audit.clone()));
@@ -130,12 +147,132 @@ impl House {
         let shown = (images.clone(), uploads, retention.clone());
         let surfaces = Surfaces::new(&settings, &people, shown, told, (&recorder, guard.clone()));
         let acme = Id::from_bytes([0; 16]);
-        let mut house =
-            Self { people, clock, acme, images, audit, retention, guard, surfaces, store, _folder: folder };
-        if !lab {
-            house.move_in().await;
+        let leases = Arc::clone(&shelves.leases);
+        Self {
+            people,
+            clock,
+            acme,
+            images,
+            audit,
+            retention,
+            guard,
+            collector,
+            leases,
+            surfaces,
+            store,
+            lab,
+            settings,
+            folder,
         }
-        house
+    }
+
+    /// The same once more, as after a stop without notice.
+    pub async fn reopen(self) -> Self {
+        let Self {
+            clock,
+            lab,
+            settings,
+            folder,
+            acme,
+            people,
+            images,
+            audit,
+            collector,
+            retention,
+            guard,
+            surfaces,
+            store,
+            ..
+        } = self;
+        drop((people, images, audit, collector, retention, guard, surfaces));
+        let freed = Arc::try_unwrap(store).map_err(|_| "nobody uses it").expect("the last");
+        drop(freed);
+        Self { acme, ..Self::opened(lab, settings, folder, clock).await }
+    }
+
+    /// The same, and `fsck` finds nothing in between.
+    pub async fn reopen_sound(self) -> Self {
+        let Self {
+            clock,
+            lab,
+            settings,
+            folder,
+            acme,
+            people,
+            images,
+            audit,
+            collector,
+            retention,
+            guard,
+            surfaces,
+            store,
+            ..
+        } = self;
+        drop((people, images, audit, collector, retention, guard, surfaces));
+        drop(Arc::try_unwrap(store).map_err(|_| "nobody uses it").expect("the last"));
+        let report = fsck(&settings.storage.data, true, &mut |_, _| {}).expect("a report");
+        assert!(report.is_clean(), "{:?}", report.findings);
+        Self { acme, ..Self::opened(lab, settings, folder, clock).await }
+    }
+
+    /// The files of its blobs.
+    pub fn files(&self) -> Vec<std::path::PathBuf> {
+        let sha256 = self.data().join("blobs/sha256");
+        let inside = |folder: &std::path::Path| -> Vec<std::path::PathBuf> {
+            let entries = std::fs::read_dir(folder).expect("readable");
+            entries.map(|entry| entry.expect("readable").path()).collect()
+        };
+        inside(&sha256).iter().flat_map(|folder| inside(folder)).collect()
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &std::path::Path {
+        &self.settings.storage.data
+    }
+
+    /// Lets more seconds go by.
+    pub async fn after_more(&self, seconds: u64) {
+        self.clock.set(self.clock.now_ms() + seconds * 1000);
+    }
+
+    /// Lets hours go by as a collector that is asked every second sees them.
+    pub async fn hours(&self, hours: u64) {
+        for _ in 0..hours {
+            self.after_more(3600).await;
+            self.collector.turn_if_due();
+        }
+    }
+
+    /// One run of the collector.
+    pub async fn collect(&self) {
+        self.collector.run().await.expect("a run");
+    }
+
+    pub async fn pause(&self, paused: bool) {
+        let permit = self.permit(Action::ManageCollection, Resource::Registry);
+        self.collector.pause(&permit, paused).await.expect("changed");
+    }
+
+    /// What `fsck` finds is nothing; the store is closed.
+    pub async fn sound(self) {
+        let Self {
+            settings,
+            folder,
+            people,
+            images,
+            audit,
+            collector,
+            retention,
+            guard,
+            surfaces,
+            store,
+            ..
+        } = self;
+        store.close();
+        drop((people, images, audit, collector, retention, guard, surfaces, store));
+        let report = fsck(&settings.storage.data, true, &mut |_, _| {}).expect("a report");
+        assert_eq!(report.findings, []);
+        drop(folder);
     }
 
     async fn move_in(&mut self) {

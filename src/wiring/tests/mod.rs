@@ -2,6 +2,8 @@
 //! the services at hand: what a right that was taken away does to the next request, at any moment.
 
 mod catalogue;
+mod collecting;
+mod collecting_model;
 mod guarded;
 mod house;
 mod iam;
@@ -13,4 +15,5 @@ mod retention;
 mod sessions;
 mod tokens;
 mod trail;
+mod undoing;
 mod walk;

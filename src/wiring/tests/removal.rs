@@ -1,6 +1,7 @@
 //! Repositories that are removed with all in them, in steps of any size.
 
 use hyper::Method;
+use pierhead_storage_format::housekeeping::DeletedReferenceKey;
 use pierhead_storage_format::identity::keys::{GrantKey, RepositorySettingsKey, ShareKey, TextKey};
 use pierhead_storage_format::identity::records::Level;
 use pierhead_storage_format::keys::{
@@ -54,7 +55,9 @@ fn recount(house: &House) {
         .iter()
         .map(|(_, blob)| blob.references)
         .sum();
-    let keeping = rows::<RepositoryBlobKey>(house, &[]) + rows::<ManifestKey>(house, &[]);
+    let keeping = rows::<RepositoryBlobKey>(house, &[])
+        + rows::<ManifestKey>(house, &[])
+        + rows::<DeletedReferenceKey>(house, &[]);
     assert_eq!(kept, keeping as u64);
 }
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
+mod housekeeping;
 mod identity;
 mod quota;
 
@@ -48,7 +49,7 @@ fn manifest() -> impl Strategy<Value = ManifestRecord> {
 
 /// A valid row of any table.
 fn any_row() -> impl Strategy<Value = Row> {
-    prop_oneof![4 => content_row(), 6 => identity::any_row(), 2 => quota::any_row()]
+    prop_oneof![4 => content_row(), 6 => identity::any_row(), 2 => quota::any_row(), 2 => housekeeping::any_row()]
 }
 
 /// Of the tables of images.

@@ -2,6 +2,8 @@
 
 #[path = "audit_samples.rs"]
 pub mod audit;
+#[path = "housekeeping_samples.rs"]
+mod housekeeping;
 #[path = "identity_samples.rs"]
 mod identity;
 #[path = "quota_samples.rs"]
@@ -39,7 +41,7 @@ pub fn sample<K: TableKey>(case: Option<&'static str>, key: &K, record: &K::Reco
     Sample { table: K::TABLE, case, key: key.encode(), value }
 }
 
-fn digest(algorithm: Algorithm, first: u8) -> Digest {
+pub(super) fn digest(algorithm: Algorithm, first: u8) -> Digest {
     let raw: Vec<u8> = (0..64).map(|i| first.wrapping_add(i)).collect();
     Digest::new(algorithm, &raw[..algorithm.raw_len()]).expect("length matches")
 }
@@ -166,7 +168,13 @@ fn blobs() -> Vec<Sample> {
 /// Every sample.
 pub fn samples() -> Vec<Sample> {
     let images = [organisations(), names(), manifests(), references(), blobs()];
-    let others = [identity::samples(), audit::samples(), quota::samples(), retention::samples()];
+    let others = [
+        identity::samples(),
+        audit::samples(),
+        quota::samples(),
+        housekeeping::samples(),
+        retention::samples(),
+    ];
     images.into_iter().chain(others).flatten().collect()
 }
 

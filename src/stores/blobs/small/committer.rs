@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use super::segment::{Claim, Log, Segment};
 use super::{Ground, Job, SEGMENT_RECORDS, SEGMENTS};
+use crate::stores::blobs::lock;
 
 /// The most blobs in a group.
 const GROUP_JOBS: usize = 256;
@@ -92,6 +93,8 @@ impl Committer {
             encoded.map_err(io::Error::other)?;
         }
         log.append(&mut self.buffer, group.len())?;
+        let mut logged = lock(&self.ground.logged);
+        logged.extend(group.iter().map(|job| (job.digest, log.segment.number)));
         Ok(Some(Arc::clone(&log.segment)))
     }
 

@@ -26,6 +26,7 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -68,6 +69,9 @@ struct Ground {
     doubt: AtomicU64,
     /// How many files went that the log may still have ([`Small::hold`]); locked while a segment goes.
     held: Mutex<u64>,
+    /// Blobs that segments name and that are wanted, with the last segment that does: what was collected has no
+    /// file to be given back. At most what segments can hold.
+    logged: Mutex<HashMap<Digest, u64>>,
     /// Up to so many files are synced one by one; any number if that alone tells what is durable.
     few: usize,
     /// A segment that went and can be used again waits under [`spare`].
@@ -84,6 +88,11 @@ impl Ground {
     /// so: a segment made meanwhile is doubted with the others.
     fn raise_doubt(&self) {
         self.doubt.fetch_max(self.newest.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// Whether a blob of a segment is still wanted; asked with its place locked.
+    fn is_wanted(&self, digest: &Digest) -> bool {
+        lock(&self.logged).contains_key(digest)
     }
 
     fn is_doubted(&self, number: u64) -> bool {
@@ -134,6 +143,7 @@ impl Small {
             newest: AtomicU64::new(newest),
             doubt: AtomicU64::new(0),
             held: Mutex::default(),
+            logged: Mutex::default(),
             few,
             spare: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -164,6 +174,11 @@ impl Small {
         *held += 1;
         self.ground.raise_doubt();
         held
+    }
+
+    /// The blob was collected: whatever segment names it, it gets no file back. With its place locked.
+    pub(super) fn forget(&self, digest: &Digest) {
+        lock(&self.ground.logged).remove(digest);
     }
 
     /// Finishes what was begun; lets the log go if all it names can be made durable, and the next

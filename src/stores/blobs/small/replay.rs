@@ -86,7 +86,8 @@ impl Small {
         let mut round = Round::default();
         for &number in numbers {
             let segment = Logged::read(self.ground.disk.as_ref(), number, u64::MAX);
-            match segment.map(|segment| (segment.heal(&self.ground, recorded), segment.named())) {
+            let ground = &self.ground;
+            match segment.map(|segment| (segment.heal(ground, recorded, &|_| true), segment.named())) {
                 Ok((Ok(healed), named)) => {
                     round.done.add(&healed);
                     round.through.push(number);
@@ -200,11 +201,13 @@ impl Logged {
         self.digests().copied().collect()
     }
 
-    /// Makes the files what the records say, not yet durable.
+    /// Makes the files what the records say, not yet durable; of what is not `wanted`, which is asked with its
+    /// place locked, none is made.
     pub(super) fn heal<E>(
         &self,
         ground: &Ground,
         recorded: &mut dyn FnMut(&Digest) -> Result<bool, E>,
+        wanted: &(dyn Fn(&Digest) -> bool + Sync),
     ) -> Result<Replayed, Healing<E>> {
         if self.records.len() > retirer::FEW {
             // At once, instead of a file at a time. What fails here shows when these are compared; other
@@ -220,16 +223,20 @@ impl Logged {
                 removed += 1;
             }
         }
-        let rewritten = heal_all(ground, &there).map_err(Healing::Disk)?;
+        let rewritten = heal_all(ground, &there, wanted).map_err(Healing::Disk)?;
         Ok(Replayed { blobs: there.len() as u64, rewritten, removed, kept: 0 })
     }
 }
 
-fn heal_all(ground: &Ground, blobs: &[(&Digest, &[u8])]) -> io::Result<u64> {
+fn heal_all(
+    ground: &Ground,
+    blobs: &[(&Digest, &[u8])],
+    wanted: &(dyn Fn(&Digest) -> bool + Sync),
+) -> io::Result<u64> {
     let (next, rewritten, pool) = (AtomicUsize::new(0), AtomicU64::new(0), Pool::new());
     let work = || -> io::Result<()> {
         while let Some((digest, bytes)) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if heal_one(ground, digest, bytes, &pool)? {
+            if heal_one(ground, digest, bytes, &pool, wanted)? {
                 rewritten.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -247,8 +254,17 @@ fn heal_all(ground: &Ground, blobs: &[(&Digest, &[u8])]) -> io::Result<u64> {
 }
 
 /// Whether the file had to be written anew.
-fn heal_one(ground: &Ground, digest: &Digest, bytes: &[u8], pool: &Arc<Pool>) -> io::Result<bool> {
+fn heal_one(
+    ground: &Ground,
+    digest: &Digest,
+    bytes: &[u8],
+    pool: &Arc<Pool>,
+    wanted: &(dyn Fn(&Digest) -> bool + Sync),
+) -> io::Result<bool> {
     let _place = ground.places.lock(digest);
+    if !wanted(digest) {
+        return Ok(false);
+    }
     let sound = match ground.disk.open_read_direct(&paths::blob(digest)) {
         Ok(file) => is_on_disk(&file, bytes, pool),
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,

@@ -9,8 +9,7 @@
 //! of a write-back that failed and was told to somebody before. A blob that goes to quarantine while its
 //! segment is compared or synced has that done once more ([`Small::hold`](super::Small::hold)).
 //!
-//! A blob that was removed while its segment was there may so get its file back: it has no record, and
-//! does no harm.
+//! A blob that was collected while its segment was there is not wanted any more, and gets no file back.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -41,6 +40,7 @@ pub(super) fn run(ground: &Ground, sealed: &Receiver<(Arc<Segment>, usize, u64)>
         let sealed = Sealed { number: segment.number, records, end };
         match retire(ground, &sealed, &unrecorded) {
             Ok(()) => {
+                lock(&ground.logged).retain(|_, number| *number != segment.number);
                 ground.segments.fetch_sub(1, Ordering::SeqCst);
             }
             Err(error) => {
@@ -86,7 +86,8 @@ fn retire(ground: &Ground, sealed: &Sealed, unrecorded: &[Digest]) -> io::Result
 
 fn compare_and_sync(ground: &Ground, sealed: &Sealed) -> io::Result<()> {
     let segment = replay::Logged::read(ground.disk.as_ref(), sealed.number, sealed.end)?;
-    let healed = segment.heal(ground, &mut |_| Ok::<_, io::Error>(true))?;
+    let healed =
+        segment.heal(ground, &mut |_| Ok::<_, io::Error>(true), &|digest| ground.is_wanted(digest))?;
     if healed.rewritten > 0 {
         tracing::warn!(
             segment = sealed.number,

@@ -70,8 +70,17 @@ fn parts() -> impl Strategy<Value = Parts> {
 }
 
 /// Tables whose rows are drawn in files of their own.
-const ELSEWHERE: &[Table] =
-    &[Table::OrganisationBlob, Table::OrganisationUsage, Table::OrganisationQuota, Table::AccountQuota];
+const ELSEWHERE: &[Table] = &[
+    Table::OrganisationBlob,
+    Table::OrganisationUsage,
+    Table::OrganisationQuota,
+    Table::AccountQuota,
+    Table::Unreferenced,
+    Table::DeletedManifest,
+    Table::Collected,
+    Table::DeletedReference,
+    Table::Removal,
+];
 
 /// A valid row of any table of this kind, and organisations with all they have.
 pub(super) fn any_row() -> impl Strategy<Value = Row> {

@@ -1,0 +1,140 @@
+//! Manifests that no tag names, of a certain age: removed where the settings say so. One stays while an index of its
+//! repository names it, while it is about another manifest that is there, and while somebody counts on it.
+//!
+//! One repository at a time: first what its indexes name is gathered, then its manifests are looked at. Memory is that of
+//! [`CHILDREN`] numbers; a repository whose indexes name more is left alone, and the log says so.
+
+use std::collections::HashSet;
+
+use pierhead_storage_format::Digest;
+use pierhead_storage_format::keys::{
+    ManifestKey, ManifestReferenceKey, ManifestTagKey, RepositoryKey, TableKey,
+};
+use pierhead_storage_format::records::{ManifestRecord, ReferenceRole};
+
+use super::Shelves;
+use super::rows::Rows;
+use crate::services::access::Permit;
+use crate::services::error::Error;
+use crate::services::names::RepositoryName;
+
+/// Rows looked at together.
+const BATCH: usize = 1000;
+/// Manifests removed in one change set.
+const REMOVED: usize = 50;
+/// What indexes of one repository may name.
+const CHILDREN: usize = 1 << 20;
+
+impl Shelves {
+    /// Removes untagged manifests last pushed at `cutoff` or before, until it is `halted`; how many.
+    pub async fn remove_untagged(
+        &self,
+        permit: &Permit,
+        cutoff: u64,
+        halted: impl Fn() -> bool + Send,
+    ) -> Result<u64, Error> {
+        let (mut removed, mut after) = (0, None::<Vec<u8>>);
+        loop {
+            let page = self.meta.page::<RepositoryKey>(&[], after.as_deref(), BATCH)?;
+            let Some((last, _)) = page.last() else { return Ok(removed) };
+            after = Some(last.encode());
+            for (key, record) in page {
+                if halted() {
+                    return Ok(removed);
+                }
+                let Ok(name) = key.name.parse::<RepositoryName>() else { continue };
+                removed += self.remove_untagged_of(permit, &name, record.id, cutoff).await?;
+            }
+        }
+    }
+
+    async fn remove_untagged_of(
+        &self,
+        permit: &Permit,
+        name: &RepositoryName,
+        id: u64,
+        cutoff: u64,
+    ) -> Result<u64, Error> {
+        let Some(children) = self.children(id)? else {
+            tracing::warn!(repository = %name, "its indexes name too much: untagged manifests of it stay");
+            return Ok(0);
+        };
+        let (mut removed, mut after) = (0, None::<Vec<u8>>);
+        loop {
+            let page = self.meta.page::<ManifestKey>(&ManifestKey::prefix(id), after.as_deref(), REMOVED)?;
+            let Some((last, _)) = page.last() else { return Ok(removed) };
+            after = Some(last.encode());
+            let mut old = Vec::new();
+            for (key, record) in page {
+                let may_go = record.pushed_at <= cutoff && !children.contains(&short(&key.digest));
+                if may_go && self.stands_alone(id, &key.digest, &record)? {
+                    old.push((key.digest, record.pushed_at));
+                }
+            }
+            removed += self.remove_batch(permit, name, id, old).await?;
+        }
+    }
+
+    /// Neither tagged nor about something that is there.
+    fn stands_alone(&self, repository: u64, digest: &Digest, record: &ManifestRecord) -> Result<bool, Error> {
+        let tagged =
+            self.meta.page::<ManifestTagKey>(&ManifestTagKey::prefix(repository, digest), None, 1)?;
+        let about = match record.subject {
+            Some(subject) => self.meta.get(&ManifestKey { repository, digest: subject })?.is_some(),
+            None => false,
+        };
+        Ok(tagged.is_empty() && !about)
+    }
+
+    /// What the indexes of a repository name; none if that is too much.
+    fn children(&self, repository: u64) -> Result<Option<HashSet<u64>>, Error> {
+        let prefix = repository.to_be_bytes();
+        let (mut children, mut after) = (HashSet::new(), None::<Vec<u8>>);
+        loop {
+            let page = self.meta.page::<ManifestReferenceKey>(&prefix, after.as_deref(), BATCH)?;
+            let Some((last, _)) = page.last() else { return Ok(Some(children)) };
+            after = Some(last.encode());
+            let named = page.iter().filter(|(_, record)| record.role == ReferenceRole::Child);
+            children.extend(named.map(|(key, _)| short(&key.digest)));
+            if children.len() > CHILDREN {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Looks again in the change set. An index that names one meanwhile has seen it, or comes after.
+    async fn remove_batch(
+        &self,
+        permit: &Permit,
+        name: &RepositoryName,
+        id: u64,
+        mut old: Vec<(Digest, u64)>,
+    ) -> Result<u64, Error> {
+        let going = self.leases.take(old.iter().map(|(digest, _)| *digest));
+        old.retain(|(digest, _)| going.has(digest));
+        if old.is_empty() {
+            return Ok(0);
+        }
+        let (name, now) = (name.clone(), self.clock.now_ms());
+        let undo = self.undo_by(permit);
+        let remove = self.access.commit(&self.meta, permit, move |tx| {
+            let mut rows = match Rows::existing(tx, name, now) {
+                Ok(rows) if rows.is(id) => rows.with_undo(undo),
+                Ok(_) | Err(Error::RepositoryUnknown(_)) => return Ok(0),
+                Err(error) => return Err(error),
+            };
+            let mut removed = 0;
+            for (digest, pushed_at) in old {
+                let same = rows.manifest(&digest)?.is_some_and(|record| record.pushed_at == pushed_at);
+                removed += u64::from(same && !rows.is_tagged(&digest)? && rows.delete_manifest(&digest)?);
+            }
+            rows.finish()?;
+            Ok(removed)
+        });
+        remove.await
+    }
+}
+
+fn short(digest: &Digest) -> u64 {
+    digest.raw().first_chunk::<8>().map_or(0, |head| u64::from_be_bytes(*head))
+}
