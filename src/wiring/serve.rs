@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 
 use super::admin::Administration;
@@ -115,15 +116,11 @@ pub async fn serve(
         guard: guard.clone(),
         recorder: recorder.clone(),
     };
-    let trust = Trust::new(certificates.ca());
-    let told = (health(&stop, &store), trust);
+    let told = (health(&stop, &store), Trust::new(certificates.ca()));
     let surfaces = Surfaces::new(&settings, &people, (images, uploads.clone()), told, (&recorder, guard));
     let app = Arc::new(surfaces);
 
-    let metrics = Metrics::new(|registry| {
-        gauges.register(registry);
-        protection_gauges.register(registry);
-    });
+    let metrics = Metrics::new(|all| register(all, &gauges, &protection_gauges));
     let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration };
     let ended = run(&settings, app, edge, listening).await;
     stop.begin(); // if it was never reached
@@ -133,16 +130,24 @@ pub async fn serve(
     people.settle().await;
     audit.settle().await;
     add_counted(&counting).await;
-    let closing = Arc::clone(&store);
-    let closed = tasks::blocking(move || closing.close()).await;
-    if closed.is_err() {
-        tracing::error!("closing the store ended in a panic; the next start recovers");
-    }
+    close(&store).await;
     match ended? {
         Ended::Finished => tracing::info!("stopped: every request was finished"),
         Ended::Cut(connections) => tracing::warn!(connections, "stopped: what was under way was cut"),
     }
     Ok(store)
+}
+
+fn register(all: &mut Registry, gauges: &Gauges, protection: &ProtectionGauges) {
+    gauges.register(all);
+    protection.register(all);
+}
+
+async fn close(store: &Arc<Store>) {
+    let closing = Arc::clone(store);
+    if tasks::blocking(move || closing.close()).await.is_err() {
+        tracing::error!("closing the store ended in a panic; the next start recovers");
+    }
 }
 
 /// Who there is, the trail of what is done, and who may come in.

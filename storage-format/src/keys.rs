@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{FormatError, Record};
 use crate::digest::Digest;
+pub use crate::references::ManifestReferenceKey;
+
 use crate::records::{
-    BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferenceRecord, ReferrerRecord,
+    BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferrerRecord,
     RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
 };
 
@@ -197,14 +199,14 @@ pub(crate) fn number(bytes: &[u8]) -> Result<(u64, &[u8]), FormatError> {
     Ok((u64::from_be_bytes(*head), rest))
 }
 
-fn digest_only(bytes: &[u8]) -> Result<Digest, FormatError> {
+pub(crate) fn digest_only(bytes: &[u8]) -> Result<Digest, FormatError> {
     match Digest::read_key(bytes)? {
         (digest, []) => Ok(digest),
         _ => Err(FormatError::Key),
     }
 }
 
-fn under_digest(repository: u64, digest: &Digest) -> Vec<u8> {
+pub(crate) fn under_digest(repository: u64, digest: &Digest) -> Vec<u8> {
     let mut key = repository.to_be_bytes().to_vec();
     digest.write_key(&mut key);
     key
@@ -466,40 +468,5 @@ impl TableKey for BlobRepositoryKey {
     fn decode(key: &[u8]) -> Result<Self, FormatError> {
         let (digest, name) = Digest::read_key(key)?;
         Ok(Self { digest, name: text(name)? })
-    }
-}
-
-/// What a manifest names, so that a delete needs no look into the manifest's bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ManifestReferenceKey {
-    /// [`RepositoryRecord::id`].
-    pub repository: u64,
-    /// The manifest that names it.
-    pub manifest: Digest,
-    /// The content named.
-    pub digest: Digest,
-}
-
-impl ManifestReferenceKey {
-    /// What every reference of a manifest starts with.
-    pub fn prefix(repository: u64, manifest: &Digest) -> Vec<u8> {
-        under_digest(repository, manifest)
-    }
-}
-
-impl TableKey for ManifestReferenceKey {
-    const TABLE: Table = Table::ManifestReference;
-    type Record = ReferenceRecord;
-
-    fn encode(&self) -> Vec<u8> {
-        let mut key = Self::prefix(self.repository, &self.manifest);
-        self.digest.write_key(&mut key);
-        key
-    }
-
-    fn decode(key: &[u8]) -> Result<Self, FormatError> {
-        let (repository, rest) = number(key)?;
-        let (manifest, rest) = Digest::read_key(rest)?;
-        Ok(Self { repository, manifest, digest: digest_only(rest)? })
     }
 }

@@ -24,6 +24,7 @@ pub mod outboard;
 pub mod paths;
 pub mod protection;
 pub mod records;
+mod references;
 pub mod rows;
 pub mod small;
 pub mod snapshot;
