@@ -195,8 +195,7 @@ fn rights(table: Table, parts: Parts) -> Row {
             let record = AccountDayRecord { pulls: a, pulled: b, pushes: a, stored: until };
             row(&AccountDayKey { account: id, day: b }, &record)
         }
-        Table::Ban | Table::BanExemption => protection(table, (id, name, other), (a, b), yes),
-        other => unreachable!("table {} is not of this kind", other.name()),
+        kept_out => protection(kept_out, (id, name, other), (a, b), yes),
     }
 }
 
