@@ -216,7 +216,7 @@ fn paced(client: &mut Client, path: &str, requests: u32, gap: Duration) -> Vec<D
 
 #[test]
 fn a_flood_is_turned_away_while_another_client_pulls() {
-    let rates = small().set("PROTECTION_ADDRESS_READ", "400/s").set("PROTECTION_FLOOD_WINDOW", "2s");
+    let rates = small().set("PROTECTION_ADDRESS_READ", "400/s").set("PROTECTION_FLOOD_FACTOR", "1");
     let Some(server) = Server::own(rates) else { return };
     let repository = server.repository();
     repository.push("v1", &Image::small(&mut Rng::named("flooded")));

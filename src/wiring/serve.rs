@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 
 use super::admin::Administration;
@@ -143,16 +144,19 @@ pub async fn serve(
     people.settle().await;
     audit.settle().await;
     add_counted(&counting).await;
-    let closing = Arc::clone(&store);
-    let closed = tasks::blocking(move || closing.close()).await;
-    if closed.is_err() {
-        tracing::error!("closing the store ended in a panic; the next start recovers");
-    }
+    close(&store).await;
     match ended? {
         Ended::Finished => tracing::info!("stopped: every request was finished"),
         Ended::Cut(connections) => tracing::warn!(connections, "stopped: what was under way was cut"),
     }
     Ok(store)
+}
+
+async fn close(store: &Arc<Store>) {
+    let closing = Arc::clone(store);
+    if tasks::blocking(move || closing.close()).await.is_err() {
+        tracing::error!("closing the store ended in a panic; the next start recovers");
+    }
 }
 
 /// Who there is, the trail of what is done, and who may come in.

@@ -256,7 +256,7 @@ pub(crate) fn digest_only(bytes: &[u8]) -> Result<Digest, FormatError> {
     }
 }
 
-fn under_digest(repository: u64, digest: &Digest) -> Vec<u8> {
+pub(crate) fn under_digest(repository: u64, digest: &Digest) -> Vec<u8> {
     let mut key = repository.to_be_bytes().to_vec();
     digest.write_key(&mut key);
     key

@@ -93,10 +93,11 @@ fn the_top_level_is_what_was_agreed() {
 }
 
 /// Two versions of one crate that are known, and whom to thank.
-const TWICE: [(&str, &str); 9] = [
+const TWICE: [(&str, &str); 10] = [
     ("bit-vec", "proptest and its own set of bits; tests only"),
     ("bitflags", "1 comes with sled's relatives on other systems"),
     ("getrandom", "0.2 comes with optional parts that are not built"),
+    ("hashbrown", "0.16 comes with governor 0.10"),
     ("parking_lot", "0.11 comes with sled 0.34"),
     ("parking_lot_core", "as parking_lot"),
     ("redox_syscall", "another system's"),

@@ -214,6 +214,12 @@ fn rights(table: Table, parts: Parts) -> Row {
             let record = AccountDayRecord { pulls: a, pulled: b, pushes: a, stored: until };
             row(&AccountDayKey { account: id, day: b }, &record)
         }
+        kept_out => protection(kept_out, (id, name, other), (a, b), yes),
+    }
+}
+
+fn protection(table: Table, (id, name, other): (Id, String, String), (a, b): (u64, u64), yes: bool) -> Row {
+    match table {
         Table::Ban => {
             let key = if yes { BanKey::User(id) } else { BanKey::Address((u128::from(a) << 64).into()) };
             let reason = if yes { BanReason::Flood } else { BanReason::Administrator };
