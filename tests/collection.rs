@@ -97,7 +97,8 @@ fn a_collector_killed_at_any_moment_loses_nothing_and_leaves_nothing_in_the_end(
         let server = launch.start();
         let http = server.http();
         kept.iter().for_each(|(tag, layer)| pull(http, "acme/web", tag, layer));
-        let lost: Vec<Vec<u8>> = (0..200).map(|_| rng.bytes(60)).chain([rng.bytes(100_000)]).collect();
+        let mut lost: Vec<Vec<u8>> = (0..200).map(|_| rng.bytes(60)).collect();
+        lost.push(rng.bytes(100_000));
         let tag = format!("v{round}");
         let layer = rng.bytes(2000);
         push_image(http, "acme/web", &tag, &layer);

@@ -180,6 +180,7 @@ impl Going {
     }
 
     /// How many were.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.digests.len()
     }
