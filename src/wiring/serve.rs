@@ -112,10 +112,8 @@ pub async fn serve(
         collector: collector.clone(),
         recorder: recorder.clone(),
     };
-    let trust = Trust::new(certificates.ca());
-    let told = (health(&stop, &store), trust);
-    let surfaces = Surfaces::new(&settings, &people, (images, uploads.clone()), told, &recorder);
-    let app = Arc::new(surfaces);
+    let told = (health(&stop, &store), Trust::new(certificates.ca()));
+    let app = Arc::new(Surfaces::new(&settings, &people, (images, uploads.clone()), told, &recorder));
 
     let metrics = Metrics::new(|registry| {
         gauges.register(registry);
@@ -131,16 +129,23 @@ pub async fn serve(
     people.settle().await;
     audit.settle().await;
     add_counted(&counting).await;
-    let closing = Arc::clone(&store);
-    let closed = tasks::blocking(move || closing.close()).await;
-    if closed.is_err() {
+    close(&store).await;
+    tell(&ended?);
+    Ok(store)
+}
+
+async fn close(store: &Arc<Store>) {
+    let closing = Arc::clone(store);
+    if tasks::blocking(move || closing.close()).await.is_err() {
         tracing::error!("closing the store ended in a panic; the next start recovers");
     }
-    match ended? {
+}
+
+fn tell(ended: &Ended) {
+    match ended {
         Ended::Finished => tracing::info!("stopped: every request was finished"),
         Ended::Cut(connections) => tracing::warn!(connections, "stopped: what was under way was cut"),
     }
-    Ok(store)
 }
 
 /// Who there is, and the trail of what is done.

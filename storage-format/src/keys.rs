@@ -8,9 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{FormatError, Record};
 use crate::digest::Digest;
 use crate::records::{
-    BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferenceRecord, ReferrerRecord,
+    BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferrerRecord,
     RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
 };
+
+mod manifest_reference;
+
+pub use manifest_reference::ManifestReferenceKey;
 
 /// The longest text part of a key, in bytes.
 pub const MAX_TEXT: usize = 255;
@@ -478,40 +482,5 @@ impl TableKey for BlobRepositoryKey {
     fn decode(key: &[u8]) -> Result<Self, FormatError> {
         let (digest, name) = Digest::read_key(key)?;
         Ok(Self { digest, name: text(name)? })
-    }
-}
-
-/// What a manifest names, so that a delete needs no look into the manifest's bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ManifestReferenceKey {
-    /// [`RepositoryRecord::id`].
-    pub repository: u64,
-    /// The manifest that names it.
-    pub manifest: Digest,
-    /// The content named.
-    pub digest: Digest,
-}
-
-impl ManifestReferenceKey {
-    /// What every reference of a manifest starts with.
-    pub fn prefix(repository: u64, manifest: &Digest) -> Vec<u8> {
-        under_digest(repository, manifest)
-    }
-}
-
-impl TableKey for ManifestReferenceKey {
-    const TABLE: Table = Table::ManifestReference;
-    type Record = ReferenceRecord;
-
-    fn encode(&self) -> Vec<u8> {
-        let mut key = Self::prefix(self.repository, &self.manifest);
-        self.digest.write_key(&mut key);
-        key
-    }
-
-    fn decode(key: &[u8]) -> Result<Self, FormatError> {
-        let (repository, rest) = number(key)?;
-        let (manifest, rest) = Digest::read_key(rest)?;
-        Ok(Self { repository, manifest, digest: digest_only(rest)? })
     }
 }
