@@ -90,7 +90,7 @@ fn collect(arguments: &RunArguments) -> Result<(), Failure> {
 fn wait(client: &Client) -> Result<Value, Failure> {
     let tells = io::stderr().is_terminal();
     loop {
-        std::thread::sleep(LOOK);
+        std::thread::park_timeout(LOOK); // nobody unparks it
         let answer = client.get("/api/v1/gc")?;
         let status: CollectorView = read(&answer)?;
         if tells {

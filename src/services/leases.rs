@@ -180,6 +180,7 @@ impl Going {
     }
 
     /// How many were.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.digests.len()
     }
@@ -200,6 +201,7 @@ mod tests {
     use std::time::Duration;
 
     use pierhead_storage_format::Algorithm;
+    use tokio::task::JoinSet;
 
     use super::*;
 
@@ -240,10 +242,12 @@ mod tests {
         let (other, asked) = (Arc::clone(&leases), Duration::from_millis(20));
         assert!(tokio::time::timeout(asked, other.see(&digest(1))).await.is_err(), "it waits");
         other.see(&digest(2)).await;
-        let waiting = tokio::spawn(async move { other.hold(&digest(1)).await });
+        let mut waiting = JoinSet::new();
+        waiting.spawn(async move { other.hold(&digest(1)).await });
         tokio::task::yield_now().await;
         drop(going);
-        let hold = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("told").expect("held");
+        let held = tokio::time::timeout(Duration::from_secs(10), waiting.join_next()).await;
+        let hold = held.expect("told").expect("it runs").expect("held");
         assert_eq!(leases.take([digest(1)]).len(), 0);
         drop(hold);
     }

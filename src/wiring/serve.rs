@@ -145,11 +145,15 @@ pub async fn serve(
     audit.settle().await;
     add_counted(&counting).await;
     close(&store).await;
-    match ended? {
+    tell(&ended?);
+    Ok(store)
+}
+
+fn tell(ended: &Ended) {
+    match ended {
         Ended::Finished => tracing::info!("stopped: every request was finished"),
         Ended::Cut(connections) => tracing::warn!(connections, "stopped: what was under way was cut"),
     }
-    Ok(store)
 }
 
 async fn close(store: &Arc<Store>) {

@@ -26,7 +26,7 @@ impl Collector {
         if shelves.meta.get(&done)?.is_some() {
             return Ok(());
         }
-        let mut listed = self.list_blobs(permit).await?;
+        let Some(mut listed) = self.list_blobs(permit).await? else { return Ok(()) };
         let mut after = None::<Vec<u8>>;
         loop {
             let page = shelves.meta.page::<RepositoryKey>(&[], after.as_deref(), BATCH)?;
@@ -35,18 +35,27 @@ impl Collector {
             for (key, record) in page {
                 listed += self.list_repository(permit, key.name, record.id).await?;
             }
+            if self.is_halted() {
+                return Ok(()); // begun again by the next run
+            }
         }
-        tracing::info!(listed, "listed what nothing names in a store of an earlier version");
+        if listed > 0 {
+            tracing::info!(listed, "listed what nothing names in a store of an earlier version");
+        }
         let put = move |tx: &mut Tx<'_>| Ok(tx.put(&done, &CounterRecord { next: 1 })?);
         shelves.access.commit(&shelves.meta, permit, put).await
     }
 
-    async fn list_blobs(&self, permit: &Permit) -> Result<u64, Error> {
+    /// None if it was halted.
+    async fn list_blobs(&self, permit: &Permit) -> Result<Option<u64>, Error> {
         let (mut listed, mut after) = (0, None::<Vec<u8>>);
         loop {
             let page = self.0.shelves.meta.page::<BlobKey>(&[], after.as_deref(), BATCH)?;
-            let Some((last, _)) = page.last() else { return Ok(listed) };
+            let Some((last, _)) = page.last() else { return Ok(Some(listed)) };
             after = Some(last.encode());
+            if self.is_halted() {
+                return Ok(None);
+            }
             let unkept = page.into_iter().filter(|(_, record)| record.references == 0);
             listed += self.list(permit, unkept.map(|(key, _)| (None, key)).collect()).await?;
         }
@@ -66,9 +75,6 @@ impl Collector {
     }
 
     async fn list(&self, permit: &Permit, found: Vec<Found>) -> Result<u64, Error> {
-        if self.is_halted() {
-            return Err(Error::Busy); // begun again by the next run
-        }
         if found.is_empty() {
             return Ok(0);
         }

@@ -132,6 +132,8 @@ struct Inner {
     started: u64,
     turned: Mutex<u64>,
     next: Mutex<u64>,
+    /// What an earlier process left was looked for.
+    ordered: AtomicBool,
     asked: AtomicBool,
     accepts: AtomicBool,
     paused: AtomicBool,
@@ -166,6 +168,7 @@ impl Collector {
             started,
             turned: Mutex::new(started),
             next: Mutex::new(started.saturating_add(options.every.min(options.grace))),
+            ordered: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             accepts: AtomicBool::new(false),
             paused: AtomicBool::new(paused),
@@ -228,6 +231,9 @@ impl Collector {
         let inner = &self.0;
         let now = inner.shelves.clock.monotonic_ms();
         self.turn_if_due();
+        if !self.is_halted() && !inner.ordered.swap(true, Ordering::SeqCst) {
+            self.put_in_order().await;
+        }
         let asked = inner.asked.swap(false, Ordering::SeqCst);
         let due = inner.options.on && now >= *lock(&inner.next);
         if self.is_halted() || !(asked || due) {
@@ -269,7 +275,7 @@ impl Collector {
             let ran = service.go(&mut course).await;
             let ended = service.0.shelves.clock.now_ms();
             let mut status = lock(&service.0.status);
-            (status.running, status.ended_at) = (false, ended);
+            (status.running, status.ended_at) = (service.0.asked.load(Ordering::SeqCst), ended);
             status.trouble = ran.as_ref().err().map(|error| causes::chain(error));
             ran.map(|()| status.last)
         })
@@ -279,8 +285,7 @@ impl Collector {
     async fn go(&self, course: &mut Course) -> Result<(), Error> {
         let permit = self.system()?;
         if !course.begun {
-            self.begin(&permit).await?;
-            course.begun = true;
+            course.begun = self.begin(&permit).await?;
         }
         let accepts = self.0.accepts.swap(false, Ordering::SeqCst);
         course.watch.tick(&self.0.shelves, &permit, self.longest(), accepts).await?;
@@ -312,8 +317,21 @@ impl Collector {
         Ok(())
     }
 
-    /// Once a process: decisions here need every row.
-    async fn begin(&self, permit: &Permit) -> Result<(), Error> {
+    /// What an earlier process, or version, left, soon after the start, whether runs come or not.
+    async fn put_in_order(&self) {
+        let service = self.clone();
+        let done = tasks::to_the_end(async move {
+            let mut course = service.0.course.lock().await;
+            course.begun = service.begin(&service.system()?).await?;
+            Ok::<_, Error>(())
+        });
+        if let Ok(Err(error)) = done.await {
+            tracing::warn!(error = causes::chain(&error), "what an earlier run left waits for the next one");
+        }
+    }
+
+    /// Once a process, before anything goes: decisions here need every row. False if it was halted.
+    async fn begin(&self, permit: &Permit) -> Result<bool, Error> {
         let meta = self.0.shelves.meta.clone();
         tasks::blocking(move || meta.wait_until_checked()).await??;
         let removals = self.0.shelves.finish_removals().await?;
@@ -321,7 +339,8 @@ impl Collector {
             tracing::info!(removals, "finished removals of repositories that were cut short");
         }
         self.list_old_ones(permit).await?;
-        self.move_files_again().await
+        self.move_files_again().await?;
+        Ok(!self.is_halted())
     }
 
     /// The longest age that anything here goes by.

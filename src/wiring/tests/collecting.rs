@@ -6,6 +6,7 @@ use pierhead_storage_format::housekeeping::{CollectedKey, UnreferencedKey};
 use pierhead_storage_format::keys::{BlobKey, RepositoryBlobKey};
 use pierhead_storage_format::paths;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::house::{House, digest};
 
@@ -208,15 +209,16 @@ async fn a_push_never_meets_a_blob_that_is_there_and_about_to_go() {
         assert_eq!(house.push_blob("acme/web", "", layer).await.status, 201);
         house.after_more(1).await;
         house.leases.forget();
-        let collecting = {
+        let mut collecting = JoinSet::new();
+        {
             let house = std::sync::Arc::clone(&house);
-            tokio::spawn(async move {
+            collecting.spawn(async move {
                 for _ in 0..3 {
                     house.collect().await;
                     house.after_more(1).await;
                 }
-            })
-        };
+            });
+        }
         for _ in 0..round % 7 {
             tokio::task::yield_now().await;
         }
@@ -229,7 +231,7 @@ async fn a_push_never_meets_a_blob_that_is_there_and_about_to_go() {
             201,
             "round {round}, told {told}"
         );
-        collecting.await.expect("no panic");
+        collecting.join_all().await;
         let path = format!("/v2/acme/web/blobs/{}", digest(layer));
         let answer = house.as_whom(Method::GET, &path, "").await;
         assert_eq!((answer.status, answer.body.as_bytes()), (200, layer), "round {round}");

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hyper::Method;
 use pierhead_storage_format::keys::{BlobKey, ManifestKey, RepositoryBlobKey};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::house::{House, digest};
 use crate::services::access::{Action, Resource};
@@ -254,12 +255,13 @@ async fn random_pushes_deletes_restores_collections_and_stops_agree_with_a_small
             _ => {
                 // A run is under way when it stops.
                 let collector = house.collector.clone();
-                let running = tokio::spawn(async move { collector.run().await });
+                let mut running = JoinSet::new();
+                running.spawn(async move { collector.run().await });
                 for _ in 0..model.rng.below(6) {
                     tokio::task::yield_now().await;
                 }
                 house.collector.stop();
-                let _ = running.await;
+                running.join_all().await;
                 house = house.reopen_sound().await;
                 model.compare(&house).await;
             }
