@@ -1,12 +1,13 @@
 //! Where the rooms are put together: what is opened in which order, and closed in which. Decides
 //! nothing else. Called by `cli` only. `serve` runs the appliance (`gauges` are what it tells
-//! `/metrics` of its stores, `admin` its socket for administrators), `store` opens a data directory,
+//! `/metrics` of its stores, `admin` its socket for administrators, `managed` the service manager), `store` opens a data directory,
 //! `offline` works on one that nobody serves, `surfaces` finds who answers a path, `tls` finds or makes the certificate, `people`
 //! reads who there is.
 
 mod admin;
 mod audit;
 mod gauges;
+mod managed;
 mod offline;
 mod people;
 mod serve;

@@ -16,7 +16,7 @@ use super::people::People;
 use super::store::{self, Store};
 use super::surfaces::{Surfaces, recorder};
 use super::tls::Certificates;
-use super::{StartError, admin, audit};
+use super::{StartError, admin, audit, managed};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
@@ -25,7 +25,7 @@ use crate::config::Settings;
 use crate::jobs::Jobs;
 use crate::seams::{OsRandom, SystemClock, tasks};
 use crate::server::metrics::Metrics;
-use crate::server::{self, Ended, Phase, Server, Stop, Tls};
+use crate::server::{self, Ended, Inherited, Manager, Phase, Server, Stop, Tls};
 use crate::services;
 use crate::services::access::{Access, Action, Actor, Permit, Refusal, Resource};
 use crate::services::audit::Audit;
@@ -66,16 +66,19 @@ pub struct Listening {
 pub async fn serve(
     settings: Settings,
     lab: bool,
+    manager: Manager,
     listening: impl FnOnce(&Listening),
 ) -> Result<Arc<Store>, StartError> {
     let stop = Stop::default();
+    let (starting, notifier) = (managed::starting(&manager.notifier), manager.notifier.clone());
     let certificates = Certificates::begin(&settings, lab)?;
     // Taken before anything listens: a signal from here on is a stop, not a death.
     let reload = admin::reload(&certificates);
     let hangup = reload.clone();
-    let signals =
-        server::signals(stop.clone(), move || admin::log_reload(&tokio::task::block_in_place(|| hangup())))
-            .map_err(StartError::Host)?;
+    let on_hangup = move || {
+        notifier.around_reload(|| admin::log_reload(&tokio::task::block_in_place(|| hangup())));
+    };
+    let signals = server::signals(stop.clone(), on_hangup).map_err(StartError::Host)?;
     let storage = settings.storage.clone();
     let opened = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
     let (store, resumables) = (Arc::new(opened.0), opened.1);
@@ -95,6 +98,7 @@ pub async fn serve(
     certificates.watch(&mut jobs);
     people.watch(&mut jobs);
     audit::watch(&audit, &mut jobs);
+    managed::watch(&manager, &store.meta, &mut jobs);
     count(&mut jobs, &shelves);
     let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
@@ -113,9 +117,18 @@ pub async fn serve(
     let app = Arc::new(surfaces);
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
-    let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration };
-    let ended = run(&settings, app, edge, listening).await;
+    let patience = settings.server.stop_timeout.duration() + PARK_LIMIT;
+    let told = managed::stopping(&manager.notifier, &stop, patience);
+    let inherited = manager.inherited;
+    let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration, inherited };
+    let ready = |now: &Listening| {
+        drop(starting);
+        listening(now);
+        manager.notifier.ready(&managed::serving(now));
+    };
+    let ended = run(&settings, app, edge, ready).await;
     stop.begin(); // if it was never reached
+    told.join_all().await;
     jobs.stop().await;
     proofs.join_all().await;
     uploads.park(PARK_LIMIT).await;
@@ -148,6 +161,7 @@ struct Edge<S> {
     stop: Stop,
     metrics: Metrics,
     administration: Services,
+    inherited: Inherited,
 }
 
 async fn run<S: Future<Output = ()> + Send + 'static>(
@@ -158,9 +172,11 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
 ) -> Result<Ended, StartError> {
     let metrics = edge.metrics;
     let listen = settings.server.listen.clone();
-    let server = Server::bind(options(settings, listen, edge.tls.clone(), &metrics))?;
+    let server = Server::bind(options(settings, listen, edge.tls.clone(), &metrics), &edge.inherited)?;
     let monitoring = match settings.metrics.listen {
-        Some(address) => Some(Server::bind(options(settings, vec![address], None, &metrics))?),
+        Some(address) => {
+            Some(Server::bind(options(settings, vec![address], None, &metrics), &edge.inherited)?)
+        }
         None => None,
     };
     let monitoring_addresses = monitoring.as_ref().map(Server::addresses).unwrap_or_default();

@@ -1,0 +1,77 @@
+//! What the service manager is told while the appliance starts, runs and stops. `server::manager` knows
+//! how it is told; what is alive is decided here.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::serve::Listening;
+use crate::jobs::Jobs;
+use crate::server::{Manager, Notifier, Phase, Stop};
+use crate::stores::meta::{Meta, MetaError};
+
+/// How often a start that goes on asks for more time.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+/// For how much it asks.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it asks, at most: after an hour a start is taken for hung.
+const ASKS: u32 = 360;
+/// What closing the store may take beyond the time that requests and uploads have to finish.
+const CLOSING: Duration = Duration::from_secs(90);
+
+/// Asks for more time, until dropped: an index that must be rebuilt takes what it takes.
+pub fn starting(notifier: &Notifier) -> JoinSet<()> {
+    let mut asking = JoinSet::new();
+    if notifier.is_heard() {
+        let notifier = notifier.clone();
+        asking.spawn(async move {
+            for _ in 0..ASKS {
+                notifier.patience("opening the store", PATIENCE);
+                sleep(ASK_EVERY).await;
+            }
+        });
+    }
+    asking
+}
+
+/// Tells of the stop when it begins; to be joined after that.
+pub fn stopping(notifier: &Notifier, stop: &Stop, requests: Duration) -> JoinSet<()> {
+    let mut told = JoinSet::new();
+    let (notifier, stop) = (notifier.clone(), stop.clone());
+    told.spawn(async move {
+        stop.reached(Phase::Finishing).await;
+        notifier.stopping(requests + CLOSING);
+    });
+    told
+}
+
+/// What the manager shows of a running appliance.
+pub fn serving(now: &Listening) -> String {
+    let scheme = if now.tls { "https" } else { "http" };
+    let addresses: Vec<_> = now.addresses.iter().map(|address| format!("{scheme}://{address}")).collect();
+    format!("serving on {}", addresses.join(" "))
+}
+
+/// Pings the watchdog at half its period, as long as the runtime and the writer of the metadata are alive.
+pub fn watch(manager: &Manager, meta: &Meta, jobs: &mut Jobs) {
+    let Some(period) = manager.watchdog else { return };
+    let (notifier, meta) = (manager.notifier.clone(), meta.clone());
+    jobs.every(period / 2, move || {
+        let (notifier, meta) = (notifier.clone(), meta.clone());
+        async move {
+            if is_alive(&meta, period / 4).await {
+                notifier.alive();
+            } else {
+                tracing::error!("the writer of the metadata does not answer: the watchdog is not told");
+            }
+        }
+    });
+}
+
+/// Whether the writer answers a change of nothing, in whatever way; one that mends the index answers
+/// nobody meanwhile, and has said that nothing can be read.
+async fn is_alive(meta: &Meta, within: Duration) -> bool {
+    let pulse = meta.commit(|_| Ok::<(), MetaError>(()));
+    timeout(within, pulse).await.is_ok() || !meta.status().readable
+}
