@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::admin;
 use super::serve::Listening;
 use crate::jobs::Jobs;
-use crate::server::{Manager, Notifier, Phase, Stop};
+use crate::server::{Inherited, Manager, Notifier, Phase, Stop};
+use crate::services::appliance::Reload;
 use crate::stores::meta::{Meta, MetaError};
 
 /// How often a start that goes on asks for more time.
@@ -20,8 +22,65 @@ const ASKS: u32 = 360;
 /// What closing the store may take beyond the time that requests and uploads have to finish.
 const CLOSING: Duration = Duration::from_secs(90);
 
-/// Asks for more time, until dropped: an index that must be rebuilt takes what it takes.
-pub fn starting(notifier: &Notifier) -> JoinSet<()> {
+/// The service manager of a running appliance.
+pub struct Managed {
+    manager: Manager,
+    starting: JoinSet<()>,
+    stopping: JoinSet<()>,
+}
+
+impl Managed {
+    /// Asks for more time until the start is over, and tells of the stop when it begins, in which requests
+    /// and uploads have so much time to finish.
+    pub fn begin(manager: Manager, stop: &Stop, to_finish: Duration) -> Self {
+        let (starting, stopping) =
+            (starting(&manager.notifier), stopping(&manager.notifier, stop, to_finish));
+        Self { manager, starting, stopping }
+    }
+
+    /// Sockets that are listened on for us.
+    pub fn inherited(&self) -> Inherited {
+        self.manager.inherited.clone()
+    }
+
+    /// What a SIGHUP does: `reload`, told to the manager and to the log.
+    pub fn hangup(&self, reload: Reload) -> impl FnMut() + Send + use<> {
+        let notifier = self.manager.notifier.clone();
+        move || {
+            notifier.around_reload(|| admin::log_reload(&tokio::task::block_in_place(|| reload())));
+        }
+    }
+
+    /// Pings the watchdog at half its period, as long as the runtime and the writer of the metadata are alive.
+    pub fn watch(&self, meta: &Meta, jobs: &mut Jobs) {
+        let Some(period) = self.manager.watchdog else { return };
+        let (notifier, meta) = (self.manager.notifier.clone(), meta.clone());
+        jobs.every(period / 2, move || {
+            let (notifier, meta) = (notifier.clone(), meta.clone());
+            async move {
+                if is_alive(&meta, period / 4).await {
+                    notifier.alive();
+                } else {
+                    tracing::error!("the writer of the metadata does not answer: the watchdog is not told");
+                }
+            }
+        });
+    }
+
+    /// Requests are taken: the start is over.
+    pub fn ready(&mut self, now: &Listening) {
+        self.starting.abort_all();
+        self.manager.notifier.ready(&serving(now));
+    }
+
+    /// Waits until the stop, which has begun, is told.
+    pub async fn end(self) {
+        self.stopping.join_all().await;
+    }
+}
+
+/// An index that must be rebuilt takes what it takes.
+fn starting(notifier: &Notifier) -> JoinSet<()> {
     let mut asking = JoinSet::new();
     if notifier.is_heard() {
         let notifier = notifier.clone();
@@ -35,38 +94,21 @@ pub fn starting(notifier: &Notifier) -> JoinSet<()> {
     asking
 }
 
-/// Tells of the stop when it begins; to be joined after that.
-pub fn stopping(notifier: &Notifier, stop: &Stop, requests: Duration) -> JoinSet<()> {
+fn stopping(notifier: &Notifier, stop: &Stop, to_finish: Duration) -> JoinSet<()> {
     let mut told = JoinSet::new();
     let (notifier, stop) = (notifier.clone(), stop.clone());
     told.spawn(async move {
         stop.reached(Phase::Finishing).await;
-        notifier.stopping(requests + CLOSING);
+        notifier.stopping(to_finish + CLOSING);
     });
     told
 }
 
 /// What the manager shows of a running appliance.
-pub fn serving(now: &Listening) -> String {
+fn serving(now: &Listening) -> String {
     let scheme = if now.tls { "https" } else { "http" };
     let addresses: Vec<_> = now.addresses.iter().map(|address| format!("{scheme}://{address}")).collect();
     format!("serving on {}", addresses.join(" "))
-}
-
-/// Pings the watchdog at half its period, as long as the runtime and the writer of the metadata are alive.
-pub fn watch(manager: &Manager, meta: &Meta, jobs: &mut Jobs) {
-    let Some(period) = manager.watchdog else { return };
-    let (notifier, meta) = (manager.notifier.clone(), meta.clone());
-    jobs.every(period / 2, move || {
-        let (notifier, meta) = (notifier.clone(), meta.clone());
-        async move {
-            if is_alive(&meta, period / 4).await {
-                notifier.alive();
-            } else {
-                tracing::error!("the writer of the metadata does not answer: the watchdog is not told");
-            }
-        }
-    });
 }
 
 /// Whether the writer answers a change of nothing, in whatever way; one that mends the index answers

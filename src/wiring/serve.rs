@@ -12,11 +12,12 @@ use tokio::task::JoinSet;
 
 use super::admin::Administration;
 use super::gauges::Gauges;
+use super::managed::Managed;
 use super::people::People;
 use super::store::{self, Store};
 use super::surfaces::{Surfaces, recorder};
 use super::tls::Certificates;
-use super::{StartError, admin, audit, managed};
+use super::{StartError, admin, audit};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
@@ -25,7 +26,7 @@ use crate::config::Settings;
 use crate::jobs::Jobs;
 use crate::seams::{OsRandom, SystemClock, tasks};
 use crate::server::metrics::Metrics;
-use crate::server::{self, Ended, Inherited, Manager, Phase, Server, Stop, Tls};
+use crate::server::{self, Ended, Manager, Phase, Server, Stop, Tls};
 use crate::services;
 use crate::services::access::{Access, Action, Actor, Permit, Refusal, Resource};
 use crate::services::audit::Audit;
@@ -70,15 +71,13 @@ pub async fn serve(
     listening: impl FnOnce(&Listening),
 ) -> Result<Arc<Store>, StartError> {
     let stop = Stop::default();
-    let (starting, notifier) = (managed::starting(&manager.notifier), manager.notifier.clone());
+    let to_finish = settings.server.stop_timeout.duration() + PARK_LIMIT;
+    let managed = Managed::begin(manager, &stop, to_finish);
     let certificates = Certificates::begin(&settings, lab)?;
     // Taken before anything listens: a signal from here on is a stop, not a death.
     let reload = admin::reload(&certificates);
-    let hangup = reload.clone();
-    let on_hangup = move || {
-        notifier.around_reload(|| admin::log_reload(&tokio::task::block_in_place(|| hangup())));
-    };
-    let signals = server::signals(stop.clone(), on_hangup).map_err(StartError::Host)?;
+    let hangup = managed.hangup(reload.clone());
+    let signals = server::signals(stop.clone(), hangup).map_err(StartError::Host)?;
     let storage = settings.storage.clone();
     let opened = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
     let (store, resumables) = (Arc::new(opened.0), opened.1);
@@ -98,7 +97,7 @@ pub async fn serve(
     certificates.watch(&mut jobs);
     people.watch(&mut jobs);
     audit::watch(&audit, &mut jobs);
-    managed::watch(&manager, &store.meta, &mut jobs);
+    managed.watch(&store.meta, &mut jobs);
     count(&mut jobs, &shelves);
     let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
@@ -117,34 +116,28 @@ pub async fn serve(
     let app = Arc::new(surfaces);
 
     let metrics = Metrics::new(|registry| gauges.register(registry));
-    let patience = settings.server.stop_timeout.duration() + PARK_LIMIT;
-    let told = managed::stopping(&manager.notifier, &stop, patience);
-    let inherited = manager.inherited;
-    let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration, inherited };
-    let ready = |now: &Listening| {
-        drop(starting);
-        listening(now);
-        manager.notifier.ready(&managed::serving(now));
-    };
-    let ended = run(&settings, app, edge, ready).await;
+    let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration, managed };
+    let ended = run(&settings, app, edge, listening).await;
     stop.begin(); // if it was never reached
-    told.join_all().await;
     jobs.stop().await;
     proofs.join_all().await;
     uploads.park(PARK_LIMIT).await;
     people.settle().await;
     audit.settle().await;
     add_counted(&counting).await;
-    let closing = Arc::clone(&store);
-    let closed = tasks::blocking(move || closing.close()).await;
-    if closed.is_err() {
-        tracing::error!("closing the store ended in a panic; the next start recovers");
-    }
+    close(&store).await;
     match ended? {
         Ended::Finished => tracing::info!("stopped: every request was finished"),
         Ended::Cut(connections) => tracing::warn!(connections, "stopped: what was under way was cut"),
     }
     Ok(store)
+}
+
+async fn close(store: &Arc<Store>) {
+    let closing = Arc::clone(store);
+    if tasks::blocking(move || closing.close()).await.is_err() {
+        tracing::error!("closing the store ended in a panic; the next start recovers");
+    }
 }
 
 /// Who there is, and the trail of what is done.
@@ -161,22 +154,20 @@ struct Edge<S> {
     stop: Stop,
     metrics: Metrics,
     administration: Services,
-    inherited: Inherited,
+    managed: Managed,
 }
 
 async fn run<S: Future<Output = ()> + Send + 'static>(
     settings: &Settings,
     app: Arc<Surfaces>,
-    edge: Edge<S>,
+    mut edge: Edge<S>,
     listening: impl FnOnce(&Listening),
 ) -> Result<Ended, StartError> {
     let metrics = edge.metrics;
-    let listen = settings.server.listen.clone();
-    let server = Server::bind(options(settings, listen, edge.tls.clone(), &metrics), &edge.inherited)?;
+    let (listen, inherited) = (settings.server.listen.clone(), edge.managed.inherited());
+    let server = Server::bind(options(settings, listen, edge.tls.clone(), &metrics), &inherited)?;
     let monitoring = match settings.metrics.listen {
-        Some(address) => {
-            Some(Server::bind(options(settings, vec![address], None, &metrics), &edge.inherited)?)
-        }
+        Some(address) => Some(Server::bind(options(settings, vec![address], None, &metrics), &inherited)?),
         None => None,
     };
     let monitoring_addresses = monitoring.as_ref().map(Server::addresses).unwrap_or_default();
@@ -201,6 +192,7 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
     }
     let administration = administration.map(|bound| bound.run(&mut beside, &edge.stop));
     listening(&now);
+    edge.managed.ready(&now);
     for address in &now.addresses {
         tracing::info!(listening = %address, tls = now.tls, "serving");
     }
@@ -211,6 +203,7 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
         tracing::info!(monitoring = %address, "serving metrics");
     }
     let ended = server.run(app, edge.stop).await;
+    edge.managed.end().await;
     if let Some(administration) = administration {
         administration.end(ended == Ended::Finished).await;
     }

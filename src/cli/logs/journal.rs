@@ -177,7 +177,7 @@ mod tests {
             "PRIORITY=4\n",
             "PIERHEAD_REQUEST_ID=ab12\n",
             "PIERHEAD_BYTES=7\n",
-            "MESSAGE\n\u{2b}\0\0\0\0\0\0\0a request\nof two lines request_id=ab12 bytes=7\n",
+            "MESSAGE\n\u{2e}\0\0\0\0\0\0\0a request\nof two lines request_id=ab12 bytes=7\n",
         ] {
             assert!(text.contains(expected), "{expected:?} is missing:\n{text:?}");
         }
