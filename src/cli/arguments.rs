@@ -9,6 +9,7 @@ use super::account::AccountCommand;
 use super::admin::Asked;
 use super::audit::AuditCommand;
 use super::credential::{KeyCommand, LoginCommand, SecretCommand};
+use super::generate::GenerateCommand;
 use super::group::GroupCommand;
 use super::init::InitArguments;
 use super::organisation::{GrantCommand, OrganisationCommand};
@@ -140,6 +141,12 @@ pub enum Command {
     /// Read exported metadata into a data directory that has none
     #[command(after_help = "Example:\n  pierhead import-metadata --data /srv/new --input metadata.jsonl.zst")]
     ImportMetadata(ImportArguments),
+    /// Write manual pages and shell completions (for packages)
+    #[command(hide = true)]
+    Generate {
+        #[command(subcommand)]
+        command: GenerateCommand,
+    },
 }
 
 #[derive(Debug, Args)]

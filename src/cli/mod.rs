@@ -14,6 +14,7 @@ mod arguments;
 mod audit;
 mod credential;
 mod draft;
+mod generate;
 mod group;
 mod human;
 mod init;
@@ -142,6 +143,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Repo { command } => repository::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Share { command } => share::run(command),
+        Command::Generate { command } => generate::run(command),
         Command::Trust(arguments) => trust::trust(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),
