@@ -9,6 +9,7 @@ use super::account::AccountCommand;
 use super::admin::Asked;
 use super::audit::AuditCommand;
 use super::credential::{KeyCommand, LoginCommand, SecretCommand};
+use super::doctor::DoctorArguments;
 use super::generate::GenerateCommand;
 use super::group::GroupCommand;
 use super::init::InitArguments;
@@ -131,6 +132,13 @@ pub enum Command {
                             pierhead trust --ca > ca.crt\n\n\
                             The server need not run. The CA is DATA/tls/ca.crt.")]
     Trust(TrustArguments),
+    /// Look at host, disk, clock, certificate, ports and store, and say what to do (the server may run or not)
+    #[command(
+        after_help = "Examples:\n  pierhead doctor\n  pierhead doctor --host registry.example:5000 --json\n\n\
+                            Best run as root: what another user may not see is said, not guessed.\n\
+                            Exit codes: 0 it works (with warnings, perhaps), 1 something does not, 2 wrong usage."
+    )]
+    Doctor(DoctorArguments),
     /// Check that metadata and blobs agree (the server must not be running)
     #[command(after_help = "Example:\n  pierhead fsck --data /var/lib/pierhead --deep\n\n\
                             Exit codes: 0 nothing found, 1 something is wrong, 2 wrong usage.")]

@@ -13,6 +13,7 @@ mod admin;
 mod arguments;
 mod audit;
 mod credential;
+mod doctor;
 mod draft;
 mod generate;
 mod group;
@@ -144,6 +145,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Audit { command } => audit::run(command),
         Command::Share { command } => share::run(command),
         Command::Generate { command } => generate::run(command),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Trust(arguments) => trust::trust(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),
