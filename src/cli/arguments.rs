@@ -63,7 +63,8 @@ pub enum Command {
     /// Make the first account and its administrator (the server may run or not)
     #[command(after_help = "Examples:\n  pierhead init\n  \
                             pierhead init --account acme --user root1 --generate-password\n  \
-                            pierhead init --password-file first-password.txt --json\n\n\
+                            pierhead init --password-file first-password.txt --json\n  \
+                            pierhead init --if-needed --password-file first-password.txt   as often as you like\n\n\
                             Where no server runs it works on the data directory, as the user that owns it.")]
     Init(InitArguments),
     /// Make and remove accounts: tenants with users and organisations of their own
