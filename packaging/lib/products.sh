@@ -30,7 +30,7 @@ deb() {
     done
     ( cd "$tree" && find . -type f ! -path './DEBIAN/*' ! -path './etc/*' -printf '%P\n' | sort | xargs md5sum >DEBIAN/md5sums )
     find "$tree" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
-    dpkg-deb --root-owner-group -Zxz --threads-max=1 --build "$tree" "$out/$name" >/dev/null
+    dpkg-deb --root-owner-group "${xz[@]}" --build "$tree" "$out/$name" >/dev/null
     made+=("$name")
 }
 
@@ -43,7 +43,7 @@ tarball() {
     cp "$here/tarball/README" "$tree/README"
     chmod 0755 "$tree/install.sh"
     ( cd "$tree" && find root -type f | sort | xargs sha256sum >SHA256SUMS )
-    pack "$work/tarball" "$name" | gzip -9n >"$out/$name.tar.gz"
+    pack "$work/tarball" "$name" | gzip "-${squeeze}n" >"$out/$name.tar.gz"
     made+=("$name.tar.gz")
 }
 
