@@ -33,7 +33,7 @@ stage() {
 
     # Pages and completions come from a binary that runs here.
     local speaking=$root/usr/bin/pierhead
-    if [ -n "$tools" ]; then speaking=${PIERHEAD_NATIVE:?set it to a native binary of the same commit}; fi
+    if [ -n "$tools" ]; then speaking=${NATIVE_PIERHEAD:?set it to a native binary of the same commit}; fi
     "$speaking" generate man "$share/man/man1"
     gzip -9n "$share/man/man1"/*.1
     "$speaking" generate completions "$work/completions"
