@@ -35,7 +35,9 @@ fn build(product: &str, out: &Path) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/build");
     let mut command = Command::new(script);
     command.arg(product).arg("--out").arg(out).arg("--binary").arg(binary().get_program());
-    command.args(["--version", "7.8.9", "--store-level", "42", "--fast", "yes"]).env("SOURCE_DATE_EPOCH", "1767225600");
+    command
+        .args(["--version", "7.8.9", "--store-level", "42", "--fast", "yes"])
+        .env("SOURCE_DATE_EPOCH", "1767225600");
     let made = done(&mut command);
     PathBuf::from(made.lines().last().expect("a path"))
 }
@@ -96,8 +98,11 @@ fn the_package_says_what_it_needs_and_its_files_are_for_root_to_change_only() {
     assert!(!names.contains(&"proptest"), "what tests need is not linked");
 }
 
+/// Files of a host: path and content.
+type Host<'a> = &'a [(&'a str, &'a str)];
+
 /// Runs the package's preinst against a host that looks like this; whether it went on, and what it said.
-fn preinst(scratch: &Scratch, script: &str, host: &[(&str, &str)], allowed: bool) -> (bool, String) {
+fn preinst(scratch: &Scratch, script: &str, host: Host<'_>, allowed: bool) -> (bool, String) {
     let root = scratch.path("host");
     let _ = fs::remove_dir_all(&root);
     for (path, content) in host {
@@ -130,7 +135,7 @@ fn a_version_that_could_not_read_the_store_is_refused_before_anything_is_unpacke
     let script = fs::read_to_string(scratch.path("control/preinst")).expect("a script");
     let (level, kept) = ("usr/share/pierhead/store-level", "var/lib/pierhead/.store-level");
     let (format, elsewhere) = ("var/lib/pierhead/FORMAT", "[storage]\ndata = \"/srv/images\"\n");
-    let rows: [(&str, &[(&str, &str)], bool, bool); 9] = [
+    let rows: [(&str, Host<'_>, bool, bool); 9] = [
         ("a new host", &[], false, true),
         ("the same level", &[(level, "42\n"), (kept, "42\n")], false, true),
         ("a lower level", &[(level, "41\n")], false, true),
@@ -206,7 +211,7 @@ fn the_tarball_installs_below_a_folder_keeps_settings_and_can_be_taken_away() {
     );
     done(Command::new(&installer).arg("--remove").arg("--root").arg(scratch.path("root")));
     assert!(settings.exists() && !scratch.path("root/usr/bin/pierhead").exists());
-    fs::write(scratch.path("pierhead-7.8.9-linux-amd64/root/usr/bin/pierhead"), "cut").expect("damage");
+    fs::write(scratch.path("pierhead-7.8.9-linux-amd64/files/usr/bin/pierhead"), "cut").expect("damage");
     let damaged = install();
     assert!(
         !damaged.status.success() && String::from_utf8_lossy(&damaged.stderr).contains("damaged"),

@@ -15,7 +15,7 @@ pack() { # a tar of a folder, the same bytes each time
 deb() {
     local tree=$work/deb name=pierhead_${version}_$arch.deb
     local doc=$tree/usr/share/doc/pierhead size script
-    cp -a "$work/root" "$tree"
+    cp -a "$work/staged" "$tree"
     install -d "$tree/DEBIAN" "$tree/usr/share/lintian/overrides"
     install -m 0644 "$here/debian/lintian-overrides" "$tree/usr/share/lintian/overrides/pierhead"
     printf 'pierhead (%s) stable; urgency=medium\n\n  * NEWS.gz beside this file says what changed.\n\n -- %s  %s\n' \
@@ -38,17 +38,17 @@ tarball() {
     local name=pierhead-$version-linux-$arch tree
     tree=$work/tarball/$name
     mkdir -p "$tree"
-    cp -a "$work/root" "$tree/root"
+    cp -a "$work/staged" "$tree/files"
     fill "$here/tarball/install.sh" >"$tree/install.sh"
     cp "$here/tarball/README" "$tree/README"
     chmod 0755 "$tree/install.sh"
-    ( cd "$tree" && find root -type f | sort | xargs sha256sum >SHA256SUMS )
+    ( cd "$tree" && find files -type f | sort | xargs sha256sum >SHA256SUMS )
     pack "$work/tarball" "$name" | gzip "-${squeeze}n" >"$out/$name.tar.gz"
     made+=("$name.tar.gz")
 }
 
 image() {
     local name=pierhead-$version-image-$arch.tar
-    "$here/image" "$work/root/usr/bin/pierhead" "$version" "$arch" "$work/root/usr/share/doc/pierhead" "$out/$name"
+    "$here/image" "$work/staged/usr/bin/pierhead" "$version" "$arch" "$work/staged/usr/share/doc/pierhead" "$out/$name"
     made+=("$name")
 }

@@ -24,7 +24,7 @@ systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
 if [ "$remove" = yes ]; then
     if systemd; then systemctl disable --now pierhead.service pierhead.socket >/dev/null 2>&1 || true; fi
-    ( cd "$here/root" && find . -type f ! -path './etc/*' ) | while read -r file; do rm -f "$root/$file"; done
+    ( cd "$here/files" && find . -type f ! -path './etc/*' ) | while read -r file; do rm -f "$root/$file"; done
     rmdir "$root/usr/share/pierhead" "$root/usr/share/doc/pierhead/examples" "$root/usr/share/doc/pierhead" 2>/dev/null || true
     if systemd; then systemctl daemon-reload; fi
     say "removed; $root/etc/pierhead and $root/var/lib/pierhead are kept"
@@ -38,15 +38,15 @@ for file in "$root/usr/share/pierhead/store-level" "$root/var/lib/pierhead/.stor
     fi
 done
 
-( cd "$here/root" && find . -type f ) | while read -r file; do
+( cd "$here/files" && find . -type f ) | while read -r file; do
     to=$root/${file#./} mode=0644
     case "$file" in
         ./usr/bin/*) mode=0755 ;;
-        ./etc/*) if [ -e "$to" ] && ! cmp -s "$here/root/$file" "$to"; then to=$to.new; fi ;;
+        ./etc/*) if [ -e "$to" ] && ! cmp -s "$here/files/$file" "$to"; then to=$to.new; fi ;;
     esac
     mkdir -p "$(dirname "$to")"
     # A program that runs cannot be written over; it can be replaced.
-    install -m "$mode" "$here/root/$file" "$to.part" && mv -f "$to.part" "$to"
+    install -m "$mode" "$here/files/$file" "$to.part" && mv -f "$to.part" "$to"
 done
 
 if [ -z "$root" ]; then
