@@ -7,6 +7,7 @@ mod authority;
 mod causes;
 mod cli;
 mod config;
+mod doctor;
 mod jobs;
 mod seams;
 mod server;

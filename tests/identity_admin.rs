@@ -96,6 +96,8 @@ fn init_works_on_a_directory_that_nobody_serves_and_only_once() {
     assert!(
         refused(&data, "init --account other --generate-password", 1).contains("\"main\" exists already")
     );
+    let again = answer(&data, "init --account other --generate-password --if-needed");
+    assert_eq!((&again["account"], &again["made"]), (&json!("main"), &json!(false)), "{again}");
 
     let Some(server) = Server::on_data(&data, Settings::default()) else { return };
     let accounts = answer(&data, "account list");
@@ -120,6 +122,7 @@ fn init_works_through_the_socket_of_a_running_server_and_commands_before_it_say_
     let library = answer(data, "org show library");
     assert_eq!(library["account"], "acme");
     assert!(refused(data, "init --generate-password", 1).contains("\"acme\" exists already"));
+    assert_eq!(answer(data, "init --generate-password --if-needed")["made"], json!(false));
 }
 
 /// A policy document on the disk.

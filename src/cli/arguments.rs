@@ -10,7 +10,9 @@ use super::admin::Asked;
 use super::audit::AuditCommand;
 use super::ban::BanCommand;
 use super::credential::{KeyCommand, LoginCommand, SecretCommand};
+use super::doctor::DoctorArguments;
 use super::gc::GcCommand;
+use super::generate::GenerateCommand;
 use super::group::GroupCommand;
 use super::init::InitArguments;
 use super::jobs::JobsCommand;
@@ -67,7 +69,8 @@ pub enum Command {
     /// Make the first account and its administrator (the server may run or not)
     #[command(after_help = "Examples:\n  pierhead init\n  \
                             pierhead init --account acme --user root1 --generate-password\n  \
-                            pierhead init --password-file first-password.txt --json\n\n\
+                            pierhead init --password-file first-password.txt --json\n  \
+                            pierhead init --if-needed --password-file first-password.txt   as often as you like\n\n\
                             Where no server runs it works on the data directory, as the user that owns it.")]
     Init(InitArguments),
     /// Make and remove accounts: tenants with users and organisations of their own
@@ -176,6 +179,13 @@ pub enum Command {
                             pierhead trust --ca > ca.crt\n\n\
                             The server need not run. The CA is DATA/tls/ca.crt.")]
     Trust(TrustArguments),
+    /// Look at host, disk, clock, certificate, ports and store, and say what to do (the server may run or not)
+    #[command(
+        after_help = "Examples:\n  pierhead doctor\n  pierhead doctor --host registry.example:5000 --json\n\n\
+                            Best run as root: what another user may not see is said, not guessed.\n\
+                            Exit codes: 0 it works (with warnings, perhaps), 1 something does not, 2 wrong usage."
+    )]
+    Doctor(DoctorArguments),
     /// Check that metadata and blobs agree (the server must not be running)
     #[command(after_help = "Example:\n  pierhead fsck --data /var/lib/pierhead --deep\n\n\
                             Exit codes: 0 nothing found, 1 something is wrong, 2 wrong usage.")]
@@ -186,6 +196,12 @@ pub enum Command {
     /// Read exported metadata into a data directory that has none
     #[command(after_help = "Example:\n  pierhead import-metadata --data /srv/new --input metadata.jsonl.zst")]
     ImportMetadata(ImportArguments),
+    /// Write manual pages and shell completions (for packages)
+    #[command(hide = true)]
+    Generate {
+        #[command(subcommand)]
+        command: GenerateCommand,
+    },
 }
 
 #[derive(Debug, Args)]

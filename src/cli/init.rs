@@ -3,13 +3,15 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::admin::{Asked, read};
+use super::admin::{Asked, Client, read};
 use super::password::{Given, PasswordFrom};
+use super::trust::own_host;
 use super::{Failure, logs};
-use crate::api::admin::FirstView;
+use crate::api::admin::{AccountView, FirstView, Page};
+use crate::services::error::{Error, Thing};
 use crate::services::identity::{NewAccount, NewUser};
 use crate::services::signin::Secret;
-use crate::wiring;
+use crate::wiring::{self, StartError};
 
 #[derive(Debug, Args)]
 pub struct InitArguments {
@@ -19,6 +21,9 @@ pub struct InitArguments {
     /// Name of its administrator
     #[arg(long, value_name = "NAME", default_value = "admin")]
     user: String,
+    /// Where there is an account already, change nothing and be done with code 0 (for scripts)
+    #[arg(long)]
+    if_needed: bool,
     #[command(flatten)]
     password: PasswordFrom,
     #[command(flatten)]
@@ -33,15 +38,46 @@ pub fn init(arguments: &InitArguments) -> Result<(), Failure> {
         None
     };
     let client = client.filter(|client| arguments.asked.is_by_socket() || client.is_answered());
+    if arguments.if_needed
+        && let Some(there) = client.as_ref().map(first_account).transpose()?.flatten()
+    {
+        return done_before(arguments, &there);
+    }
     let given = arguments.password.read_or_ask(&arguments.user)?;
     let mut answer = match client {
         Some(client) => client.post("/api/v1/init", Some(&body(arguments, &given)))?,
-        None => offline(arguments, &given)?,
+        None => match offline(arguments, &given) {
+            Err(Failure::Start(StartError::Service(Error::Exists(Thing::Account(there)))))
+                if arguments.if_needed =>
+            {
+                return done_before(arguments, &there);
+            }
+            made => made?,
+        },
     };
     if given.made {
         answer["password"] = Value::from(given.text.clone());
     }
-    arguments.asked.show(&answer, || Ok(words(&read(&answer)?, &given)))
+    arguments.asked.show(&answer, || {
+        let host = match arguments.asked.is_by_socket() {
+            true => "HOST".to_owned(),
+            false => own_host(&arguments.asked.settings()?),
+        };
+        Ok(words(&read(&answer)?, &given, &host))
+    })
+}
+
+/// The account of the operator, if a running server has one.
+fn first_account(client: &Client) -> Result<Option<String>, Failure> {
+    let page: Page<AccountView> = read(&client.get("/api/v1/accounts")?)?;
+    Ok(page.items.into_iter().find(|account| account.operator).map(|account| account.name))
+}
+
+fn done_before(arguments: &InitArguments, account: &str) -> Result<(), Failure> {
+    let answer = json!({"account": account, "made": false});
+    arguments
+        .asked
+        .show(&answer, || Ok(format!("there is the account {account} already: nothing was done\n")))
 }
 
 fn body(arguments: &InitArguments, given: &Given) -> Value {
@@ -73,7 +109,7 @@ fn offline(arguments: &InitArguments, given: &Given) -> Result<Value, Failure> {
     }))
 }
 
-fn words(first: &FirstView, given: &Given) -> String {
+fn words(first: &FirstView, given: &Given, host: &str) -> String {
     let FirstView { account, user, .. } = first;
     let password = if given.made {
         format!("password: {}\n(shown now and never again)\n", given.text)
@@ -82,13 +118,18 @@ fn words(first: &FirstView, given: &Given) -> String {
     };
     format!(
         "made the account {account}, which runs the appliance, and its administrator {user}\n{password}\n\
-         Next:\n  \
+         Next, on this host:\n  \
          pierhead serve                                  if the server does not run yet\n  \
-         pierhead trust --host HOST                      what clients need to trust its certificate\n  \
-         docker login -u {user} HOST                     podman and skopeo likewise\n  \
          pierhead org add ORGANISATION                   where images go\n  \
          pierhead user add NAME --role developer --generate-password\n  \
          pierhead grant set ORGANISATION NAME edit       read, edit or manage\n  \
-         pierhead key add NAME                           AK and SK, for robots and SDKs\n"
+         pierhead key add NAME                           AK and SK, for robots and SDKs\n  \
+         pierhead doctor                                 is everything well?\n\
+         On each client, once it trusts the CA ({host} stands for the name that clients use):\n  \
+         pierhead trust --host {host}        says, or writes, what each needs for that\n  \
+         docker login -u {user} {host} && docker push {host}/ORGANISATION/NAME:TAG\n  \
+         podman login -u {user} {host} && podman push {host}/ORGANISATION/NAME:TAG\n  \
+         ctr image push --user {user} --hosts-dir /etc/containerd/certs.d {host}/ORGANISATION/NAME:TAG\n  \
+         kubectl create secret docker-registry pierhead --docker-server={host} --docker-username={user} --docker-password=...\n"
     )
 }

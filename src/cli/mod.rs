@@ -14,8 +14,10 @@ mod arguments;
 mod audit;
 mod ban;
 mod credential;
+mod doctor;
 mod draft;
 mod gc;
+mod generate;
 mod group;
 mod human;
 mod init;
@@ -156,6 +158,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Retention { command } => retention::run(command),
         Command::Jobs { command } => jobs::run(command),
         Command::Ban { command } => ban::run(command),
+        Command::Generate { command } => generate::run(command),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Trust(arguments) => trust::trust(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),

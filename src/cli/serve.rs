@@ -8,7 +8,7 @@ use tokio::runtime::Builder;
 use super::arguments::ServeArguments;
 use super::{Failure, lab, load, logs, settings};
 use crate::config::Settings;
-use crate::server::{BindError, descriptors};
+use crate::server::{BindError, Inherited, Manager, descriptors};
 use crate::wiring::{self, StartError};
 
 /// Descriptors beside the connections': the index, the journal, blobs being read and written.
@@ -21,10 +21,12 @@ const FEWEST_SESSIONS: u64 = 16;
 pub fn serve(arguments: ServeArguments) -> Result<(), Failure> {
     let lab = arguments.lab;
     let mut settings = with_arguments(&arguments)?;
+    logs::start(&settings.log);
+    let manager = Manager::take();
+    listen_where_told(&mut settings, &manager.inherited);
     if lab && let Some(refusal) = lab::refusal(&settings, arguments.lab_open_to_network) {
         return Err(Failure::Usage(refusal));
     }
-    logs::start(&settings.log);
     fit_descriptors(&mut settings, descriptors::raise());
     let runtime = Builder::new_multi_thread()
         .enable_all()
@@ -39,7 +41,7 @@ pub fn serve(arguments: ServeArguments) -> Result<(), Failure> {
         let text = if lab { lab::banner(listening, &data) } else { banner(listening, &data) };
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     };
-    let closed = runtime.block_on(wiring::serve(settings, lab, reread, show)).map_err(explain)?;
+    let closed = runtime.block_on(wiring::serve(settings, lab, (manager, reread), show)).map_err(explain)?;
     drop(runtime);
     drop(closed);
     Ok(())
@@ -69,6 +71,17 @@ fn with_arguments(arguments: &ServeArguments) -> Result<Settings, Failure> {
         settings.server.listen.clone_from(&arguments.listen);
     }
     Ok(settings)
+}
+
+/// Where the service manager listens for us, that is where we listen, whatever the settings say.
+fn listen_where_told(settings: &mut Settings, inherited: &Inherited) {
+    let serving = inherited.serving();
+    if !serving.is_empty() {
+        settings.server.listen = serving;
+    }
+    if let Some(monitoring) = inherited.monitoring() {
+        settings.metrics.listen = Some(monitoring);
+    }
 }
 
 /// Adds what to do about it, where there is something.

@@ -90,10 +90,7 @@ fn none(path: &Path) -> Failure {
 /// The names clients use, with the port where it is not 443.
 fn hosts(given: &[String], settings: &Settings) -> Result<Vec<String>, Failure> {
     if given.is_empty() {
-        let name = fs::read_to_string(HOST_NAME).unwrap_or_default().trim().to_ascii_lowercase();
-        let name = if is_host(&name) { name } else { "localhost".to_owned() };
-        let port = settings.server.listen.first().map_or(443, |address| address.port());
-        return Ok(vec![if port == 443 { name } else { format!("{name}:{port}") }]);
+        return Ok(vec![own_host(settings)]);
     }
     match given.iter().find(|host| !is_reference_host(host)) {
         None => Ok(given.to_vec()),
@@ -101,6 +98,14 @@ fn hosts(given: &[String], settings: &Settings) -> Result<Vec<String>, Failure> 
             Err(Failure::Usage(format!("--host {host:?} is not NAME or NAME:PORT, as in an image's name")))
         }
     }
+}
+
+/// This host's name, with the port where it is not 443.
+pub fn own_host(settings: &Settings) -> String {
+    let name = fs::read_to_string(HOST_NAME).unwrap_or_default().trim().to_ascii_lowercase();
+    let name = if is_host(&name) { name } else { "localhost".to_owned() };
+    let port = settings.server.listen.first().map_or(443, |address| address.port());
+    if port == 443 { name } else { format!("{name}:{port}") }
 }
 
 /// `name`, `name:port`, `[v6]` or `[v6]:port`. Folders are named by it, so nothing else may pass.

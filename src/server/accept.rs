@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::manager::Inherited;
 use super::noise::Noise;
 use super::stop::Phase;
 use super::unix::LocalSocket;
@@ -52,12 +53,21 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Connections the kernel keeps for us while we are busy.
 const BACKLOG: u32 = 1024;
 
-/// Listens on `address`.
-pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    listen(address).map_err(|source| match source.kind() {
+/// Listens on `address`, unless that is done for us.
+pub fn bind(address: SocketAddr, inherited: &Inherited) -> Result<TcpListener, BindError> {
+    let listener = match inherited.listening_on(address) {
+        Some(listener) => take_over(listener),
+        None => listen(address),
+    };
+    listener.map_err(|source| match source.kind() {
         ErrorKind::AddrInUse => BindError::Taken(address),
         _ => BindError::Refused { address, source },
     })
+}
+
+fn take_over(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -8,7 +8,8 @@
 //! though the client leaves, and keeps its connection's permit until then. E5: no header value
 //! and no query string is logged, and a path only escaped.
 //!
-//! Look next: `accept`, `crowd` (how many may come), `connection`, `exchange` (one request), `stop`, `tls`, `unix` (the local socket).
+//! Look next: `accept`, `crowd` (how many may come), `connection`, `exchange` (one request), `stop`, `tls`, `unix` (the local socket),
+//! `manager` (systemd).
 
 mod accept;
 pub mod body;
@@ -18,6 +19,7 @@ pub mod descriptors;
 mod exchange;
 mod io;
 mod line;
+mod manager;
 pub mod metrics;
 mod noise;
 mod piece;
@@ -47,6 +49,7 @@ use crate::server::metrics::Metrics;
 pub use accept::BindError;
 pub use crowd::{Crowd, CrowdFacts};
 pub use line::Departure;
+pub use manager::{Inherited, Manager, Notifier};
 pub use request_body::BodyStalled;
 pub use signals::signals;
 pub use stop::{Phase, Stop};
@@ -141,13 +144,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on every address; must be called on the runtime. Where the host has no IPv6, its
-    /// loopback and "any" addresses are passed over if there is another one.
-    pub fn bind(options: Options) -> Result<Self, BindError> {
+    /// Listens on every address, or takes the socket that the service manager listens on there; must be
+    /// called on the runtime. Where the host has no IPv6, its loopback and "any" addresses are passed
+    /// over if there is another one.
+    pub fn bind(options: Options, inherited: &Inherited) -> Result<Self, BindError> {
         let mut listeners = Vec::new();
         let mut passed_over = None;
         for address in &options.listen {
-            match accept::bind(*address) {
+            match accept::bind(*address, inherited) {
                 Ok(listener) => listeners.push(listener),
                 Err(error) if error.is_for_want_of_ipv6() => {
                     tracing::warn!(%address, "this host has no IPv6: not listening there");

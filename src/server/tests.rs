@@ -22,7 +22,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{App, BodyStalled, Clients, Ended, Options, Pair, PeerFacts, Phase, Server, Stop, Tls, spawn};
+use super::{
+    App, BodyStalled, Clients, Ended, Inherited, Options, Pair, PeerFacts, Phase, Server, Stop, Tls, spawn,
+};
 use crate::config::{Period, ServerSettings};
 use crate::seams::TestRandom;
 use crate::server::body::{self, Body};
@@ -107,7 +109,8 @@ fn start_with(tls: Option<Arc<Tls>>, change: impl FnOnce(&mut ServerSettings)) -
     let listen = vec!["127.0.0.1:0".parse().unwrap()];
     let metrics = Metrics::new(|_| ());
     let random = Arc::new(TestRandom::default());
-    let server = Server::bind(Options { listen, settings, tls, metrics: metrics.clone(), random }).unwrap();
+    let options = Options { listen, settings, tls, metrics: metrics.clone(), random };
+    let server = Server::bind(options, &Inherited::default()).unwrap();
     let address = server.addresses()[0];
     let (app, stop) = (Arc::new(TestApp::default()), Stop::default());
     let task = spawn(server.run(Arc::new(Handle(Arc::clone(&app))), stop.clone()));

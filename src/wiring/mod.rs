@@ -1,6 +1,6 @@
 //! Where the rooms are put together: what is opened in which order, and closed in which. Decides
 //! nothing else. Called by `cli` only. `serve` runs the appliance (`gauges` are what it tells
-//! `/metrics` of its stores, `admin` its socket for administrators), `store` opens a data directory,
+//! `/metrics` of its stores, `admin` its socket for administrators, `managed` the service manager), `store` opens a data directory,
 //! `offline` works on one that nobody serves, `space` has stale uploads removed where space is low, `surfaces` finds who answers a path,
 //! `protection` opens the guard, `reload` reads settings again, `tls` finds or makes the certificate, `people`
 //! reads who there is.
@@ -9,6 +9,7 @@ mod admin;
 mod audit;
 mod collection;
 mod gauges;
+mod managed;
 mod offline;
 mod people;
 mod protection;

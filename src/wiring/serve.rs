@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 
 use super::admin::Administration;
 use super::collection::CollectionGauges;
 use super::gauges::Gauges;
+use super::managed::Managed;
 use super::people::People;
 use super::protection::{self, ProtectionGauges};
-use super::reload::{Reloading, Reread, log_reload};
+use super::reload::{Reloading, Reread};
 use super::store::{self, Store};
 use super::surfaces::{Surfaces, recorder};
 use super::tls::Certificates;
@@ -30,7 +30,7 @@ use crate::config::Settings;
 use crate::jobs::{Job, Jobs};
 use crate::seams::{Clock, OsRandom, SystemClock, tasks};
 use crate::server::metrics::Metrics;
-use crate::server::{self, Ended, Phase, Server, Stop, Tls};
+use crate::server::{self, Ended, Manager, Phase, Server, Stop, Tls};
 use crate::services;
 use crate::services::access::{Access, Action, Actor, Permit, Refusal, Resource};
 use crate::services::audit::Audit;
@@ -73,18 +73,18 @@ pub struct Listening {
 pub async fn serve(
     settings: Settings,
     lab: bool,
-    reread: Reread,
+    (manager, reread): (Manager, Reread),
     listening: impl FnOnce(&Listening),
 ) -> Result<Arc<Store>, StartError> {
     let stop = Stop::default();
+    let to_finish = settings.server.stop_timeout.duration() + PARK_LIMIT;
+    let managed = Managed::begin(manager, &stop, to_finish);
     let certificates = Certificates::begin(&settings, lab)?;
     // Taken before anything listens: a signal from here on is a stop, not a death.
     let reloading = Reloading::new(&certificates, &settings, reread);
     let reload = reloading.ask();
-    let hangup = reload.clone();
-    let signals =
-        server::signals(stop.clone(), move || log_reload(&tokio::task::block_in_place(|| hangup())))
-            .map_err(StartError::Host)?;
+    let hangup = managed.hangup(reload.clone());
+    let signals = server::signals(stop.clone(), hangup).map_err(StartError::Host)?;
     let storage = settings.storage.clone();
     let opened = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
     let (store, resumables) = (Arc::new(opened.0), opened.1);
@@ -108,6 +108,7 @@ pub async fn serve(
     protection::watch(&guard, &access, &protection_gauges, &jobs);
     let (collector, collected) = (collection::open(&settings, &shelves)?, CollectionGauges::default());
     collection::watch(&collector, &jobs, &collected);
+    managed.watch(&store.meta, &jobs);
     let counting = Arc::clone(&shelves);
     let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
     let administration = Services {
@@ -134,7 +135,7 @@ pub async fn serve(
         protection_gauges.register(registry);
         collected.register(registry);
     });
-    let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration };
+    let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration, managed };
     let ended = run(&settings, app, edge, listening).await;
     stop.begin(); // if it was never reached
     collector.stop();
@@ -178,19 +179,20 @@ struct Edge<S> {
     stop: Stop,
     metrics: Metrics,
     administration: Services,
+    managed: Managed,
 }
 
 async fn run<S: Future<Output = ()> + Send + 'static>(
     settings: &Settings,
     app: Arc<Surfaces>,
-    edge: Edge<S>,
+    mut edge: Edge<S>,
     listening: impl FnOnce(&Listening),
 ) -> Result<Ended, StartError> {
     let metrics = edge.metrics;
-    let listen = settings.server.listen.clone();
-    let server = Server::bind(options(settings, listen, edge.tls.clone(), &metrics))?;
+    let (listen, inherited) = (settings.server.listen.clone(), edge.managed.inherited());
+    let server = Server::bind(options(settings, listen, edge.tls.clone(), &metrics), &inherited)?;
     let monitoring = match settings.metrics.listen {
-        Some(address) => Some(Server::bind(options(settings, vec![address], None, &metrics))?),
+        Some(address) => Some(Server::bind(options(settings, vec![address], None, &metrics), &inherited)?),
         None => None,
     };
     let monitoring_addresses = monitoring.as_ref().map(Server::addresses).unwrap_or_default();
@@ -216,6 +218,7 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
     }
     let administration = administration.map(|bound| bound.run(&mut beside, &edge.stop));
     listening(&now);
+    edge.managed.ready(&now);
     for address in &now.addresses {
         tracing::info!(listening = %address, tls = now.tls, "serving");
     }
@@ -226,6 +229,7 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
         tracing::info!(monitoring = %address, "serving metrics");
     }
     let ended = server.run(app, edge.stop).await;
+    edge.managed.end().await;
     if let Some(administration) = administration {
         administration.end(ended == Ended::Finished).await;
     }

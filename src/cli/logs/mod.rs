@@ -1,12 +1,18 @@
-//! The log: lines on stderr, for people or for machines, times in UTC. What must not be in it is
-//! kept out where lines are made (header values, query strings, secrets), not here.
+//! The log: lines on stderr, for people or for machines, times in UTC; where systemd's journal reads
+//! stderr, events with fields (`journal`). What must not be in it is kept out where lines are made
+//! (header values, query strings, secrets), not here.
+
+mod journal;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, LogSettings};
 use crate::seams::{Clock, SystemClock};
@@ -15,14 +21,16 @@ use crate::seams::{Clock, SystemClock};
 pub fn start(settings: &LogSettings) {
     // Libraries speak up from `warn` on; the setting is about ourselves.
     let filter = EnvFilter::new(format!("warn,pierhead={}", settings.level.name()));
-    let builder = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_timer(Utc(SystemClock))
-        .with_env_filter(filter);
+    let journal = std::env::var_os("JOURNAL_STREAM");
+    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_timer(Utc(SystemClock));
     // An error means that there is a log already.
     let _ = match settings.format {
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text if journal::reads_stderr(journal.as_deref()) => {
+            let journal = journal::Journal::at(Path::new(journal::SOCKET));
+            tracing_subscriber::registry().with(filter).with(journal).try_init().map_err(Into::into)
+        }
+        LogFormat::Text => builder.with_env_filter(filter).with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => builder.with_env_filter(filter).json().flatten_event(true).try_init(),
     };
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -1,0 +1,220 @@
+//! What is handed out, made of this build's binary: what the package says, holds and refuses, and that the
+//! same input gives the same bytes. `packaging/test` lives through a package's life in a Debian of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says on stderr what it skipped"
+)]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use support::clients::{Scratch, require};
+use support::server::binary;
+
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// What it printed; panics with all of it when it failed.
+fn done(command: &mut Command) -> String {
+    let output = run(command);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{command:?}:\n{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// A product of this build's binary, of the version 7.8.9 and the store level 42.
+fn build(product: &str, out: &Path) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/build");
+    let mut command = Command::new(script);
+    command.arg(product).arg("--out").arg(out).arg("--binary").arg(binary().get_program());
+    command
+        .args(["--version", "7.8.9", "--store-level", "42", "--fast", "yes"])
+        .env("SOURCE_DATE_EPOCH", "1767225600");
+    let made = done(&mut command);
+    PathBuf::from(made.lines().last().expect("a path"))
+}
+
+#[test]
+fn the_package_says_what_it_needs_and_its_files_are_for_root_to_change_only() {
+    if !require(&["dpkg-deb", "strip", "readelf", "python3"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let deb = build("deb", &scratch.path("out"));
+    let field = |name: &str| done(Command::new("dpkg-deb").arg("-f").arg(&deb).arg(name)).trim().to_owned();
+    assert_eq!((field("Package"), field("Version")), ("pierhead".to_owned(), "7.8.9".to_owned()));
+    let needs: Vec<String> =
+        field("Depends").split(", ").map(|need| need.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(needs, ["libc6", "libgcc-s1"], "nothing that a bare host lacks");
+
+    let listed = done(Command::new("dpkg-deb").arg("-c").arg(&deb));
+    for line in listed.lines() {
+        assert!(line.contains(" root/root "), "{line}");
+        let mode = line.split(' ').next().unwrap();
+        assert!(["drwxr-xr-x", "-rw-r--r--", "-rwxr-xr-x"].contains(&mode), "{line}");
+        assert_eq!(mode == "-rwxr-xr-x", line.ends_with("./usr/bin/pierhead"), "{line}");
+    }
+    for file in [
+        "./etc/pierhead/pierhead.toml",
+        "./lib/systemd/system/pierhead.service",
+        "./lib/systemd/system/pierhead.socket",
+        "./usr/lib/sysusers.d/pierhead.conf",
+        "./usr/lib/tmpfiles.d/pierhead.conf",
+        "./usr/share/man/man1/pierhead.1.gz",
+        "./usr/share/man/man1/pierhead-user-add.1.gz",
+        "./usr/share/bash-completion/completions/pierhead",
+        "./usr/share/doc/pierhead/sbom.cdx.json",
+        "./usr/share/doc/pierhead/third-party-licences.gz",
+        "./usr/share/doc/pierhead/install.md",
+    ] {
+        assert!(listed.lines().any(|line| line.ends_with(file)), "{file} is missing:\n{listed}");
+    }
+    done(Command::new("dpkg-deb").arg("-R").arg(&deb).arg(scratch.path("tree")));
+    let conffiles = fs::read_to_string(scratch.path("tree/DEBIAN/conffiles")).expect("conffiles");
+    assert_eq!(conffiles, "/etc/pierhead/pierhead.toml\n");
+    for script in ["preinst", "postinst", "prerm", "postrm"] {
+        let path = scratch.path("tree/DEBIAN").join(script);
+        assert!(
+            !fs::read_to_string(&path).expect("a script").contains('@'),
+            "{script}: something is not filled in"
+        );
+        done(Command::new("sh").arg("-n").arg(path));
+    }
+    let sample = fs::read_to_string(scratch.path("tree/etc/pierhead/pierhead.toml")).expect("settings");
+    assert!(sample.lines().all(|line| line.is_empty() || line.starts_with(['#', '['])), "{sample}");
+    let sbom = fs::read_to_string(scratch.path("tree/usr/share/doc/pierhead/sbom.cdx.json")).expect("a list");
+    let sbom: serde_json::Value = serde_json::from_str(&sbom).expect("JSON");
+    let names: Vec<_> =
+        sbom["components"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"rustls") && names.contains(&"sled"), "{names:?}");
+    assert!(!names.contains(&"proptest"), "what tests need is not linked");
+}
+
+/// Files of a host: path and content.
+type Host<'a> = &'a [(&'a str, &'a str)];
+
+/// Runs the package's preinst against a host that looks like this; whether it went on, and what it said.
+fn preinst(scratch: &Scratch, script: &str, host: Host<'_>, allowed: bool) -> (bool, String) {
+    let root = scratch.path("host");
+    let _ = fs::remove_dir_all(&root);
+    for (path, content) in host {
+        scratch.write(&format!("host/{path}"), content);
+    }
+    // The same script, its absolute paths below a folder.
+    let root = root.to_str().expect("a plain path").to_owned();
+    let script =
+        script.replace("/etc/", &format!("{root}/etc/")).replace("/var/lib/", &format!("{root}/var/lib/"));
+    let script = script
+        .replace("/usr/share/", &format!("{root}/usr/share/"))
+        .replace("/srv/", &format!("{root}/srv/"));
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "preinst", "upgrade", "9.9.9"]);
+    if allowed {
+        command.env("PIERHEAD_ALLOW_DOWNGRADE", "1");
+    }
+    let output = run(&mut command);
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_version_that_could_not_read_the_store_is_refused_before_anything_is_unpacked() {
+    if !require(&["dpkg-deb", "strip", "readelf", "python3"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let deb = build("deb", &scratch.path("out"));
+    done(Command::new("dpkg-deb").arg("-e").arg(&deb).arg(scratch.path("control")));
+    let script = fs::read_to_string(scratch.path("control/preinst")).expect("a script");
+    let (level, kept) = ("usr/share/pierhead/store-level", "var/lib/pierhead/.store-level");
+    let (format, elsewhere) = ("var/lib/pierhead/FORMAT", "[storage]\ndata = \"/srv/images\"\n");
+    let rows: [(&str, Host<'_>, bool, bool); 9] = [
+        ("a new host", &[], false, true),
+        ("the same level", &[(level, "42\n"), (kept, "42\n")], false, true),
+        ("a lower level", &[(level, "41\n")], false, true),
+        ("a higher level", &[(level, "43\n")], false, false),
+        ("a higher level, and it is allowed", &[(level, "43\n")], true, true),
+        ("a higher one was here before", &[(kept, "43\n")], false, false),
+        ("a later format", &[(format, "pierhead store, format 9\n")], false, false),
+        ("a damaged FORMAT is the server's business", &[(format, "x\n")], false, true),
+        (
+            "a later format elsewhere",
+            &[("etc/pierhead/pierhead.toml", elsewhere), ("srv/images/FORMAT", "pierhead store, format 9\n")],
+            false,
+            false,
+        ),
+    ];
+    for (name, host, allowed, expected) in rows {
+        if name == "a later format elsewhere" {
+            let host: Vec<_> = host.to_vec();
+            // The path in the settings is below the test's root, too.
+            let data = format!("[storage]\ndata = \"{}\"\n", scratch.text("host/srv/images"));
+            let host = [(host[0].0, data.as_str()), host[1]];
+            assert!(!preinst(&scratch, &script, &host, allowed).0, "{name}");
+            continue;
+        }
+        let (went_on, said) = preinst(&scratch, &script, host, allowed);
+        assert_eq!(went_on, expected, "{name}: {said}");
+        assert!(expected || said.contains("pierhead 7.8.9 is not installed:"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes_and_the_sums_are_theirs() {
+    if !require(&["dpkg-deb", "strip", "readelf", "python3", "ldd"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let sums = ["one", "two"].map(|out| {
+        build("all", &scratch.path(out));
+        done(Command::new("sha256sum").args(["-c", "SHA256SUMS"]).current_dir(scratch.path(out)));
+        fs::read_to_string(scratch.path(out).join("SHA256SUMS")).expect("sums")
+    });
+    assert_eq!(sums[0], sums[1]);
+    assert_eq!(sums[0].lines().count(), 3, "{}", sums[0]);
+}
+
+#[test]
+fn the_tarball_installs_below_a_folder_keeps_settings_and_can_be_taken_away() {
+    if !require(&["strip", "readelf", "python3", "tar"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let archive = build("tarball", &scratch.path("out"));
+    done(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(scratch.path("")));
+    let installer = scratch.path("pierhead-7.8.9-linux-amd64/install.sh");
+    let install =
+        || Command::new(&installer).arg("--root").arg(scratch.path("root")).output().expect("it starts");
+    assert!(install().status.success());
+    let settings = scratch.path("root/etc/pierhead/pierhead.toml");
+    fs::write(&settings, "[log]\nlevel = \"warn\"\n").expect("an operator's change");
+    assert!(install().status.success());
+    assert_eq!(fs::read_to_string(&settings).expect("settings"), "[log]\nlevel = \"warn\"\n");
+    assert!(scratch.path("root/etc/pierhead/pierhead.toml.new").exists());
+    done(
+        Command::new(scratch.path("root/usr/bin/pierhead"))
+            .args(["config", "check", "--config"])
+            .arg(&settings),
+    );
+    scratch.write("root/usr/share/pierhead/store-level", "43\n");
+    let refused = install();
+    assert!(
+        !refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("level 43"),
+        "{refused:?}"
+    );
+    done(Command::new(&installer).arg("--remove").arg("--root").arg(scratch.path("root")));
+    assert!(settings.exists() && !scratch.path("root/usr/bin/pierhead").exists());
+    fs::write(scratch.path("pierhead-7.8.9-linux-amd64/files/usr/bin/pierhead"), "cut").expect("damage");
+    let damaged = install();
+    assert!(
+        !damaged.status.success() && String::from_utf8_lossy(&damaged.stderr).contains("damaged"),
+        "{damaged:?}"
+    );
+}
