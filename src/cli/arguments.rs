@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::account::AccountCommand;
 use super::admin::Asked;
 use super::audit::AuditCommand;
+use super::backup::{BackupCommand, RestoreArguments};
 use super::credential::{KeyCommand, LoginCommand, SecretCommand};
 use super::group::GroupCommand;
 use super::init::InitArguments;
@@ -130,6 +131,13 @@ pub enum Command {
                             pierhead trust --ca > ca.crt\n\n\
                             The server need not run. The CA is DATA/tls/ca.crt.")]
     Trust(TrustArguments),
+    /// Make, list, verify and try backups
+    Backup {
+        #[command(subcommand)]
+        command: BackupCommand,
+    },
+    /// Make a data directory from a backup
+    Restore(RestoreArguments),
     /// Check that metadata and blobs agree (the server must not be running)
     #[command(after_help = "Example:\n  pierhead fsck --data /var/lib/pierhead --deep\n\n\
                             Exit codes: 0 nothing found, 1 something is wrong, 2 wrong usage.")]

@@ -12,6 +12,7 @@ mod account;
 mod admin;
 mod arguments;
 mod audit;
+mod backup;
 mod credential;
 mod draft;
 mod group;
@@ -143,6 +144,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Audit { command } => audit::run(command),
         Command::Share { command } => share::run(command),
         Command::Trust(arguments) => trust::trust(&arguments),
+        Command::Backup { command } => backup::run(command),
+        Command::Restore(arguments) => backup::restore(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),
         Command::ImportMetadata(arguments) => offline::import(&arguments),

@@ -51,6 +51,8 @@ pub enum Thing {
     Trigger(String),
     /// Where a repository is copied: region and organisation.
     Synchronisation(String),
+    /// A hold of removals by its id.
+    Hold(String),
 }
 
 impl std::fmt::Display for Thing {
@@ -69,6 +71,7 @@ impl std::fmt::Display for Thing {
             Self::Retention(name) => ("retention policy", name),
             Self::Trigger(name) => ("trigger", name),
             Self::Synchronisation(name) => ("synchronisation", name),
+            Self::Hold(name) => ("hold of removals", name),
         };
         write!(f, "{kind} {name:?}")
     }

@@ -6,11 +6,12 @@
 //! prove, [`access`] decides who may;
 //! [`counters`] counts what is pulled and pushed; [`retention`], [`triggers`] and [`sync`] have rules and no engine yet;
 //! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree,
-//! [`maintenance`] offers that to an administrator.
+//! [`maintenance`] offers that to an administrator, [`backup`] makes backups and stores of them.
 
 pub mod access;
 pub mod appliance;
 pub mod audit;
+pub mod backup;
 pub mod counters;
 pub mod error;
 pub mod fsck;

@@ -6,6 +6,7 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod gauges;
 mod offline;
 mod people;
@@ -26,6 +27,7 @@ use crate::authority::AuthorityError;
 use crate::server::{self, TlsError};
 use crate::services;
 use crate::services::access::{self, Refusal};
+use crate::services::backup::BackupError;
 use crate::services::maintenance;
 use crate::services::signin::password::PasswordError;
 use crate::stores::blobs::BlobError;
@@ -34,6 +36,10 @@ use crate::stores::meta;
 use crate::stores::secrets::SecretsError;
 use crate::stores::trail::TrailError;
 
+pub use backup::{
+    BackupOptions, Drilled, From, Outcome, back_up, back_up_to_stream, backups, drill, restore,
+    verify_backups,
+};
 pub use offline::{export, fsck, import, initialise};
 pub use serve::{Listening, serve};
 pub use tls::{check_tls, own_ca};
@@ -135,6 +141,15 @@ pub enum StartError {
     /// The host refuses something every process needs.
     #[error("cannot start")]
     Host(#[source] io::Error),
+    /// A backup was not made, or not restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// A store is restored only where nothing is.
+    #[error("{} is not empty: restore to a new or an empty directory", .0.display())]
+    NotEmpty(PathBuf),
+    /// A restore was interrupted here.
+    #[error("{} holds a restore that was not finished: run `pierhead restore` again", .0.display())]
+    Unrestored(PathBuf),
     /// Reading or writing what was asked for.
     #[error("{what}")]
     Io {

@@ -29,6 +29,7 @@ use crate::server::{self, Ended, Phase, Server, Stop, Tls};
 use crate::services;
 use crate::services::access::{Access, Action, Actor, Permit, Refusal, Resource};
 use crate::services::audit::Audit;
+use crate::services::backup::Holds;
 use crate::services::counters::Counters;
 use crate::services::images::{Images, PushRules, Shelves};
 use crate::services::uploads::{Limits, Uploads, clear_leftovers};
@@ -41,6 +42,8 @@ const SESSIONS_EVERY: Duration = Duration::from_secs(30);
 
 /// How often what was pulled and pushed is added to the store.
 const COUNTERS_EVERY: Duration = Duration::from_secs(5);
+/// How often is looked for backups that are no longer heard of.
+const HOLDS_EVERY: Duration = Duration::from_secs(10);
 /// How often is looked how much repositories hold.
 const HELD_EVERY: Duration = Duration::from_secs(15 * 60);
 
@@ -106,6 +109,7 @@ pub async fn serve(
         organisations: people.organisations.clone(),
         audit: audit.clone(),
         recorder: recorder.clone(),
+        holds: hold(&mut jobs, &store),
     };
     let trust = Trust::new(certificates.ca());
     let told = (health(&stop, &store), trust);
@@ -279,6 +283,17 @@ fn jobs((store, audit): (&Arc<Store>, &Audit), access: Access, uploads: &Uploads
         }
     });
     jobs
+}
+
+/// What backups hold back, until they are not heard of for long.
+fn hold(jobs: &mut Jobs, store: &Store) -> Holds {
+    let holds = Holds::new(store.blobs.clone(), Arc::new(SystemClock), Arc::new(OsRandom));
+    let held = holds.clone();
+    jobs.every(HOLDS_EVERY, move || {
+        let held = held.clone();
+        async move { held.expire() }
+    });
+    holds
 }
 
 /// Has what was pulled and pushed added to the store.

@@ -13,7 +13,7 @@ use super::reply::{Page, Removed, Reply};
 use super::route::{ROUTES, Row, Takes};
 use super::text::{AccessKey, IdText, NameOrId, Organisation, Repository};
 use super::{
-    Admin, Call, accounts, audit, credentials, grants, groups, index, organisations, policies, reload,
+    Admin, Call, accounts, audit, credentials, grants, groups, holds, index, organisations, policies, reload,
     repositories, shares, status, uploads, users,
 };
 use crate::api::openapi::{self, Failing, Operation, Parameter, Shape, Surface};
@@ -87,6 +87,15 @@ static GROUPS: &[Group] = &[
         &[
             answers::<Page<audit::EventView>>("audit-list").asked::<audit::EventsQuery>(),
             answers::<Page<audit::EventView>>("account-audit").asked::<audit::EventsQuery>(),
+        ],
+    ),
+    (
+        "Upkeep",
+        "What keeps the store well.",
+        &[
+            answers::<holds::HoldView>("removal-hold-begin").fails(&[Limit]),
+            answers::<holds::HoldView>("removal-hold-renew"),
+            answers::<holds::HoldView>("removal-hold-end"),
         ],
     ),
     (
@@ -276,6 +285,7 @@ fn parameter(name: &'static str) -> Parameter {
         "group" => ("A group, by name or id.", Shape::of::<NameOrId>()),
         "policy" => ("A policy, by name or id.", Shape::of::<NameOrId>()),
         "key" => ("The AK of an access key.", Shape::of::<AccessKey>()),
+        "hold" => ("The id of a hold, 32 lower-case hex digits.", Shape::of::<IdText>()),
         "organisation" => ("An organisation, by name.", Shape::of::<Organisation>()),
         "repository" => {
             ("A repository by its whole name, each slash of it as `%2F`.", Shape::of::<Repository>())

@@ -22,6 +22,7 @@ mod errors;
 mod facts;
 mod grants;
 mod groups;
+mod holds;
 mod index;
 mod organisations;
 mod policies;
@@ -62,6 +63,7 @@ use crate::server::{App, Peer, PeerFacts};
 use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
 use crate::services::audit::{Audit, Trace};
+use crate::services::backup::Holds;
 use crate::services::identity::Identity;
 use crate::services::object::Object;
 use crate::services::organisations::Organisations;
@@ -73,6 +75,7 @@ pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
 pub use document::document;
 pub use grants::GrantView;
 pub use groups::GroupView;
+pub use holds::HoldView;
 pub use organisations::OrganisationView;
 pub use policies::PolicyView;
 pub use reload::ReloadView;
@@ -99,6 +102,8 @@ pub struct Services {
     pub audit: Audit,
     /// Begins to record what is done here.
     pub recorder: Recorder,
+    /// What backups hold back.
+    pub holds: Holds,
 }
 
 /// What is known of the process when it begins to serve.

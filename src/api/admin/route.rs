@@ -9,8 +9,8 @@ use super::errors::{Failure, Kind};
 use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
-    Admin, Call, accounts, audit, credentials, document, grants, groups, index, organisations, policies,
-    reload, repositories, shares, status, uploads, users,
+    Admin, Call, accounts, audit, credentials, document, grants, groups, holds, index, organisations,
+    policies, reload, repositories, shares, status, uploads, users,
 };
 use crate::api::pattern::{self, NotFound, Params, Routed};
 use crate::services::access::{Action, Resource};
@@ -227,6 +227,15 @@ pub static ROUTES: &[Row] = &[
     Row { name: "account-audit", method: Method::GET, path: "/api/v1/accounts/{account}/audit", action: Action::ListAccountEvents, resource: ACCOUNT, takes: Takes::Nothing,
           audit: Operation::read("listTraces", "trace"),
           summary: "what was done in an account; query as for /api/v1/audit", handler: |a, c| Box::pin(audit::list(a, c)) },
+    Row { name: "removal-hold-begin", method: Method::POST, path: "/api/v1/removal-holds", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("createRemovalHold", "removalhold", 200),
+          summary: "hold back that blobs are removed, for five minutes: what a backup does while it copies", handler: |a, c| Box::pin(holds::begin(a, c)) },
+    Row { name: "removal-hold-renew", method: Method::POST, path: "/api/v1/removal-holds/{hold}", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("renewRemovalHold", "removalhold", 200),
+          summary: "let a hold last for five minutes from now", handler: |a, c| Box::pin(holds::renew(a, c)) },
+    Row { name: "removal-hold-end", method: Method::DELETE, path: "/api/v1/removal-holds/{hold}", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("deleteRemovalHold", "removalhold", 200),
+          summary: "end a hold: removals go on", handler: |a, c| Box::pin(holds::end(a, c)) },
 ];
 
 /// What a request asks for.
