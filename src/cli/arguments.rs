@@ -15,6 +15,7 @@ use super::init::InitArguments;
 use super::organisation::{GrantCommand, OrganisationCommand};
 use super::policy::PolicyCommand;
 use super::repository::RepositoryCommand;
+use super::scrub::ScrubCommand;
 use super::share::ShareCommand;
 use super::upload::UploadCommand;
 use super::user::UserCommand;
@@ -135,6 +136,11 @@ pub enum Command {
     Backup {
         #[command(subcommand)]
         command: BackupCommand,
+    },
+    /// Read every blob again, and see what is damaged
+    Scrub {
+        #[command(subcommand)]
+        command: ScrubCommand,
     },
     /// Make a data directory from a backup
     Restore(RestoreArguments),

@@ -26,6 +26,7 @@ mod password;
 mod policy;
 mod reload;
 mod repository;
+mod scrub;
 mod serve;
 mod share;
 mod status;
@@ -145,6 +146,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Share { command } => share::run(command),
         Command::Trust(arguments) => trust::trust(&arguments),
         Command::Backup { command } => backup::run(command),
+        Command::Scrub { command } => scrub::run(command),
         Command::Restore(arguments) => backup::restore(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),

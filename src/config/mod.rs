@@ -14,6 +14,7 @@ mod host;
 mod identity;
 mod load;
 mod locate;
+mod scrub;
 mod settings;
 mod units;
 
@@ -22,6 +23,7 @@ pub use cidr::Cidr;
 pub use host::is_host;
 pub use identity::IdentitySettings;
 pub use load::{ConfigError, Sources, load, read};
+pub use scrub::ScrubSettings;
 pub use settings::{
     ClientCertificates, LogFormat, LogSettings, Presented, ServerSettings, Settings, StorageSettings,
     TlsSettings,

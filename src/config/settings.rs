@@ -8,7 +8,7 @@ use pierhead_storage_format::paths;
 use serde::{Deserialize, Serialize};
 
 use super::host::is_host;
-use super::{AuditSettings, Cidr, IdentitySettings, Period, Size};
+use super::{AuditSettings, Cidr, IdentitySettings, Period, ScrubSettings, Size};
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Settings {
     pub identity: IdentitySettings,
     /// What is recorded of what is done.
     pub audit: AuditSettings,
+    /// Reading every blob again.
+    pub scrub: ScrubSettings,
     /// The listener for monitoring.
     pub metrics: MetricsSettings,
     /// The socket for administrators.
@@ -354,6 +356,7 @@ impl Settings {
         let (tls_key, tls_message) = self.tls.misfit().unwrap_or_default();
         let (identity_key, identity_message) = self.identity.misfit().unwrap_or_default();
         let (audit_key, audit_message) = self.audit.misfit().unwrap_or_default();
+        let (scrub_key, scrub_message) = self.scrub.misfit().unwrap_or_default();
         let rows = [
             (server.listen.is_empty(), "server", "listen", "must name an address"),
             (server.max_connections == 0, "server", "max_connections", never),
@@ -364,6 +367,7 @@ impl Settings {
             (!tls_key.is_empty(), "tls", tls_key, tls_message),
             (!identity_key.is_empty(), "identity", identity_key, identity_message),
             (!audit_key.is_empty(), "audit", audit_key, audit_message),
+            (!scrub_key.is_empty(), "scrub", scrub_key, scrub_message),
             (self.storage.data.as_os_str().is_empty(), "storage", "data", "must name a directory"),
             (self.registry.max_manifest.bytes() == 0, "registry", "max_manifest", never),
             (self.registry.max_manifest > MAX_MANIFEST, "registry", "max_manifest", "must be 64MiB at most"),

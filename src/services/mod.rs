@@ -6,7 +6,8 @@
 //! prove, [`access`] decides who may;
 //! [`counters`] counts what is pulled and pushed; [`retention`], [`triggers`] and [`sync`] have rules and no engine yet;
 //! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree,
-//! [`maintenance`] offers that to an administrator, [`backup`] makes backups and stores of them.
+//! [`maintenance`] offers that to an administrator, [`backup`] makes backups and stores of them, [`scrub`]
+//! reads every blob again.
 
 pub mod access;
 pub mod appliance;
@@ -23,6 +24,7 @@ pub mod object;
 pub mod organisations;
 pub mod patterns;
 pub mod retention;
+pub mod scrub;
 pub mod signin;
 pub mod sync;
 pub mod triggers;

@@ -1,11 +1,17 @@
 //! What the stores and services count, for `/metrics`; brought up to date by a job.
 
+use std::time::Duration;
+
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::store::Store;
 use crate::services::audit::Audit;
+use crate::services::scrub::Scrub;
 use crate::services::uploads::Uploads;
+
+/// How often the scrub is asked.
+const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
 /// The gauges. Clones are the same ones.
 #[derive(Clone, Default)]
@@ -21,6 +27,10 @@ pub struct Gauges {
     audit_waiting: Gauge,
     audit_dropped: Gauge,
     audit_lost: Gauge,
+    scrub_running: Gauge,
+    scrub_blobs: Gauge,
+    scrub_bytes: Gauge,
+    scrub_findings: Gauge,
 }
 
 impl Gauges {
@@ -38,6 +48,24 @@ impl Gauges {
         let dropped = "Reads and refusals not recorded since the start";
         registry.register("audit_dropped", dropped, self.audit_dropped.clone());
         registry.register("audit_lost", "Changes not recorded since the start", self.audit_lost.clone());
+        registry.register("scrub_running", "1 while blobs are read again", self.scrub_running.clone());
+        registry.register("scrub_blobs", "Blobs read in this cycle, or the last", self.scrub_blobs.clone());
+        registry.register("scrub_bytes", "Bytes of them", self.scrub_bytes.clone());
+        let findings = "Blobs that are damaged or missing now";
+        registry.register("scrub_findings", findings, self.scrub_findings.clone());
+    }
+
+    /// Follows the scrub until it is dropped.
+    pub async fn follow(&self, scrub: &Scrub) {
+        let clamp = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        loop {
+            let facts = scrub.facts();
+            self.scrub_running.set(i64::from(facts.state.running && !facts.state.paused));
+            self.scrub_blobs.set(clamp(facts.state.blobs));
+            self.scrub_bytes.set(clamp(facts.state.bytes));
+            self.scrub_findings.set(clamp(facts.findings));
+            tokio::time::sleep(FOLLOW_EVERY).await;
+        }
     }
 
     /// Brings them up to date. Blocks for a look at the disk.

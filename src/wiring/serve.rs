@@ -21,7 +21,7 @@ use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
 use crate::api::trust::Trust;
-use crate::config::Settings;
+use crate::config::{ScrubSettings, Settings};
 use crate::jobs::Jobs;
 use crate::seams::{OsRandom, SystemClock, tasks};
 use crate::server::metrics::Metrics;
@@ -32,6 +32,7 @@ use crate::services::audit::Audit;
 use crate::services::backup::Holds;
 use crate::services::counters::Counters;
 use crate::services::images::{Images, PushRules, Shelves};
+use crate::services::scrub::{self, Scrub};
 use crate::services::uploads::{Limits, Uploads, clear_leftovers};
 use crate::stores::blobs::Resumable;
 
@@ -94,6 +95,8 @@ pub async fn serve(
     let (images, uploads) = services(&settings, &shelves);
     let proofs = prove(&stop, &store, &uploads, resumables);
     let gauges = Gauges::default();
+    let scrub = open_scrub(&settings, &store, &access).await?;
+    let scrubbing = run_scrub(&stop, scrub.clone(), gauges.clone());
     let mut jobs = jobs((&store, &audit), access.clone(), &uploads, &gauges);
     certificates.watch(&mut jobs);
     people.watch(&mut jobs);
@@ -110,6 +113,7 @@ pub async fn serve(
         audit: audit.clone(),
         recorder: recorder.clone(),
         holds: hold(&mut jobs, &store),
+        scrub: scrub.clone(),
     };
     let trust = Trust::new(certificates.ca());
     let told = (health(&stop, &store), trust);
@@ -122,6 +126,8 @@ pub async fn serve(
     stop.begin(); // if it was never reached
     jobs.stop().await;
     proofs.join_all().await;
+    scrubbing.join_all().await;
+    scrub.settle().await;
     uploads.park(PARK_LIMIT).await;
     people.settle().await;
     audit.settle().await;
@@ -283,6 +289,27 @@ fn jobs((store, audit): (&Arc<Store>, &Audit), access: Access, uploads: &Uploads
         }
     });
     jobs
+}
+
+async fn open_scrub(settings: &Settings, store: &Arc<Store>, access: &Access) -> Result<Scrub, StartError> {
+    let ScrubSettings { on, rate, every } = settings.scrub;
+    let rules = scrub::Rules { on, rate: rate.bytes(), every_ms: every.as_ms() };
+    let (meta, blobs, access) = (store.meta.clone(), store.blobs.clone(), access.clone());
+    let parts = scrub::Parts { meta, blobs, access, clock: Arc::new(SystemClock), rules };
+    Ok(tasks::blocking(move || Scrub::open(parts)).await.map_err(services_panicked)??)
+}
+
+/// Reads blobs beside the serving until the stop.
+fn run_scrub(stop: &Stop, scrub: Scrub, gauges: Gauges) -> JoinSet<()> {
+    let (mut running, stop) = (JoinSet::new(), stop.clone());
+    running.spawn(async move {
+        tokio::select! {
+            () = stop.reached(Phase::Finishing) => {}
+            () = scrub.run() => {}
+            () = gauges.follow(&scrub) => {}
+        }
+    });
+    running
 }
 
 /// What backups hold back, until they are not heard of for long.

@@ -79,11 +79,15 @@ pub enum Table {
     RepositoryPulls = 29,
     /// [`crate::usage::AccountDayKey`].
     AccountDay = 30,
+    /// [`crate::scrub::ScrubStateKey`].
+    ScrubState = 46,
+    /// [`crate::scrub::DamageKey`].
+    Damage = 47,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -114,6 +118,8 @@ impl Table {
         Self::AuditOutbox,
         Self::RepositoryPulls,
         Self::AccountDay,
+        Self::ScrubState,
+        Self::Damage,
     ];
 
     /// The number on disk.
@@ -159,6 +165,8 @@ impl Table {
             Self::AuditOutbox => "audit-outbox",
             Self::RepositoryPulls => "repository-pulls",
             Self::AccountDay => "account-day",
+            Self::ScrubState => "scrub-state",
+            Self::Damage => "damage",
         }
     }
 }

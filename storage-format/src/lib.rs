@@ -25,6 +25,7 @@ pub mod outboard;
 pub mod paths;
 pub mod records;
 pub mod rows;
+pub mod scrub;
 pub mod small;
 pub mod snapshot;
 pub mod store;

@@ -12,6 +12,7 @@ use crate::keys::{
     OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, Table, TableKey,
     TagKey,
 };
+use crate::scrub::{DamageKey, ScrubStateKey};
 use crate::usage::{AccountDayKey, RepositoryPullsKey};
 
 /// Work that is the same for every table once its types are known.
@@ -55,6 +56,8 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::AuditOutbox => work.call::<EventKey>(),
         Table::RepositoryPulls => work.call::<RepositoryPullsKey>(),
         Table::AccountDay => work.call::<AccountDayKey>(),
+        Table::ScrubState => work.call::<ScrubStateKey>(),
+        Table::Damage => work.call::<DamageKey>(),
     }
 }
 

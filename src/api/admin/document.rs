@@ -14,7 +14,7 @@ use super::route::{ROUTES, Row, Takes};
 use super::text::{AccessKey, IdText, NameOrId, Organisation, Repository};
 use super::{
     Admin, Call, accounts, audit, credentials, grants, groups, holds, index, organisations, policies, reload,
-    repositories, shares, status, uploads, users,
+    repositories, scrub, shares, status, uploads, users,
 };
 use crate::api::openapi::{self, Failing, Operation, Parameter, Shape, Surface};
 
@@ -96,6 +96,11 @@ static GROUPS: &[Group] = &[
             answers::<holds::HoldView>("removal-hold-begin").fails(&[Limit]),
             answers::<holds::HoldView>("removal-hold-renew"),
             answers::<holds::HoldView>("removal-hold-end"),
+            answers::<scrub::ScrubView>("scrub"),
+            answers::<scrub::ScrubView>("scrub-run").takes::<scrub::RunBody>(),
+            answers::<scrub::ScrubView>("scrub-pause"),
+            answers::<scrub::ScrubView>("scrub-resume"),
+            answers::<Page<scrub::FindingView>>("scrub-findings").asked::<scrub::FindingsQuery>(),
         ],
     ),
     (

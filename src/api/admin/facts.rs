@@ -9,7 +9,7 @@ use crate::services::audit::Trace;
 
 /// Fields of bodies that are recorded; no other is, so that a new one is not by mistake. None of them is a
 /// secret or holds one.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "name",
     "enabled",
     "programmatic",
@@ -27,6 +27,7 @@ const FIELDS: [&str; 17] = [
     "older_than_ms",
     "idle_for_ms",
     "dry_run",
+    "full",
 ];
 
 /// Who asks, and what the path names.

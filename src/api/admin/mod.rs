@@ -31,6 +31,7 @@ mod reload;
 mod reply;
 mod repositories;
 mod route;
+mod scrub;
 mod shares;
 mod status;
 mod subject;
@@ -67,6 +68,7 @@ use crate::services::backup::Holds;
 use crate::services::identity::Identity;
 use crate::services::object::Object;
 use crate::services::organisations::Organisations;
+use crate::services::scrub::Scrub;
 use crate::services::uploads::Uploads;
 
 pub use accounts::{AccountView, FirstView};
@@ -81,6 +83,7 @@ pub use policies::PolicyView;
 pub use reload::ReloadView;
 pub use reply::{Page, Removed};
 pub use repositories::RepositoryView;
+pub use scrub::{FindingView, ScrubView};
 pub use shares::ShareView;
 pub use status::{ListeningView, StatusView};
 pub use uploads::{Aborted, UploadView};
@@ -104,6 +107,8 @@ pub struct Services {
     pub recorder: Recorder,
     /// What backups hold back.
     pub holds: Holds,
+    /// Reads every blob again.
+    pub scrub: Scrub,
 }
 
 /// What is known of the process when it begins to serve.

@@ -10,7 +10,7 @@ use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
     Admin, Call, accounts, audit, credentials, document, grants, groups, holds, index, organisations,
-    policies, reload, repositories, shares, status, uploads, users,
+    policies, reload, repositories, scrub, shares, status, uploads, users,
 };
 use crate::api::pattern::{self, NotFound, Params, Routed};
 use crate::services::access::{Action, Resource};
@@ -236,6 +236,21 @@ pub static ROUTES: &[Row] = &[
     Row { name: "removal-hold-end", method: Method::DELETE, path: "/api/v1/removal-holds/{hold}", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Nothing,
           audit: Operation::change("deleteRemovalHold", "removalhold", 200),
           summary: "end a hold: removals go on", handler: |a, c| Box::pin(holds::end(a, c)) },
+    Row { name: "scrub", method: Method::GET, path: "/api/v1/scrub", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("showScrub", "scrub"),
+          summary: "how far the reading of every blob is", handler: |a, c| Box::pin(scrub::show(a, c)) },
+    Row { name: "scrub-run", method: Method::POST, path: "/api/v1/scrub/run", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Json,
+          audit: Operation::change("runScrub", "scrub", 200),
+          summary: "read every blob now, from the first on; full does not heed the rate", handler: |a, c| Box::pin(scrub::run(a, c)) },
+    Row { name: "scrub-pause", method: Method::POST, path: "/api/v1/scrub/pause", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("pauseScrub", "scrub", 200),
+          summary: "stop reading blobs until it is resumed, over restarts too", handler: |a, c| Box::pin(scrub::pause(a, c)) },
+    Row { name: "scrub-resume", method: Method::POST, path: "/api/v1/scrub/resume", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("resumeScrub", "scrub", 200),
+          summary: "go on reading blobs", handler: |a, c| Box::pin(scrub::resume(a, c)) },
+    Row { name: "scrub-findings", method: Method::GET, path: "/api/v1/scrub/findings", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("listScrubFindings", "scrub"),
+          summary: "blobs that are damaged or missing, by digest, with images that need them; query: limit, after", handler: |a, c| Box::pin(scrub::findings(a, c)) },
 ];
 
 /// What a request asks for.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::errors::Failure;
 use super::reply::{Reply, time};
+use super::scrub::ScrubView;
 use super::text::Time;
 use super::{Admin, Call};
 use crate::services::audit;
@@ -33,6 +34,8 @@ pub struct StatusView {
     pub uploads: UploadsView,
     /// The audit trail.
     pub audit: AuditView,
+    /// The reading of every blob.
+    pub scrub: ScrubView,
 }
 
 /// Where the appliance listens.
@@ -163,5 +166,6 @@ pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
             limit: facts.uploads_limit,
         },
         audit: admin.0.services.audit.facts().into(),
+        scrub: admin.0.services.scrub.facts().into(),
     }))
 }

@@ -30,7 +30,8 @@ impl Check<'_> {
         self.no_row_is_below_an_unknown_number(&numbers)?;
         self.identity(&numbers)?;
         self.rights()?;
-        self.usage(&numbers)
+        self.usage(&numbers)?;
+        self.damage()
     }
 
     pub(super) fn every_row_decodes(&mut self) -> Result<bool, Unreadable> {

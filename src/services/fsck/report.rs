@@ -121,6 +121,7 @@ const HEAL: &str = "check the disk; move the file out of blobs/ (clients skip wh
                     that contains it again: that heals it";
 
 const LEFTOVER: &str = "nothing: it says nothing any more and may stay";
+const HEALED: &str = "nothing: the scrub looks again and removes the note";
 const RIGHTS: &str = "keep a copy of the data directory, look through who may do what, give the right anew where it \
                       is missing, and report this as a defect";
 const DOCUMENT: &str = "until it can be read, who has the policy may do nothing, or less is denied than was meant: \
@@ -192,6 +193,8 @@ invariants! {
     R28, "R28", Error, RESTORE, "The counter `organisation` is above the number of every organisation, and no number but 0 comes twice.";
     R29, "R29", Error, DEFECT, "The counters `access keys of <user>` and `logins of <user>` equal a recount.";
     R30, "R30", Note, LEFTOVER, "Every `repository-pulls` row belongs to a repository, every `account-day` row to an account.";
+    R70, "R70", Note, LEFTOVER, "Every `damage` row has a `blob` row of its size.";
+    R71, "R71", Note, HEALED, "A blob with a `damage` row is damaged or missing still.";
     B1, "B1", Error, HEAL, "Every `blob` row has a file of its size.";
     B2, "B2", Warning, EXTRA, "Every file below `blobs/` has a `blob` row.";
     BN, "B2", Note, WAIT, "Every file below `blobs/` has a `blob` row.";

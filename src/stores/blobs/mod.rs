@@ -22,6 +22,7 @@
 mod error;
 mod hash;
 mod journal;
+mod look;
 mod map;
 mod outboard;
 mod pipe;
@@ -61,6 +62,7 @@ use crate::seams::Random;
 pub use error::BlobError;
 pub use hash::{Hasher, of as digest_of};
 pub use journal::Owner;
+pub use look::{Look, Looked};
 pub use publish::Published;
 pub use read::{BlobReader, Reading};
 pub use recovery::{Found, Proved, Resumable};
@@ -227,6 +229,13 @@ impl Blobs {
     pub async fn read_whole(&self, digest: &Digest, size: u64) -> Result<Bytes, BlobError> {
         let (store, digest) = (Arc::clone(&self.0), *digest);
         blocking(move || read::whole(&store, &digest, size)).await
+    }
+
+    /// Removes the outboard of a blob, which is wrong; none is no error. It is advice.
+    pub async fn drop_outboard(&self, digest: &Digest) -> Result<(), BlobError> {
+        let (store, digest) = (Arc::clone(&self.0), *digest);
+        blocking(move || outboard::remove(store.disk.as_ref(), &digest).map_err(io("removing an outboard")))
+            .await
     }
 
     /// Moves a blob's file to `quarantine/`, durably, if it is damaged: whoever found it so may have

@@ -51,7 +51,8 @@ mod tests {
             prop_assert_eq!(parse_blob(line.trim_end()), Some((digest, size)));
             prop_assert!(line.len() <= MAX_LINE);
             if let Some((digest, size)) = parse_blob(&text) {
-                prop_assert_eq!(blob_line(&digest, size).trim_end(), text);
+                let line = blob_line(&digest, size);
+                prop_assert_eq!(line.trim_end(), text);
             } else {
                 let _ = parse_file(&text);
             }

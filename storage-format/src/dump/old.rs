@@ -12,6 +12,8 @@ use crate::records::{OrganisationRecord, OrganisationV1};
 pub(super) const TABLES_OF_1: usize = 12;
 /// Dumps of version 2 know the tables up to `repository-settings`.
 pub(super) const TABLES_OF_2: usize = 27;
+/// Dumps of version 3 know the tables up to `account-day`.
+pub(super) const TABLES_OF_3: usize = 30;
 
 /// The row of a line, if dumps of `version` spell rows of `table` in another way than today's.
 pub(super) fn row(version: u32, table: Table, line: &str) -> Option<Result<Row, FormatError>> {

@@ -153,7 +153,7 @@ fn a_dump_is_a_header_readable_rows_and_a_trailer() {
     let lines = dump_of(three_rows());
     assert_eq!(
         lines[0],
-        r#"{"format":"pierhead-metadata","version":3,"sequence":42,"exported_at":1700000000000}"#
+        r#"{"format":"pierhead-metadata","version":4,"sequence":42,"exported_at":1700000000000}"#
     );
     let hex = "07".repeat(32);
     assert_eq!(
@@ -181,8 +181,8 @@ fn a_dump_that_was_cut_reordered_or_altered_is_refused() {
             DumpError::Altered,
         ),
         ("the header changed", |l| l[0] = l[0].replace("42", "43"), DumpError::Altered),
-        ("a later version", |l| l[0] = l[0].replace(":3,", ":4,"), DumpError::Version(4)),
-        ("version 0", |l| l[0] = l[0].replace(":3,", ":0,"), DumpError::Version(0)),
+        ("a later version", |l| l[0] = l[0].replace(":4,", ":5,"), DumpError::Version(5)),
+        ("version 0", |l| l[0] = l[0].replace(":4,", ":0,"), DumpError::Version(0)),
         ("a line after the end", |l| l.push(l[2].clone()), DumpError::AfterTrailer { line: 6 }),
     ];
     for (name, damage, error) in cases {

@@ -18,6 +18,7 @@ use crate::identity::records::{
 };
 use crate::keys::{OrganisationKey, Table};
 use crate::records::{OrganisationRecord, Present};
+use crate::scrub::{DamageKey, DamageKind, DamageRecord, ScrubStateKey, ScrubStateRecord};
 use crate::usage::{AccountDayKey, AccountDayRecord, RepositoryPullsKey, RepositoryPullsRecord};
 
 fn id() -> impl Strategy<Value = Id> {
@@ -66,7 +67,7 @@ fn parts() -> impl Strategy<Value = Parts> {
 
 /// A valid row of any table of this kind, and organisations with all they have.
 pub(super) fn any_row() -> impl Strategy<Value = Row> {
-    (0..19usize, parts()).prop_map(|(table, parts)| match table {
+    (0..Table::ALL.len() - 11, parts()).prop_map(|(table, parts)| match table {
         0 => organisation(parts),
         table => people(Table::ALL[11 + table], parts),
     })
@@ -193,6 +194,17 @@ fn rights(table: Table, parts: Parts) -> Row {
         Table::AccountDay => {
             let record = AccountDayRecord { pulls: a, pulled: b, pushes: a, stored: until };
             row(&AccountDayKey { account: id, day: b }, &record)
+        }
+        Table::ScrubState => {
+            let record =
+                ScrubStateRecord { running: yes, began_at: a, blobs: b, ..ScrubStateRecord::default() };
+            row(&ScrubStateKey {}, &record)
+        }
+        Table::Damage => {
+            let record =
+                DamageRecord { found_at: a, kind: DamageKind::Damaged, size: b, parts: vec![(a, b)] };
+            let digest = crate::Digest::new(crate::Algorithm::Sha256, &[7; 32]).expect("length matches");
+            row(&DamageKey { digest }, &record)
         }
         other => unreachable!("table {} is not of this kind", other.name()),
     }
