@@ -90,7 +90,8 @@ fn findings(asked: &Asked) -> Result<(), Failure> {
 fn listed(items: &[FindingView]) -> String {
     let mut text = String::new();
     for item in items {
-        let parts: Vec<String> = item.parts.iter().map(|(from, end)| format!("{from}-{}", end - 1)).collect();
+        let parts: Vec<String> =
+            item.parts.iter().map(|part| format!("{}-{}", part.start, part.end.saturating_sub(1))).collect();
         let parts = if parts.is_empty() { String::new() } else { format!(", bytes {}", parts.join(", ")) };
         // Writing to a string cannot fail.
         let _ = writeln!(

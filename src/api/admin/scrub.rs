@@ -68,6 +68,15 @@ impl From<Facts> for ScrubView {
     }
 }
 
+/// A part of a blob.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PartView {
+    /// Its first byte.
+    pub start: u64,
+    /// The one after its last.
+    pub end: u64,
+}
+
 /// A blob that is damaged or missing.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FindingView {
@@ -81,8 +90,8 @@ pub struct FindingView {
     pub found_at: String,
     /// Bytes it should have.
     pub size: u64,
-    /// The first damaged parts, as first byte and the one after the last; none if that is not known.
-    pub parts: Vec<(u64, u64)>,
+    /// The first damaged parts; none if that is not known.
+    pub parts: Vec<PartView>,
     /// The first images that need it, as `repository:tag` or `repository@digest`.
     pub images: Vec<String>,
     /// Whether there may be more.
@@ -101,7 +110,7 @@ impl From<Finding> for FindingView {
             kind: kind.to_owned(),
             found_at: time(record.found_at),
             size: record.size,
-            parts: record.parts,
+            parts: record.parts.into_iter().map(|(start, end)| PartView { start, end }).collect(),
             images: affected.images,
             more_images: affected.more,
         }
