@@ -195,7 +195,7 @@ fn a_second_backup_copies_what_is_new_and_old_ones_go_with_what_only_they_named(
     assert_eq!((second.linked, second.kept), (1, 1));
     let third =
         world.back_up(&world.store("data", 12, &[0, 3]), Wanted { keep: Some(2), ..USUAL }).expect("made");
-    assert_eq!(third.pruned, [first.point.name.clone()]);
+    assert_eq!(third.pruned, std::slice::from_ref(&first.point.name));
     assert_eq!(third.freed, blob(1).1.len() as u64);
     assert!(!world.folder().join(paths::blob(&blob(1).0)).exists());
     assert!(world.restore(Some(&first.point.name), "first").is_err());

@@ -71,12 +71,15 @@ pub fn export(
     export_moment(&moment, clock, output, &mut |_, _, _| Ok(()))
 }
 
+/// Takes the rows that are written: table, key, record.
+pub type Also<'a> = dyn FnMut(Table, &[u8], &[u8]) -> io::Result<()> + 'a;
+
 /// Writes all rows of a moment to `output`, and shows each to `also`; how many.
 pub fn export_moment(
     moment: &Moment,
     clock: &dyn Clock,
     output: &mut dyn Write,
-    also: &mut dyn FnMut(Table, &[u8], &[u8]) -> io::Result<()>,
+    also: &mut Also<'_>,
 ) -> Result<u64, ExportError> {
     let mut output = zstd::Encoder::new(output, LEVEL)?;
     let (mut encoder, first) = Encoder::start(&Header::new(moment.sequence(), clock.now_ms()))?;

@@ -46,7 +46,11 @@ async fn a_blob_is_looked_at_by_its_outboard_or_by_its_digest() {
         let mut damaged = bytes.to_vec();
         *damaged.last_mut().expect("some") ^= 1;
         fs::write(scratch.path(&digest), &damaged).expect("written");
-        let parts = if has_outboard { vec![5 * CHUNK..size] } else { Vec::new() };
+        let parts = if has_outboard {
+            Vec::from_iter([(5 * CHUNK, size)].map(|(start, end)| start..end))
+        } else {
+            Vec::new()
+        };
         assert_eq!(look(&scratch.blobs, &digest, size, 2), Looked::Suspect(parts), "{name}, damaged");
         assert!(scratch.blobs.quarantine(&digest).await.expect("moved"), "{name}");
         assert_eq!(look(&scratch.blobs, &digest, size, 1), Looked::Missing, "{name}, set aside");
