@@ -16,6 +16,7 @@ mod surfaces;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upkeep;
 
 use std::io;
 use std::net::SocketAddr;

@@ -16,12 +16,13 @@ use super::people::People;
 use super::store::{self, Store};
 use super::surfaces::{Surfaces, recorder};
 use super::tls::Certificates;
+use super::upkeep::Upkeep;
 use super::{StartError, admin, audit};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
 use crate::api::trust::Trust;
-use crate::config::{ScrubSettings, Settings};
+use crate::config::Settings;
 use crate::jobs::Jobs;
 use crate::seams::{OsRandom, SystemClock, tasks};
 use crate::server::metrics::Metrics;
@@ -29,10 +30,8 @@ use crate::server::{self, Ended, Phase, Server, Stop, Tls};
 use crate::services;
 use crate::services::access::{Access, Action, Actor, Permit, Refusal, Resource};
 use crate::services::audit::Audit;
-use crate::services::backup::Holds;
 use crate::services::counters::Counters;
 use crate::services::images::{Images, PushRules, Shelves};
-use crate::services::scrub::{self, Scrub};
 use crate::services::uploads::{Limits, Uploads, clear_leftovers};
 use crate::stores::blobs::Resumable;
 
@@ -43,8 +42,6 @@ const SESSIONS_EVERY: Duration = Duration::from_secs(30);
 
 /// How often what was pulled and pushed is added to the store.
 const COUNTERS_EVERY: Duration = Duration::from_secs(5);
-/// How often is looked for backups that are no longer heard of.
-const HOLDS_EVERY: Duration = Duration::from_secs(10);
 /// How often is looked how much repositories hold.
 const HELD_EVERY: Duration = Duration::from_secs(15 * 60);
 
@@ -95,8 +92,7 @@ pub async fn serve(
     let (images, uploads) = services(&settings, &shelves);
     let proofs = prove(&stop, &store, &uploads, resumables);
     let gauges = Gauges::default();
-    let scrub = open_scrub(&settings, &store, &access).await?;
-    let scrubbing = run_scrub(&stop, scrub.clone(), gauges.clone());
+    let upkeep = Upkeep::begin(&settings, &store, &access, (&stop, &gauges)).await?;
     let mut jobs = jobs((&store, &audit), access.clone(), &uploads, &gauges);
     certificates.watch(&mut jobs);
     people.watch(&mut jobs);
@@ -112,8 +108,8 @@ pub async fn serve(
         organisations: people.organisations.clone(),
         audit: audit.clone(),
         recorder: recorder.clone(),
-        holds: hold(&mut jobs, &store),
-        scrub: scrub.clone(),
+        holds: upkeep.watch(&mut jobs),
+        scrub: upkeep.scrub(),
     };
     let trust = Trust::new(certificates.ca());
     let told = (health(&stop, &store), trust);
@@ -126,22 +122,24 @@ pub async fn serve(
     stop.begin(); // if it was never reached
     jobs.stop().await;
     proofs.join_all().await;
-    scrubbing.join_all().await;
-    scrub.settle().await;
+    upkeep.end().await;
     uploads.park(PARK_LIMIT).await;
     people.settle().await;
     audit.settle().await;
     add_counted(&counting).await;
-    let closing = Arc::clone(&store);
-    let closed = tasks::blocking(move || closing.close()).await;
-    if closed.is_err() {
-        tracing::error!("closing the store ended in a panic; the next start recovers");
-    }
+    close(&store).await;
     match ended? {
         Ended::Finished => tracing::info!("stopped: every request was finished"),
         Ended::Cut(connections) => tracing::warn!(connections, "stopped: what was under way was cut"),
     }
     Ok(store)
+}
+
+async fn close(store: &Arc<Store>) {
+    let closing = Arc::clone(store);
+    if tasks::blocking(move || closing.close()).await.is_err() {
+        tracing::error!("closing the store ended in a panic; the next start recovers");
+    }
 }
 
 /// Who there is, and the trail of what is done.
@@ -291,38 +289,6 @@ fn jobs((store, audit): (&Arc<Store>, &Audit), access: Access, uploads: &Uploads
     jobs
 }
 
-async fn open_scrub(settings: &Settings, store: &Arc<Store>, access: &Access) -> Result<Scrub, StartError> {
-    let ScrubSettings { on, rate, every } = settings.scrub;
-    let rules = scrub::Rules { on, rate: rate.bytes(), every_ms: every.as_ms() };
-    let (meta, blobs, access) = (store.meta.clone(), store.blobs.clone(), access.clone());
-    let parts = scrub::Parts { meta, blobs, access, clock: Arc::new(SystemClock), rules };
-    Ok(tasks::blocking(move || Scrub::open(parts)).await.map_err(services_panicked)??)
-}
-
-/// Reads blobs beside the serving until the stop.
-fn run_scrub(stop: &Stop, scrub: Scrub, gauges: Gauges) -> JoinSet<()> {
-    let (mut running, stop) = (JoinSet::new(), stop.clone());
-    running.spawn(async move {
-        tokio::select! {
-            () = stop.reached(Phase::Finishing) => {}
-            () = scrub.run() => {}
-            () = gauges.follow(&scrub) => {}
-        }
-    });
-    running
-}
-
-/// What backups hold back, until they are not heard of for long.
-fn hold(jobs: &mut Jobs, store: &Store) -> Holds {
-    let holds = Holds::new(store.blobs.clone(), Arc::new(SystemClock), Arc::new(OsRandom));
-    let held = holds.clone();
-    jobs.every(HOLDS_EVERY, move || {
-        let held = held.clone();
-        async move { held.expire() }
-    });
-    holds
-}
-
 /// Has what was pulled and pushed added to the store.
 fn count(jobs: &mut Jobs, shelves: &Arc<Shelves>) {
     let counting = Arc::clone(shelves);
@@ -393,6 +359,6 @@ fn health(stop: &Stop, store: &Store) -> Health {
     Health::new(vec![("server", Box::new(serving)), ("metadata", Box::new(metadata))])
 }
 
-fn services_panicked(panicked: tasks::Panicked) -> StartError {
+pub(super) fn services_panicked(panicked: tasks::Panicked) -> StartError {
     StartError::Service(panicked.into())
 }

@@ -2,6 +2,8 @@
 //! a digest delimits itself; a text part is always last, so that nothing need be escaped.
 //! Text parts are held to [`MAX_TEXT`] bytes.
 
+mod counters;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +11,10 @@ use crate::codec::{FormatError, Record};
 use crate::digest::Digest;
 use crate::records::{
     BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, ReferenceRecord, ReferrerRecord,
-    RepositoryBlobRecord, RepositoryCounters, RepositoryRecord, TagRecord,
+    RepositoryBlobRecord, RepositoryRecord, TagRecord,
 };
+
+pub use counters::RepositoryCountersKey;
 
 /// The longest text part of a key, in bytes.
 pub const MAX_TEXT: usize = 255;
@@ -246,29 +250,6 @@ text_key!(
     /// A number handed out next, by what it numbers (`repository`).
     CounterKey, Counter, CounterRecord
 );
-
-/// The counters of a repository.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct RepositoryCountersKey {
-    /// [`RepositoryRecord::id`].
-    pub repository: u64,
-}
-
-impl TableKey for RepositoryCountersKey {
-    const TABLE: Table = Table::RepositoryCounters;
-    type Record = RepositoryCounters;
-
-    fn encode(&self) -> Vec<u8> {
-        self.repository.to_be_bytes().to_vec()
-    }
-
-    fn decode(key: &[u8]) -> Result<Self, FormatError> {
-        match number(key)? {
-            (repository, []) => Ok(Self { repository }),
-            _ => Err(FormatError::Key),
-        }
-    }
-}
 
 /// A tag of a repository, in the order of `tags/list`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use crate::services::error::Error;
 use crate::stores::blobs::{Blobs, Look, Looked};
 
 /// Bytes read between two rests, and at full rate between two looks at what was asked for.
-const SLICE: u64 = 4 << 20;
+const SLICE: u64 = 1 << 20;
 const FULL_SLICE: u64 = 64 << 20;
 /// Threads that read at full rate.
 const THREADS: usize = 2;

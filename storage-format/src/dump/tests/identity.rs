@@ -195,6 +195,12 @@ fn rights(table: Table, parts: Parts) -> Row {
             let record = AccountDayRecord { pulls: a, pulled: b, pushes: a, stored: until };
             row(&AccountDayKey { account: id, day: b }, &record)
         }
+        other => upkeep(other, (a, b), yes),
+    }
+}
+
+fn upkeep(table: Table, (a, b): (u64, u64), yes: bool) -> Row {
+    match table {
         Table::ScrubState => {
             let record =
                 ScrubStateRecord { running: yes, began_at: a, blobs: b, ..ScrubStateRecord::default() };
