@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::account::AccountCommand;
 use super::admin::Asked;
 use super::audit::AuditCommand;
+use super::backup::{BackupCommand, RestoreArguments};
 use super::ban::BanCommand;
 use super::credential::{KeyCommand, LoginCommand, SecretCommand};
 use super::doctor::DoctorArguments;
@@ -21,6 +22,7 @@ use super::policy::PolicyCommand;
 use super::quota::QuotaCommand;
 use super::repository::RepositoryCommand;
 use super::retention::RetentionCommand;
+use super::scrub::ScrubCommand;
 use super::share::ShareCommand;
 use super::trash::{ManifestCommand, TagCommand, TrashCommand};
 use super::upload::UploadCommand;
@@ -186,6 +188,18 @@ pub enum Command {
                             Exit codes: 0 it works (with warnings, perhaps), 1 something does not, 2 wrong usage."
     )]
     Doctor(DoctorArguments),
+    /// Make, list, verify and try backups
+    Backup {
+        #[command(subcommand)]
+        command: BackupCommand,
+    },
+    /// Read every blob again, and see what is damaged
+    Scrub {
+        #[command(subcommand)]
+        command: ScrubCommand,
+    },
+    /// Make a data directory from a backup
+    Restore(RestoreArguments),
     /// Check that metadata and blobs agree (the server must not be running)
     #[command(after_help = "Example:\n  pierhead fsck --data /var/lib/pierhead --deep\n\n\
                             Exit codes: 0 nothing found, 1 something is wrong, 2 wrong usage.")]

@@ -12,6 +12,7 @@ mod account;
 mod admin;
 mod arguments;
 mod audit;
+mod backup;
 mod ban;
 mod credential;
 mod doctor;
@@ -32,6 +33,7 @@ mod quota;
 mod reload;
 mod repository;
 mod retention;
+mod scrub;
 mod serve;
 mod share;
 mod status;
@@ -161,6 +163,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Generate { command } => generate::run(command),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Trust(arguments) => trust::trust(&arguments),
+        Command::Backup { command } => backup::run(command),
+        Command::Scrub { command } => scrub::run(command),
+        Command::Restore(arguments) => backup::restore(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),
         Command::ImportMetadata(arguments) => offline::import(&arguments),

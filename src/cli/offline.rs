@@ -49,7 +49,8 @@ fn progress() -> impl FnMut(Stage, u64) {
     }
 }
 
-fn render(report: &Report) -> String {
+/// A report for people.
+pub fn render(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     for finding in &report.findings {

@@ -52,6 +52,7 @@ fn words(status: &StatusView) -> String {
     let damaged =
         if audit.damaged > 0 { format!("; {} files damaged", audit.damaged) } else { String::new() };
     let kept = format!("{} events, {}", audit.events, human::size(audit.bytes));
+    line("scrub", super::scrub::words(&status.scrub));
     line("audit", format!("{kept}{dropped}{lost}{damaged}{trouble}"));
     text
 }

@@ -18,6 +18,7 @@ mod locate;
 mod protection;
 mod rate;
 mod retention;
+mod scrub;
 mod settings;
 mod units;
 
@@ -30,6 +31,7 @@ pub use load::{ConfigError, Sources, load, read};
 pub use protection::ProtectionSettings;
 pub use rate::Rate;
 pub use retention::{RetentionSettings, TimeOfDay};
+pub use scrub::ScrubSettings;
 pub use settings::{
     ClientCertificates, LogFormat, LogSettings, Presented, ServerSettings, Settings, StorageSettings,
     TlsSettings,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::host::is_host;
 use super::{
     AuditSettings, Cidr, CollectionSettings, IdentitySettings, Period, ProtectionSettings, RetentionSettings,
-    Size,
+    ScrubSettings, Size,
 };
 
 /// All settings.
@@ -35,6 +35,8 @@ pub struct Settings {
     pub protection: ProtectionSettings,
     /// When what nothing needs any more goes.
     pub collection: CollectionSettings,
+    /// Reading every blob again.
+    pub scrub: ScrubSettings,
     /// The listener for monitoring.
     pub metrics: MetricsSettings,
     /// The socket for administrators.
@@ -392,6 +394,7 @@ impl Settings {
         let (audit_key, audit_message) = self.audit.misfit().unwrap_or_default();
         let (protection_key, protection_message) = self.protection.misfit().unwrap_or_default();
         let (collection_key, collection_message) = self.collection.misfit().unwrap_or_default();
+        let (scrub_key, scrub_message) = self.scrub.misfit().unwrap_or_default();
         let rows = [
             (server.listen.is_empty(), "server", "listen", "must name an address"),
             (server.max_connections == 0, "server", "max_connections", never),
@@ -404,6 +407,7 @@ impl Settings {
             (!audit_key.is_empty(), "audit", audit_key, audit_message),
             (!protection_key.is_empty(), "protection", protection_key, protection_message),
             (!collection_key.is_empty(), "collection", collection_key, collection_message),
+            (!scrub_key.is_empty(), "scrub", scrub_key, scrub_message),
             (self.storage.data.as_os_str().is_empty(), "storage", "data", "must name a directory"),
             (self.registry.max_manifest.bytes() == 0, "registry", "max_manifest", never),
             (self.registry.max_manifest > MAX_MANIFEST, "registry", "max_manifest", "must be 64MiB at most"),

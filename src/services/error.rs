@@ -61,6 +61,8 @@ pub enum Thing {
     Ban(String),
     /// An exemption from bans, by its subject.
     Exemption(String),
+    /// A hold of removals by its id.
+    Hold(String),
 }
 
 impl std::fmt::Display for Thing {
@@ -82,6 +84,7 @@ impl std::fmt::Display for Thing {
             Self::Synchronisation(name) => ("synchronisation", name),
             Self::Ban(name) => ("the ban of", name),
             Self::Exemption(name) => ("the exemption of", name),
+            Self::Hold(name) => ("hold of removals", name),
         };
         write!(f, "{kind} {name:?}")
     }

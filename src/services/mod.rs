@@ -9,11 +9,14 @@
 //! [`quota`] says how much may be held;
 //! [`collector`] removes what nothing needs, but for what [`leases`] say somebody counts on;
 //! [`audit`] records what was done; [`appliance`] says how everything is, [`fsck`] proves that metadata and blobs agree,
-//! [`maintenance`] offers that to an administrator; [`guard`] keeps one client from harming the others, by [`rates`] and bans.
+//! [`maintenance`] offers that to an administrator, [`backup`] makes backups and stores of them, [`scrub`]
+//! reads every blob again.
+//! [`guard`] keeps one client from harming the others, by [`rates`] and bans.
 
 pub mod access;
 pub mod appliance;
 pub mod audit;
+pub mod backup;
 pub mod collector;
 pub mod counters;
 pub mod error;
@@ -31,6 +34,7 @@ pub mod patterns;
 pub mod quota;
 pub mod rates;
 pub mod retention;
+pub mod scrub;
 pub mod signin;
 pub mod sync;
 pub mod triggers;

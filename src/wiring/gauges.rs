@@ -1,5 +1,7 @@
 //! What the stores and services count, for `/metrics`; brought up to date by a job.
 
+use std::time::Duration;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -9,8 +11,11 @@ use prometheus_client::registry::Registry;
 use super::store::Store;
 use crate::jobs::JobView;
 use crate::services::audit::Audit;
+use crate::services::scrub::Scrub;
 use crate::services::uploads::Uploads;
 
+/// How often the scrub is asked.
+const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobLabels {
     job: &'static str,
@@ -42,6 +47,10 @@ pub struct Gauges {
     job_runs: Family<JobLabels, Counter>,
     job_failures: Family<JobLabels, Counter>,
     job_success_age: Family<JobLabels, Gauge>,
+    scrub_running: Gauge,
+    scrub_blobs: Gauge,
+    scrub_bytes: Gauge,
+    scrub_findings: Gauge,
 }
 
 impl Gauges {
@@ -81,6 +90,24 @@ impl Gauges {
         registry.register("job_failures", "Runs of background jobs that failed", self.job_failures.clone());
         let age = "Since a background job last did what it is for; not there before it did";
         registry.register("job_last_success_age_seconds", age, self.job_success_age.clone());
+        registry.register("scrub_running", "1 while blobs are read again", self.scrub_running.clone());
+        registry.register("scrub_blobs", "Blobs read in this cycle, or the last", self.scrub_blobs.clone());
+        registry.register("scrub_bytes", "Bytes of them", self.scrub_bytes.clone());
+        let findings = "Blobs that are damaged or missing now";
+        registry.register("scrub_findings", findings, self.scrub_findings.clone());
+    }
+
+    /// Follows the scrub until it is dropped.
+    pub async fn follow(&self, scrub: &Scrub) {
+        let clamp = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        loop {
+            let facts = scrub.facts();
+            self.scrub_running.set(i64::from(facts.state.running && !facts.state.paused));
+            self.scrub_blobs.set(clamp(facts.state.blobs));
+            self.scrub_bytes.set(clamp(facts.state.bytes));
+            self.scrub_findings.set(clamp(facts.findings));
+            tokio::time::sleep(FOLLOW_EVERY).await;
+        }
     }
 
     /// Brings them up to date. Blocks for a look at the disk.

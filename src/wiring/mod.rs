@@ -1,5 +1,5 @@
 //! Where the rooms are put together: what is opened in which order, and closed in which. Decides
-//! nothing else. Called by `cli` only. `serve` runs the appliance (`gauges` are what it tells
+//! nothing else. Called by `cli` only. `serve` runs the appliance, whose services are `rooms` (`gauges` are what it tells
 //! `/metrics` of its stores, `admin` its socket for administrators, `managed` the service manager), `store` opens a data directory,
 //! `offline` works on one that nobody serves, `space` has stale uploads removed where space is low, `surfaces` finds who answers a path,
 //! `protection` opens the guard, `reload` reads settings again, `tls` finds or makes the certificate, `people`
@@ -7,6 +7,7 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod collection;
 mod gauges;
 mod managed;
@@ -15,6 +16,7 @@ mod people;
 mod protection;
 mod reload;
 mod retention;
+mod rooms;
 mod serve;
 mod space;
 mod store;
@@ -22,6 +24,7 @@ mod surfaces;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upkeep;
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,6 +36,7 @@ use crate::authority::AuthorityError;
 use crate::server::{self, TlsError};
 use crate::services;
 use crate::services::access::{self, Refusal};
+use crate::services::backup::BackupError;
 use crate::services::maintenance;
 use crate::services::signin::password::PasswordError;
 use crate::stores::blobs::BlobError;
@@ -41,6 +45,10 @@ use crate::stores::meta;
 use crate::stores::secrets::SecretsError;
 use crate::stores::trail::TrailError;
 
+pub use backup::{
+    BackupOptions, Drilled, From, Outcome, back_up, back_up_to_stream, backups, drill, restore,
+    verify_backups,
+};
 pub use offline::{export, fsck, import, initialise};
 pub use reload::Reread;
 pub use serve::{Listening, serve};
@@ -143,6 +151,15 @@ pub enum StartError {
     /// The host refuses something every process needs.
     #[error("cannot start")]
     Host(#[source] io::Error),
+    /// A backup was not made, or not restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// A store is restored only where nothing is.
+    #[error("{} is not empty: restore to a new or an empty directory", .0.display())]
+    NotEmpty(PathBuf),
+    /// A restore was interrupted here.
+    #[error("{} holds a restore that was not finished: run `pierhead restore` again", .0.display())]
+    Unrestored(PathBuf),
     /// Reading or writing what was asked for.
     #[error("{what}")]
     Io {

@@ -23,14 +23,25 @@ use crate::stores::meta::CheckOptions;
 
 /// Checks the data directory, which no other process may be using. `deep` reads every byte.
 pub fn fsck(data: &Path, deep: bool, progress: &mut dyn FnMut(Stage, u64)) -> Result<Report, StartError> {
+    let (disk, lock) = existing(data)?;
+    check_locked(data, &disk, &lock, deep, progress)
+}
+
+/// The same of one that is locked already.
+pub(super) fn check_locked(
+    data: &Path,
+    disk: &Arc<dyn Disk>,
+    _lock: &DataLock,
+    deep: bool,
+    progress: &mut dyn FnMut(Stage, u64),
+) -> Result<Report, StartError> {
     let permit = permit()?;
-    let (disk, _lock) = existing(data)?;
     let metadata = CheckOptions {
         index_dir: Some(data.join(paths::INDEX)),
         scratch: data.join(paths::INDEX_CHECKED),
         cache_bytes: Settings::default().storage.index_cache.bytes(),
     };
-    Ok(maintenance::check(&permit, &disk, &metadata, deep, progress)?)
+    Ok(maintenance::check(&permit, disk, &metadata, deep, progress)?)
 }
 
 /// Writes the metadata, engine-neutral, to `output`; gives the number of rows.
@@ -91,7 +102,7 @@ fn existing(data: &Path) -> Result<(Arc<dyn Disk>, DataLock), StartError> {
     }
 }
 
-fn permit() -> Result<Permit, StartError> {
+pub(super) fn permit() -> Result<Permit, StartError> {
     let access = Access::without_accounts(Rules::Closed(Options::default()));
     Ok(access.authorise(&Actor::LocalAdministrator, Action::MaintainStore, Resource::Registry)?)
 }

@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 
 use super::audit::rate;
 use super::people::People;
-use super::serve::DISK_EVERY;
+use super::rooms::DISK_EVERY;
 use super::store::Store;
 use crate::causes;
 use crate::config::{ProtectionSettings, Settings};

@@ -1,58 +1,29 @@
 //! Running the appliance. What is opened first is closed last: store, services, sockets; then the
-//! sockets finish, the jobs end, and the metadata is closed.
+//! sockets finish, the jobs end, and the metadata is closed. The services are in `rooms`.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::StartError;
 use super::admin::Administration;
-use super::collection::CollectionGauges;
-use super::gauges::Gauges;
 use super::managed::Managed;
-use super::people::People;
-use super::protection::{self, ProtectionGauges};
 use super::reload::{Reloading, Reread};
+use super::rooms::{PARK_LIMIT, Rooms, panicked};
 use super::store::{self, Store};
-use super::surfaces::{Surfaces, recorder};
+use super::surfaces::Surfaces;
 use super::tls::Certificates;
-use super::{StartError, audit, collection, retention, space};
 use crate::api::admin::Services;
 use crate::api::health::Health;
 use crate::api::metrics::Monitoring;
 use crate::api::trust::Trust;
-use crate::causes;
 use crate::config::Settings;
-use crate::jobs::{Job, Jobs};
-use crate::seams::{Clock, OsRandom, SystemClock, tasks};
+use crate::seams::{OsRandom, tasks};
 use crate::server::metrics::Metrics;
 use crate::server::{self, Ended, Manager, Phase, Server, Stop, Tls};
-use crate::services;
-use crate::services::access::{Access, Action, Actor, Permit, Refusal, Resource};
-use crate::services::audit::Audit;
-use crate::services::counters::Counters;
-use crate::services::guard::{Guard, slots};
-use crate::services::images::{Images, PushRules, Shelves};
-use crate::services::retention::Retention;
-use crate::services::uploads::{Limits, Uploads, clear_leftovers};
-use crate::stores::blobs::Resumable;
-
-/// How often the ballast and the gauges are looked after.
-pub(super) const DISK_EVERY: Duration = Duration::from_secs(2);
-/// How often idle upload sessions are looked for.
-const SESSIONS_EVERY: Duration = Duration::from_secs(30);
-
-/// How often what was pulled and pushed is added to the store.
-const COUNTERS_EVERY: Duration = Duration::from_secs(5);
-/// How often is looked how much repositories hold.
-const HELD_EVERY: Duration = Duration::from_secs(15 * 60);
-
-/// For making open uploads durable at the end.
-const PARK_LIMIT: Duration = Duration::from_secs(10);
 
 /// What `serve` listens on.
 #[derive(Clone, Debug)]
@@ -86,65 +57,20 @@ pub async fn serve(
     let hangup = managed.hangup(reload.clone());
     let signals = server::signals(stop.clone(), hangup).map_err(StartError::Host)?;
     let storage = settings.storage.clone();
-    let opened = tasks::blocking(move || store::open(&storage)).await.map_err(services_panicked)??;
+    let opened = tasks::blocking(move || store::open(&storage)).await.map_err(panicked)??;
     let (store, resumables) = (Arc::new(opened.0), opened.1);
     let opening = Arc::clone(&certificates);
-    let tls = tasks::blocking(move || opening.open()).await.map_err(services_panicked)??;
-    let (opened, own) = (settings.clone(), Arc::clone(&store));
-    let (people, audit, guard) =
-        tasks::blocking(move || who_and_what(&opened, lab, &own)).await.map_err(services_panicked)??;
-    people.put_in_order().await?;
-    reloading.tell(&guard);
-    let recorder = recorder(&settings, Some(audit.clone()));
-    let access = people.access.clone();
-    let shelves = shelves(&settings, &store, &people, Arc::new(SystemClock));
-    let (images, uploads) = services(&settings, &shelves);
-    let proofs = prove(&stop, &store, &uploads, resumables);
-    let retention = retention::open(&settings, &store, &people, (&images, &audit), Arc::new(SystemClock))?;
-    let (gauges, protection_gauges) = (Gauges::default(), ProtectionGauges::default());
-    let jobs = jobs((&store, &audit), access.clone(), &uploads, &gauges);
-    certificates.watch(&jobs);
-    watch(&jobs, &settings, (&people, &audit, &retention), &shelves);
-    protection::watch(&guard, &access, &protection_gauges, &jobs);
-    let (collector, collected) = (collection::open(&settings, &shelves)?, CollectionGauges::default());
-    collection::watch(&collector, &jobs, &collected);
-    managed.watch(&store.meta, &jobs);
-    let counting = Arc::clone(&shelves);
-    let appliance = services::appliance::Appliance::new(shelves, uploads.clone(), reload);
-    let administration = Services {
-        access,
-        appliance,
-        uploads: uploads.clone(),
-        identity: people.identity.clone(),
-        organisations: people.organisations.clone(),
-        quotas: people.quotas.clone(),
-        audit: audit.clone(),
-        guard: guard.clone(),
-        images: images.clone(),
-        collector: collector.clone(),
-        recorder: recorder.clone(),
-        retention: retention.clone(),
-        jobs: jobs.clone(),
-    };
+    let tls = tasks::blocking(move || opening.open()).await.map_err(panicked)??;
+    let rooms = Rooms::open(&settings, lab, (Arc::clone(&store), resumables), &stop).await?;
+    reloading.tell(rooms.guard());
+    let jobs = rooms.watch(&settings, &certificates, &managed);
     let told = (health(&stop, &store), Trust::new(certificates.ca()));
-    let shown = (images, uploads.clone(), retention.clone());
-    let app = Arc::new(Surfaces::new(&settings, &people, shown, told, (&recorder, guard)));
-
-    let metrics = Metrics::new(|registry| {
-        gauges.register(registry);
-        protection_gauges.register(registry);
-        collected.register(registry);
-    });
+    let app = Arc::new(rooms.surfaces(&settings, told));
+    let (metrics, administration) = (rooms.metrics(), rooms.administration(&jobs, reload));
     let edge = Edge { tls, signals, stop: stop.clone(), metrics, administration, managed };
     let ended = run(&settings, app, edge, listening).await;
     stop.begin(); // if it was never reached
-    collector.stop();
-    end(&jobs, &retention).await;
-    proofs.join_all().await;
-    uploads.park(PARK_LIMIT).await;
-    people.settle().await;
-    audit.settle().await;
-    add_counted(&counting).await;
+    rooms.end(&jobs).await;
     close(&store).await;
     tell(&ended?);
     Ok(store)
@@ -162,14 +88,6 @@ async fn close(store: &Arc<Store>) {
     if tasks::blocking(move || closing.close()).await.is_err() {
         tracing::error!("closing the store ended in a panic; the next start recovers");
     }
-}
-
-/// Who there is, the trail of what is done, and who may come in.
-fn who_and_what(settings: &Settings, lab: bool, store: &Store) -> Result<(People, Audit, Guard), StartError> {
-    let people = People::open(settings, lab, store)?;
-    let audit = audit::open(settings, store, &people, Arc::new(SystemClock))?;
-    let guard = protection::open(settings, store, &people, &audit, Arc::new(SystemClock))?;
-    Ok((people, audit, guard))
 }
 
 /// What the sockets need beside the app.
@@ -237,179 +155,6 @@ async fn run<S: Future<Output = ()> + Send + 'static>(
     Ok(ended)
 }
 
-pub(super) fn shelves(
-    settings: &Settings,
-    store: &Store,
-    people: &People,
-    clock: Arc<dyn Clock>,
-) -> Arc<Shelves> {
-    let access = &people.access;
-    Arc::new(Shelves {
-        meta: store.meta.clone(),
-        blobs: store.blobs.clone(),
-        clock: Arc::clone(&clock),
-        reserve: Arc::clone(&store.reserve),
-        rules: PushRules {
-            create_organisations: settings.registry.create_organisations,
-            organisations: settings.identity.organisations_per_account.into(),
-            sparse_manifests: settings.registry.sparse_manifests,
-        },
-        access: access.clone(),
-        counters: Counters::new(store.meta.clone(), access.clone(), clock),
-        quotas: people.quotas.clone(),
-        undo_ms: settings.collection.undo.as_ms(),
-        leases: Arc::default(),
-        suspects: Mutex::default(),
-    })
-}
-
-pub(super) fn services(settings: &Settings, shelves: &Arc<Shelves>) -> (Images, Uploads) {
-    let limits = Limits {
-        layer: settings.registry.max_layer.bytes(),
-        sessions: settings.registry.max_sessions as usize,
-        idle_ms: settings.registry.session_idle.as_ms(),
-        stale_ms: settings.storage.stale_upload.as_ms(),
-        slots: slots::Rules {
-            slots: settings.registry.upload_slots as usize,
-            wait: settings.registry.slot_wait.duration(),
-            least_rate: settings.server.min_body_rate.bytes(),
-        },
-    };
-    (Images::new(Arc::clone(shelves)), Uploads::new(Arc::clone(shelves), limits))
-}
-
-/// Has the uploads of an earlier run proved while others are served, until the stop.
-fn prove(stop: &Stop, store: &Arc<Store>, uploads: &Uploads, resumables: Vec<Resumable>) -> JoinSet<()> {
-    let mut proofs = JoinSet::new();
-    let (unproved, given_up) = uploads.take_up(resumables);
-    let (ends, stop, store, uploads) =
-        (Arc::new(AtomicBool::new(false)), stop.clone(), Arc::clone(store), uploads.clone());
-    let told = Arc::clone(&ends);
-    proofs.spawn(async move {
-        stop.reached(Phase::Finishing).await;
-        told.store(true, Ordering::Relaxed);
-    });
-    proofs.spawn(async move {
-        let cleared = tasks::blocking(move || clear_leftovers(&store.meta, &store.blobs, &given_up)).await;
-        if let Ok(Err(error)) = cleared {
-            tracing::warn!(%error, "uploads that nobody goes on with stay until the next start");
-        }
-    });
-    proofs.spawn(async move { uploads.prove(unproved, ends).await });
-    proofs
-}
-
-fn jobs((store, audit): (&Arc<Store>, &Audit), access: Access, uploads: &Uploads, gauges: &Gauges) -> Jobs {
-    let jobs = Jobs::new(Arc::new(SystemClock));
-    space::watch(store, &access, uploads, &jobs);
-    let (store, counted, gauges) = (Arc::clone(store), (uploads.clone(), audit.clone()), gauges.clone());
-    let watched = jobs.clone();
-    let job = Job::every("disk", "keeps space back, and brings what is measured up to date", DISK_EVERY);
-    jobs.every(job, move |_| {
-        let (store, counted, gauges) = (Arc::clone(&store), counted.clone(), gauges.clone());
-        let views = watched.list();
-        async move {
-            let restored = tasks::blocking(move || {
-                gauges.update(&store, &counted.0, &counted.1);
-                gauges.jobs(&views, SystemClock.now_ms());
-                store.reserve.restore()
-            })
-            .await;
-            match restored {
-                Ok(Ok(_)) => Ok(String::new()),
-                Ok(Err(error)) => {
-                    Err(format!("the space to keep back cannot be taken: {}", causes::chain(&error)))
-                }
-                Err(panicked) => Err(panicked.to_string()),
-            }
-        }
-    });
-    let uploads = uploads.clone();
-    let job = Job::every("upload-expiry", "ends upload sessions that nobody goes on with", SESSIONS_EVERY);
-    jobs.every(job.pausable(), move |_| {
-        let (access, uploads) = (access.clone(), uploads.clone());
-        async move {
-            match expire(access, &uploads).await {
-                Ok(0) => Ok(String::new()),
-                Ok(ended) => {
-                    tracing::info!(ended, open = uploads.open_sessions(), "ended idle upload sessions");
-                    Ok(format!("ended {ended} upload sessions"))
-                }
-                Err(error) => Err(causes::chain(&error)),
-            }
-        }
-    });
-    jobs
-}
-
-/// Registers what the services want done in the background.
-fn watch(
-    jobs: &Jobs,
-    settings: &Settings,
-    (people, audit, retention): (&People, &Audit, &Retention),
-    shelves: &Arc<Shelves>,
-) {
-    people.watch(jobs);
-    audit::watch(audit, jobs);
-    retention::watch(retention, settings, jobs);
-    count(jobs, shelves);
-}
-
-/// Lets the work in the background end.
-async fn end(jobs: &Jobs, retention: &Retention) {
-    retention.end();
-    jobs.stop().await;
-    retention.settle().await;
-}
-
-/// Has what was pulled and pushed added to the store.
-fn count(jobs: &Jobs, shelves: &Arc<Shelves>) {
-    let counting = Arc::clone(shelves);
-    let job = Job::every("pull-counters", "adds what was pulled and pushed to the store", COUNTERS_EVERY);
-    jobs.every(job, move |_| {
-        let counting = Arc::clone(&counting);
-        async move {
-            add_counted(&counting).await;
-            Ok::<_, String>(String::new())
-        }
-    });
-    let looking = Arc::clone(shelves);
-    let job = Job::every("stored-bytes", "counts what accounts hold, for their reports", HELD_EVERY);
-    jobs.every(job.pausable(), move |_| {
-        let looking = Arc::clone(&looking);
-        async move {
-            let looked = match system(&looking.access, "counters") {
-                Ok(permit) => looking.counters.look(&permit).await,
-                Err(refusal) => Err(refusal.into()),
-            };
-            looked.map(|_| String::new()).map_err(|error| causes::chain(&error))
-        }
-    });
-}
-
-async fn add_counted(shelves: &Shelves) {
-    // What is left of a full disk is for what somebody waits for.
-    if shelves.reserve.admits(0).is_err() {
-        return;
-    }
-    let added = match system(&shelves.access, "counters") {
-        Ok(permit) => shelves.counters.flush(&permit).await,
-        Err(refusal) => Err(refusal.into()),
-    };
-    if let Err(error) = added {
-        tracing::debug!(%error, "what was pulled and pushed stays in memory for now");
-    }
-}
-
-pub(super) fn system(access: &Access, name: &'static str) -> Result<Permit, Refusal> {
-    access.authorise(&Actor::System(name), Action::MaintainStore, Resource::Registry)
-}
-
-async fn expire(access: Access, uploads: &Uploads) -> Result<usize, services::error::Error> {
-    let permit = system(&access, "session expiry")?;
-    uploads.expire(&permit).await
-}
-
 /// What a server of these settings is made of.
 pub(super) fn options(
     settings: &Settings,
@@ -433,8 +178,4 @@ fn health(stop: &Stop, store: &Store) -> Health {
         status.read_only.map_or(Ok(()), Err)
     };
     Health::new(vec![("server", Box::new(serving)), ("metadata", Box::new(metadata))])
-}
-
-fn services_panicked(panicked: tasks::Panicked) -> StartError {
-    StartError::Service(panicked.into())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use super::serve::system;
+use super::rooms::system;
 use super::store::Store;
 use crate::causes;
 use crate::jobs::{Job, Jobs};

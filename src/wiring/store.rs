@@ -156,8 +156,12 @@ fn prepare(disk: &dyn Disk, data: &Path) -> Result<(), StartError> {
     if has_format(disk, data)? {
         return Ok(());
     }
-    refuse_foreign(disk, data)?;
     let listing = io("cannot list the data directory");
+    let entries = disk.list(Path::new("")).map_err(&listing)?;
+    if entries.iter().any(|entry| entry.name == paths::RESTORE) {
+        return Err(StartError::Unrestored(data.to_owned()));
+    }
+    refuse_foreign(disk, data)?;
     if !meta::is_absent(disk).map_err(&listing)? || holds_blobs(disk).map_err(&listing)? {
         return Err(StartError::FormatLost(data.to_owned()));
     }

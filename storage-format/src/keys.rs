@@ -2,6 +2,7 @@
 //! a digest delimits itself; a text part is always last, so that nothing need be escaped.
 //! Text parts are held to [`MAX_TEXT`] bytes.
 
+mod counters;
 mod references;
 
 use serde::de::DeserializeOwned;
@@ -11,9 +12,10 @@ use crate::codec::{FormatError, Record};
 use crate::digest::Digest;
 use crate::records::{
     BlobRecord, CounterRecord, ManifestRecord, OrganisationRecord, Present, RepositoryBlobRecord,
-    RepositoryCounters, RepositoryRecord, TagRecord,
+    RepositoryRecord, TagRecord,
 };
 
+pub use counters::RepositoryCountersKey;
 pub use references::{ManifestReferenceKey, ReferrerKey};
 
 /// The longest text part of a key, in bytes.
@@ -111,11 +113,15 @@ pub enum Table {
     RetentionLog = 43,
     /// [`crate::retention::RetentionStateKey`].
     RetentionState = 44,
+    /// [`crate::scrub::ScrubStateKey`].
+    ScrubState = 46,
+    /// [`crate::scrub::DamageKey`].
+    Damage = 47,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::Organisation,
         Self::Repository,
         Self::RepositoryCounters,
@@ -160,6 +166,8 @@ impl Table {
         Self::Retention,
         Self::RetentionLog,
         Self::RetentionState,
+        Self::ScrubState,
+        Self::Damage,
     ];
 
     /// The number on disk.
@@ -219,6 +227,8 @@ impl Table {
             Self::Retention => "retention",
             Self::RetentionLog => "retention-log",
             Self::RetentionState => "retention-state",
+            Self::ScrubState => "scrub-state",
+            Self::Damage => "damage",
         }
     }
 }
@@ -298,29 +308,6 @@ text_key!(
     /// A number handed out next, by what it numbers (`repository`).
     CounterKey, Counter, CounterRecord
 );
-
-/// The counters of a repository.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct RepositoryCountersKey {
-    /// [`RepositoryRecord::id`].
-    pub repository: u64,
-}
-
-impl TableKey for RepositoryCountersKey {
-    const TABLE: Table = Table::RepositoryCounters;
-    type Record = RepositoryCounters;
-
-    fn encode(&self) -> Vec<u8> {
-        self.repository.to_be_bytes().to_vec()
-    }
-
-    fn decode(key: &[u8]) -> Result<Self, FormatError> {
-        match number(key)? {
-            (repository, []) => Ok(Self { repository }),
-            _ => Err(FormatError::Key),
-        }
-    }
-}
 
 /// A tag of a repository, in the order of `tags/list`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

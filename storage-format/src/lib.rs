@@ -13,6 +13,7 @@
 //! Must not depend on anything of the server. Start at [`paths`], then [`keys`] and [`records`].
 
 pub mod audit;
+pub mod backup;
 pub mod codec;
 pub mod digest;
 pub mod dump;
@@ -28,6 +29,7 @@ pub mod quota;
 pub mod records;
 pub mod retention;
 pub mod rows;
+pub mod scrub;
 pub mod small;
 pub mod snapshot;
 pub mod store;

@@ -41,6 +41,9 @@ pub const INDEX_CHECKED: &str = "meta/index-checked";
 /// The audit trail: a folder a day.
 pub const AUDIT: &str = "audit";
 
+/// What a restore under way has still to put in its place; with it there is no store yet.
+pub const RESTORE: &str = "restore";
+
 /// The certificate of the appliance's own CA: what clients are given to trust it. Public.
 pub const TLS_CA: &str = "tls/ca.crt";
 /// That CA's private key.

@@ -18,6 +18,7 @@ use crate::keys::{
 use crate::protection::{BanExemptionKey, BanKey};
 use crate::quota::{AccountQuotaKey, OrganisationBlobKey, OrganisationQuotaKey, OrganisationUsageKey};
 use crate::retention::{RetentionKey, RetentionLogKey, RetentionStateKey};
+use crate::scrub::{DamageKey, ScrubStateKey};
 use crate::usage::{AccountDayKey, RepositoryPullsKey};
 
 /// Work that is the same for every table once its types are known.
@@ -75,6 +76,8 @@ pub fn for_table<W: ForTable>(table: Table, work: W) -> W::Output {
         Table::Retention => work.call::<RetentionKey>(),
         Table::RetentionLog => work.call::<RetentionLogKey>(),
         Table::RetentionState => work.call::<RetentionStateKey>(),
+        Table::ScrubState => work.call::<ScrubStateKey>(),
+        Table::Damage => work.call::<DamageKey>(),
     }
 }
 

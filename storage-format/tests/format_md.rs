@@ -44,6 +44,7 @@ fn drawn() -> Vec<(PathBuf, &'static str)> {
         (paths::collected(&digest), "of a blob that nothing named any more"),
         (paths::audit_log("2026-11-20", 7), "the audit trail: events as they come"),
         (paths::audit_segment("2026-11-20", 6), "the same, sealed"),
+        (folder(paths::RESTORE), "what a restore under way has still to put in its place"),
         (paths::TLS_CA.into(), "the certificate of the appliance's own CA"),
         (paths::TLS_CA_KEY.into(), "its private key"),
         (paths::TLS_SERVER.into(), "the server's certificate and key"),

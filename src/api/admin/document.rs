@@ -13,8 +13,8 @@ use super::reply::{Page, Removed, Reply};
 use super::route::{ROUTES, Row, Takes};
 use super::text::{AccessKey, IdText, JobName, NameOrId, Organisation, Repository};
 use super::{
-    Admin, Call, accounts, audit, bans, collection, credentials, deletes, grants, groups, index, jobs,
-    organisations, policies, quotas, reload, repositories, retention, shares, status, uploads, users,
+    Admin, Call, accounts, audit, bans, collection, credentials, deletes, grants, groups, holds, index, jobs,
+    organisations, policies, quotas, reload, repositories, retention, scrub, shares, status, uploads, users,
 };
 use crate::api::openapi::{self, Failing, Operation, Parameter, Shape, Surface};
 
@@ -136,6 +136,20 @@ static GROUPS: &[Group] = &[
                 .takes::<bans::NewExemptionBody>()
                 .fails(&[Missing, Invalid, Limit]),
             answers::<Removed>("exemption-end").fails(&[Invalid]),
+        ],
+    ),
+    (
+        "Upkeep",
+        "What keeps the store well.",
+        &[
+            answers::<holds::HoldView>("removal-hold-begin").fails(&[Limit]),
+            answers::<holds::HoldView>("removal-hold-renew"),
+            answers::<holds::HoldView>("removal-hold-end"),
+            answers::<scrub::ScrubView>("scrub"),
+            answers::<scrub::ScrubView>("scrub-run").takes::<scrub::RunBody>(),
+            answers::<scrub::ScrubView>("scrub-pause"),
+            answers::<scrub::ScrubView>("scrub-resume"),
+            answers::<Page<scrub::FindingView>>("scrub-findings").asked::<scrub::FindingsQuery>(),
         ],
     ),
     (
@@ -369,6 +383,7 @@ fn parameter(name: &'static str) -> Parameter {
             "An address, a network, or `user:` and a user's id or account and name; each slash of it as `%2F`.",
             Shape::of::<bans::SubjectText>(),
         ),
+        "hold" => ("The id of a hold, 32 lower-case hex digits.", Shape::of::<IdText>()),
         "organisation" => ("An organisation, by name.", Shape::of::<Organisation>()),
         "repository" => {
             ("A repository by its whole name, each slash of it as `%2F`.", Shape::of::<Repository>())

@@ -33,6 +33,7 @@ const FIELDS: &[&str] = &[
     "idle_for_ms",
     "dry_run",
     "bytes",
+    "full",
 ];
 
 /// Who asks, and what the path names.

@@ -25,6 +25,7 @@ mod errors;
 mod facts;
 mod grants;
 mod groups;
+mod holds;
 mod index;
 mod jobs;
 mod organisations;
@@ -36,6 +37,7 @@ mod reply;
 mod repositories;
 mod retention;
 mod route;
+mod scrub;
 mod shares;
 mod status;
 mod subject;
@@ -69,6 +71,7 @@ use crate::server::{App, CrowdFacts, Peer, PeerFacts};
 use crate::services::access::{Access, Actor, Permit};
 use crate::services::appliance::Appliance;
 use crate::services::audit::{Audit, Trace};
+use crate::services::backup::Holds;
 use crate::services::collector::Collector;
 use crate::services::guard::Guard;
 use crate::services::identity::Identity;
@@ -77,6 +80,7 @@ use crate::services::object::Object;
 use crate::services::organisations::Organisations;
 use crate::services::quota::Quotas;
 use crate::services::retention::Retention;
+use crate::services::scrub::Scrub;
 use crate::services::uploads::Uploads;
 
 pub use accounts::{AccountView, FirstView};
@@ -88,6 +92,7 @@ pub use deletes::{DeletedView, EmptiedView, FreesView, RestoredView};
 pub use document::document;
 pub use grants::GrantView;
 pub use groups::GroupView;
+pub use holds::HoldView;
 pub use jobs::{JobView, RunningView};
 pub use organisations::OrganisationView;
 pub use policies::PolicyView;
@@ -96,6 +101,7 @@ pub use reload::ReloadView;
 pub use reply::{Page, Removed};
 pub use repositories::RepositoryView;
 pub use retention::{GoingView, PreviewView, RetentionView, RetiredView};
+pub use scrub::{FindingView, ScrubView};
 pub use shares::ShareView;
 pub use status::{ConnectionsView, ListeningView, NearView, QuotasView, SlotsView, SpaceView, StatusView};
 pub use uploads::{Aborted, UploadView};
@@ -129,6 +135,10 @@ pub struct Services {
     pub retention: Retention,
     /// The work in the background.
     pub jobs: Jobs,
+    /// What backups hold back.
+    pub holds: Holds,
+    /// Reads every blob again.
+    pub scrub: Scrub,
 }
 
 /// What is known of the process when it begins to serve.

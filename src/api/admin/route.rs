@@ -9,8 +9,9 @@ use super::errors::{Failure, Kind};
 use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
-    Admin, Call, accounts, audit, bans, collection, credentials, deletes, document, grants, groups, index,
-    jobs, organisations, policies, quotas, reload, repositories, retention, shares, status, uploads, users,
+    Admin, Call, accounts, audit, bans, collection, credentials, deletes, document, grants, groups, holds,
+    index, jobs, organisations, policies, quotas, reload, repositories, retention, scrub, shares, status,
+    uploads, users,
 };
 use crate::api::pattern::{self, NotFound, Params, Routed};
 use crate::services::access::{Action, Resource};
@@ -341,6 +342,30 @@ pub static ROUTES: &[Row] = &[
     Row { name: "job-resume", method: Method::POST, path: "/api/v1/jobs/{job}/resume", action: Action::ManageJobs, resource: REGISTRY, takes: Takes::Nothing,
           audit: Operation::change("resumeJob", "job", 200),
           summary: "let a paused job go on", handler: |a, c| Box::pin(jobs::resume(a, c)) },
+    Row { name: "removal-hold-begin", method: Method::POST, path: "/api/v1/removal-holds", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("createRemovalHold", "removalhold", 200),
+          summary: "hold back that blobs are removed, for five minutes: what a backup does while it copies", handler: |a, c| Box::pin(holds::begin(a, c)) },
+    Row { name: "removal-hold-renew", method: Method::POST, path: "/api/v1/removal-holds/{hold}", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("renewRemovalHold", "removalhold", 200),
+          summary: "let a hold last for five minutes from now", handler: |a, c| Box::pin(holds::renew(a, c)) },
+    Row { name: "removal-hold-end", method: Method::DELETE, path: "/api/v1/removal-holds/{hold}", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("deleteRemovalHold", "removalhold", 200),
+          summary: "end a hold: removals go on", handler: |a, c| Box::pin(holds::end(a, c)) },
+    Row { name: "scrub", method: Method::GET, path: "/api/v1/scrub", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("showScrub", "scrub"),
+          summary: "how far the reading of every blob is", handler: |a, c| Box::pin(scrub::show(a, c)) },
+    Row { name: "scrub-run", method: Method::POST, path: "/api/v1/scrub/run", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Json,
+          audit: Operation::change("runScrub", "scrub", 200),
+          summary: "read every blob now, from the first on; full does not heed the rate", handler: |a, c| Box::pin(scrub::run(a, c)) },
+    Row { name: "scrub-pause", method: Method::POST, path: "/api/v1/scrub/pause", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("pauseScrub", "scrub", 200),
+          summary: "stop reading blobs until it is resumed, over restarts too", handler: |a, c| Box::pin(scrub::pause(a, c)) },
+    Row { name: "scrub-resume", method: Method::POST, path: "/api/v1/scrub/resume", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::change("resumeScrub", "scrub", 200),
+          summary: "go on reading blobs", handler: |a, c| Box::pin(scrub::resume(a, c)) },
+    Row { name: "scrub-findings", method: Method::GET, path: "/api/v1/scrub/findings", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("listScrubFindings", "scrub"),
+          summary: "blobs that are damaged or missing, by digest, with images that need them; query: limit, after", handler: |a, c| Box::pin(scrub::findings(a, c)) },
 ];
 
 /// What a request asks for.

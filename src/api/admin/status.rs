@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::errors::Failure;
 use super::reply::{Reply, time};
+use super::scrub::ScrubView;
 use super::text::Time;
 use super::{Admin, Call};
 use crate::server::CrowdFacts;
@@ -43,6 +44,8 @@ pub struct StatusView {
     pub audit: AuditView,
     /// Storage quotas.
     pub quotas: QuotasView,
+    /// The reading of every blob.
+    pub scrub: ScrubView,
 }
 
 /// Where the appliance listens.
@@ -305,5 +308,6 @@ pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
         slots: slots(facts.slots, facts.slots_busiest),
         audit: admin.0.services.audit.facts().into(),
         quotas: facts.quotas.into(),
+        scrub: admin.0.services.scrub.facts().into(),
     }))
 }

@@ -252,7 +252,7 @@ fn missing(thing: &Thing) -> Failure {
         Thing::Share(_) => Failure::new(Kind::ShareMissing),
         Thing::Retention(_) => Failure::new(Kind::RetentionMissing),
         Thing::Trigger(_) => Failure::new(Kind::TriggerMissing),
-        Thing::Synchronisation(_) => Failure::new(Kind::SyncMissing),
+        Thing::Hold(_) | Thing::Synchronisation(_) => Failure::new(Kind::SyncMissing),
         Thing::User(user) => Failure::about(Kind::UserUnknown, user),
         Thing::Account(account) => Failure::about(Kind::DomainUnknown, account),
         _ => Failure::about(Kind::Missing, thing),

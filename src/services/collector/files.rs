@@ -15,6 +15,7 @@ impl Collector {
         let shelves = &self.0.shelves;
         let mut after = None::<Vec<u8>>;
         while !self.is_halted() {
+            let Some(_leave) = self.leave().await else { return Ok(()) };
             let page = shelves.meta.page::<CollectedKey>(&[], after.as_deref(), BATCH)?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.encode());
@@ -28,6 +29,7 @@ impl Collector {
     /// Step 4 for everything that was collected at `cutoff` or before.
     pub(super) async fn unlink_files(&self, permit: &Permit, cutoff: u64) -> Result<(), Error> {
         while !self.is_halted() {
+            let Some(leave) = self.leave().await else { return Ok(()) };
             let since = self.0.shelves.clock.monotonic_ms();
             let mut page = self.0.shelves.meta.page::<CollectedKey>(&[], None, BATCH)?;
             page.truncate(page.partition_point(|(key, _)| key.at <= cutoff));
@@ -36,6 +38,7 @@ impl Collector {
                 return Ok(());
             }
             self.unlink_batch(permit, page.into_iter().map(|(key, _)| key).collect()).await?;
+            drop(leave);
             self.did(Done { files, ..Done::default() });
             self.keep_pace(since, files, bytes).await;
         }

@@ -16,6 +16,7 @@
 //! G4: for a grace period after a start nothing is taken: leases are in memory.
 //! G5: ages are told by a clock that goes on as it did (`watch`); after a jump they wait, or an operator accepts it.
 //! G6: memory is that of one batch; between two batches it can be paused or stopped, and is slowed to its rate.
+//! G7: no batch is taken while a backup holds removals back (`stores::blobs`); the run waits.
 //!
 //! `sweep` is steps 1 and 2, `files` 3 and 4, `listing` what stores of earlier versions need once, `look` what a run
 //! would do. Must not know who asks but for the permit. When runs come is the wiring's business.

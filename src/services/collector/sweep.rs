@@ -1,5 +1,7 @@
 //! From `unreferenced` to `collected`: the oldest first, a batch at a time.
 
+use std::time::Duration;
+
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::housekeeping::{
     CollectedKey, CollectedRecord, UnreferencedKey, UnreferencedRecord,
@@ -12,7 +14,11 @@ use crate::services::access::Permit;
 use crate::services::error::Error;
 use crate::services::images::Rows;
 use crate::services::names::RepositoryName;
+use crate::stores::blobs::Removing;
 use crate::stores::meta::Tx;
+
+/// How often is looked whether a backup still holds removals back.
+const HELD_BACK: Duration = Duration::from_secs(1);
 
 /// A row that is old enough.
 pub(super) type Due = (UnreferencedKey, UnreferencedRecord);
@@ -31,12 +37,14 @@ impl Collector {
     pub(super) async fn sweep(&self, permit: &Permit, cutoff: u64) -> Result<(), Error> {
         let mut after = None;
         while !self.is_halted() {
+            let Some(leave) = self.leave().await else { return Ok(()) };
             let since = self.0.shelves.clock.monotonic_ms();
             let due = self.due(cutoff, after.as_deref())?;
             let Some((last, _)) = due.last() else { return Ok(()) };
             after = Some(last.encode());
             let is_last = due.len() < BATCH;
             let done = self.take(permit, due).await?;
+            drop(leave);
             self.did(done);
             if is_last {
                 return Ok(());
@@ -44,6 +52,17 @@ impl Collector {
             self.keep_pace(since, done.unlinked + done.removed, done.bytes).await;
         }
         Ok(())
+    }
+
+    /// Leave to remove a batch, as soon as no backup holds removals back; none if it is halted.
+    pub(super) async fn leave(&self) -> Option<Removing> {
+        while !self.is_halted() {
+            if let Some(leave) = self.0.shelves.blobs.begin_removing() {
+                return Some(leave);
+            }
+            tokio::time::sleep(HELD_BACK).await;
+        }
+        None
     }
 
     /// The next rows that are old enough.

@@ -49,7 +49,7 @@ impl DiskBlobs {
     }
 
     /// The bytes that the log has of a blob: the next start makes its file of them.
-    fn logged(&self, digest: &Digest) -> Option<Vec<u8>> {
+    pub fn logged(&self, digest: &Digest) -> Option<Vec<u8>> {
         let logged = self.small.get(digest)?;
         let mut bytes = vec![0; logged.bytes.len()];
         let file = self.disk.open_read(&logged.segment).ok()?;

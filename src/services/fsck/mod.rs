@@ -14,6 +14,7 @@
 //! Start at [`check`]; the list of invariants is in `report`.
 
 mod blobs;
+mod damage;
 mod disk;
 mod holdings;
 mod housekeeping;

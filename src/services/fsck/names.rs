@@ -32,7 +32,8 @@ impl Check<'_> {
         self.rights()?;
         self.usage(&numbers)?;
         self.holdings()?;
-        self.retention(&numbers)
+        self.retention(&numbers)?;
+        self.damage()
     }
 
     pub(super) fn every_row_decodes(&mut self) -> Result<bool, Unreadable> {

@@ -123,6 +123,7 @@ const HEAL: &str = "check the disk; move the file out of blobs/ (clients skip wh
 const RECOUNT: &str = "no content is lost, but storage quotas let in too much or too little; keep a copy of the data \
                        directory and report this as a defect";
 const LEFTOVER: &str = "nothing: it says nothing any more and may stay";
+const HEALED: &str = "nothing: the scrub looks again and removes the note";
 const RIGHTS: &str = "keep a copy of the data directory, look through who may do what, give the right anew where it \
                       is missing, and report this as a defect";
 const DOCUMENT: &str = "until it can be read, who has the policy may do nothing, or less is denied than was meant: \
@@ -208,6 +209,8 @@ invariants! {
     R61, "R61", Error, RESTORE, "The counter `retention` is above the number of every `retention` row, and no number comes twice.";
     R62, "R62", Error, POLICY, "The `text` of every `retention` row is selectors that parse, and its `name` is that of its repository.";
     R63, "R63", Warning, DEFECT, "The `retention-log` rows of a repository are numbered without a gap up to the `next` of its `retention-state`, 1,000 of them at most.";
+    R70, "R70", Note, LEFTOVER, "Every `damage` row has a `blob` row of its size.";
+    R71, "R71", Note, HEALED, "A blob with a `damage` row is damaged or missing still.";
     B1, "B1", Error, HEAL, "Every `blob` row has a file of its size.";
     B2, "B2", Warning, EXTRA, "Every file below `blobs/` has a `blob` row.";
     BN, "B2", Note, WAIT, "Every file below `blobs/` has a `blob` row.";

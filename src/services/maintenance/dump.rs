@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use pierhead_storage_format::FormatError;
 use pierhead_storage_format::dump::{Decoder, DumpError, Encoder, Header, Item, MAX_LINE};
+use pierhead_storage_format::keys::Table;
 
 use super::permitted;
 use crate::seams::Clock;
 use crate::services::access::Permit;
 use crate::services::error::Error;
 use crate::stores::disk::Disk;
-use crate::stores::meta::{ImportRow, TruthError, read_truth, write_store};
+use crate::stores::meta::{ImportRow, Moment, TruthError, write_store};
 
 /// zstd's level: the default, 370 MB/s on the machines we measured.
 const LEVEL: i32 = 3;
@@ -66,16 +67,30 @@ pub fn export(
     output: &mut dyn Write,
 ) -> Result<u64, ExportError> {
     permitted(permit)?;
-    // One pass to know the sequence number, which the header says before any row.
-    let position = read_truth(disk, &mut |_, _, _| Ok(())).map_err(ExportError::Read)?;
+    let moment = Moment::open(disk).map_err(ExportError::Read)?;
+    export_moment(&moment, clock, output, &mut |_, _, _| Ok(()))
+}
+
+/// Takes the rows that are written: table, key, record.
+pub type Also<'a> = dyn FnMut(Table, &[u8], &[u8]) -> io::Result<()> + 'a;
+
+/// Writes all rows of a moment to `output`, and shows each to `also`; how many.
+pub fn export_moment(
+    moment: &Moment,
+    clock: &dyn Clock,
+    output: &mut dyn Write,
+    also: &mut Also<'_>,
+) -> Result<u64, ExportError> {
     let mut output = zstd::Encoder::new(output, LEVEL)?;
-    let (mut encoder, first) = Encoder::start(&Header::new(position.sequence, clock.now_ms()))?;
+    let (mut encoder, first) = Encoder::start(&Header::new(moment.sequence(), clock.now_ms()))?;
     write_line(&mut output, &first)?;
     let mut rows = 0;
     let mut failed = None;
-    let read = read_truth(disk, &mut |table, key, value| {
+    let read = moment.rows(&mut |table, key, value| {
         let written = encoder.row(table, key, value).map_err(ExportError::Row);
-        match written.and_then(|line| Ok(write_line(&mut output, &line)?)) {
+        match written
+            .and_then(|line| Ok(write_line(&mut output, &line).and_then(|()| also(table, key, value))?))
+        {
             Ok(()) => {
                 rows += 1;
                 Ok(())

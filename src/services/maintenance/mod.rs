@@ -6,7 +6,7 @@ mod check;
 mod dump;
 
 pub use check::{CheckError, check};
-pub use dump::{ExportError, ImportError, export, import};
+pub use dump::{ExportError, ImportError, export, export_moment, import};
 
 use super::access::{Action, Permit};
 use super::error::Error;

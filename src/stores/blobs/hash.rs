@@ -11,13 +11,16 @@ const STATE_VERSION: u8 = 11;
 
 /// A digest under way.
 #[derive(Clone)]
-pub(super) enum Hasher {
+pub enum Hasher {
+    /// SHA-256.
     Sha256(Sha256),
+    /// SHA-512.
     Sha512(Sha512),
 }
 
 impl Hasher {
-    pub(super) fn new(algorithm: Algorithm) -> Self {
+    /// Of nothing yet.
+    pub fn new(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::Sha256 => Self::Sha256(Sha256::new()),
             Algorithm::Sha512 => Self::Sha512(Sha512::new()),
@@ -31,7 +34,8 @@ impl Hasher {
         }
     }
 
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hash) => hash.update(bytes),
             Self::Sha512(hash) => hash.update(bytes),
@@ -61,7 +65,7 @@ impl Hasher {
 
     /// The digest of what came so far; more may follow.
     #[expect(clippy::expect_used, reason = "the arrays have the algorithms' lengths")]
-    pub(super) fn digest(&self) -> Digest {
+    pub fn digest(&self) -> Digest {
         let digest = match self {
             Self::Sha256(hash) => Digest::new(Algorithm::Sha256, &hash.clone().finalize()),
             Self::Sha512(hash) => Digest::new(Algorithm::Sha512, &hash.clone().finalize()),

@@ -23,6 +23,7 @@ mod collect;
 mod error;
 mod hash;
 mod journal;
+mod look;
 mod map;
 mod outboard;
 mod pipe;
@@ -31,6 +32,7 @@ mod publish;
 mod read;
 mod recent;
 mod recovery;
+mod removals;
 mod small;
 mod source;
 mod unmade;
@@ -48,22 +50,24 @@ use bytes::Bytes;
 use pierhead_storage_format::{Algorithm, Digest, paths};
 
 use self::error::{blocking, io};
-use self::hash::Hasher;
 use self::journal::{Hashing, Journal};
 use self::pipe::Pipe;
 use self::pool::Pool;
 use self::recent::Recent;
+use self::removals::Removals;
 use self::small::Small;
 use self::unmade::Unmade;
 use super::disk::{Disk, DiskReader};
 use crate::seams::Random;
 
 pub use error::BlobError;
-pub use hash::of as digest_of;
+pub use hash::{Hasher, of as digest_of};
 pub use journal::Owner;
+pub use look::{Look, Looked};
 pub use publish::Published;
 pub use read::{BlobReader, Reading};
 pub use recovery::{Found, Proved, Resumable};
+pub use removals::{Hold, Removing};
 pub use small::Replayed;
 pub use upload::Upload;
 
@@ -112,6 +116,7 @@ struct Store {
     places: Arc<Places>,
     small: Small,
     checkpoint_every: u64,
+    removals: Removals,
 }
 
 impl Blobs {
@@ -123,15 +128,20 @@ impl Blobs {
         make_folders(disk.as_ref())?;
         let places = Arc::new(Places(std::array::from_fn(|_| Mutex::default())));
         let small = Small::open(&disk, &random, &places, None)?;
-        let (pool, recent) = (Pool::new(), Recent::default());
-        let store = Arc::new(Store { disk, random, pool, recent, places, small, checkpoint_every });
+        let (pool, recent, removals) = (Pool::new(), Recent::default(), Removals::default());
+        let store = Arc::new(Store { disk, random, pool, recent, places, small, checkpoint_every, removals });
         let found = recovery::find(&store)?;
         Ok((Self(store), found))
     }
 
     /// Unlinks the blobs of `leftover` that have no record (`unrecorded`; others are left alone) and
     /// removes its folder. Blocks. The folder goes last, so that a crash here is taken up again.
+    /// While removals are held back nothing is done: the next start sees to it.
     pub fn clear_leftover(&self, leftover: &Leftover, unrecorded: &[Digest]) -> Result<(), BlobError> {
+        let removing = if unrecorded.is_empty() { None } else { self.begin_removing() };
+        if removing.is_none() && !unrecorded.is_empty() {
+            return Ok(());
+        }
         for digest in leftover.published.iter().filter(|digest| unrecorded.contains(digest)) {
             let removed = self.0.disk.remove_file(&paths::blob(digest));
             let removed = removed.and_then(|()| outboard::remove(self.0.disk.as_ref(), digest));
@@ -139,6 +149,18 @@ impl Blobs {
             self.0.sync_folder_of(digest)?;
         }
         self.0.disk.remove_dir(&paths::upload_dir(&leftover.id)).map_err(io("removing a leftover upload"))
+    }
+
+    /// Has no blob removed as long as the answer lives: what the metadata named at any moment since then
+    /// can be copied. Waits for the batch of removals that is under way. May be asked for by several.
+    pub async fn hold_removals(&self) -> Hold {
+        self.0.removals.hold().await
+    }
+
+    /// Leave to remove blobs; `None` while removals are held back. Ask for each batch: no hold begins, and
+    /// no other batch, while the answer lives.
+    pub fn begin_removing(&self) -> Option<Removing> {
+        self.0.removals.begin()
     }
 
     /// Goes through the log of small blobs that an earlier run left: files that are missing or wrong
@@ -208,6 +230,13 @@ impl Blobs {
     pub async fn read_whole(&self, digest: &Digest, size: u64) -> Result<Bytes, BlobError> {
         let (store, digest) = (Arc::clone(&self.0), *digest);
         blocking(move || read::whole(&store, &digest, size)).await
+    }
+
+    /// Removes the outboard of a blob, which is wrong; none is no error. It is advice.
+    pub async fn drop_outboard(&self, digest: &Digest) -> Result<(), BlobError> {
+        let (store, digest) = (Arc::clone(&self.0), *digest);
+        blocking(move || outboard::remove(store.disk.as_ref(), &digest).map_err(io("removing an outboard")))
+            .await
     }
 
     /// Moves a blob's file to `quarantine/`, durably, if it is damaged: whoever found it so may have

@@ -43,6 +43,13 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// Whether an error of [`Disk::link_to`] says that files have to be copied instead: another file system, one
+/// without links or with too many of this file, or a file of somebody else.
+pub fn link_is_impossible(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
+    matches!(error.kind(), CrossesDevices | PermissionDenied | TooManyLinks | Unsupported)
+}
+
 /// The data directory.
 pub trait Disk: Send + Sync + 'static {
     /// Makes a new file for reading and writing; an existing one is an error.
@@ -67,6 +74,12 @@ pub trait Disk: Send + Sync + 'static {
     fn file_len(&self, path: &Path) -> io::Result<Option<u64>>;
     /// Moves a file, replacing what is there, in one step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file another name, which must be free, at an absolute path: [`link_is_impossible`] tells
+    /// whether an error is one of file systems, or rights, that do not allow it.
+    fn link_to(&self, path: &Path, target: &Path) -> io::Result<()> {
+        let _ = (path, target);
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Removes a file; one that is not there is no error.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Makes a folder and its parents; existing ones are no error.

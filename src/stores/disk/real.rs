@@ -73,6 +73,10 @@ impl Disk for RealDisk {
         fs::rename(self.at(from), self.at(to))
     }
 
+    fn link_to(&self, path: &Path, target: &Path) -> io::Result<()> {
+        fs::hard_link(self.at(path), target)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         none_if_missing(fs::remove_file(self.at(path))).map(drop)
     }

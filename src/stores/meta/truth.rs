@@ -251,6 +251,37 @@ impl Slice {
     }
 }
 
+/// The metadata at one moment, of a store that may be written on meanwhile: its files are open, and
+/// stay readable though a newer snapshot removes them.
+pub struct Moment {
+    truth: Truth,
+    position: Position,
+}
+
+impl Moment {
+    /// As of now: what was acknowledged before is in it, and perhaps a change set that will never be.
+    pub fn open(disk: &dyn Disk) -> Result<Self, TruthError> {
+        let truth = Truth::open(disk, &NEVER)?;
+        let mut position = truth.base();
+        truth.frames(&mut |_, _, frame| {
+            position = frame.after;
+            Ok(())
+        })?;
+        Ok(Self { truth, position })
+    }
+
+    /// The last change set in it.
+    pub const fn sequence(&self) -> u64 {
+        self.position.sequence
+    }
+
+    /// Streams its rows in the order of table and key to `each`, an error of which ends it. May be
+    /// called again.
+    pub fn rows(&self, each: &mut Receiver<'_>) -> Result<(), TruthError> {
+        self.truth.rows(Some(self.position), each).map(drop)
+    }
+}
+
 /// Streams the whole metadata in the order of table and key to `each`, from snapshot and journal
 /// alone: no index, no lock, also while a server writes (then: as of the moment it is called).
 /// Returns how far the rows go. Rows are not decoded. An error of `each` ends it.

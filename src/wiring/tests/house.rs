@@ -17,7 +17,7 @@ use super::super::audit;
 use super::super::collection;
 use super::super::offline::fsck;
 use super::super::people::People;
-use super::super::serve::{services, shelves};
+use super::super::rooms::{services, shelves};
 use super::super::store::{self, Store};
 use super::super::surfaces::{Surfaces, recorder};
 use super::super::{protection, retention};

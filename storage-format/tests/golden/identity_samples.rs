@@ -16,6 +16,7 @@ use pierhead_storage_format::protection::{
     BanExemptionKey, BanExemptionRecord, BanKey, BanReason, BanRecord,
 };
 use pierhead_storage_format::records::{CounterRecord, Present};
+use pierhead_storage_format::scrub::{DamageKey, DamageKind, DamageRecord, ScrubStateKey, ScrubStateRecord};
 use pierhead_storage_format::usage::{
     AccountDayKey, AccountDayRecord, RepositoryPullsKey, RepositoryPullsRecord,
 };
@@ -219,8 +220,37 @@ fn protection() -> Vec<Sample> {
     ]
 }
 
+fn scrub() -> Vec<Sample> {
+    use pierhead_storage_format::{Algorithm, Digest};
+    let digest = Digest::new(Algorithm::Sha256, &[7; 32]).expect("length matches");
+    let state = ScrubStateRecord {
+        running: true,
+        after: Some(digest),
+        began_at: TIME,
+        ended_at: TIME - 86_400_000,
+        blobs: 12,
+        bytes: 34_567_890,
+        damaged: 1,
+        served: true,
+        ..ScrubStateRecord::default()
+    };
+    let damaged = DamageRecord {
+        found_at: TIME,
+        kind: DamageKind::Damaged,
+        size: 4_194_304,
+        parts: vec![(1_048_576, 2_097_152)],
+    };
+    let missing = DamageRecord { kind: DamageKind::Missing, parts: Vec::new(), ..damaged.clone() };
+    let other = Digest::new(Algorithm::Sha512, &[8; 64]).expect("length matches");
+    vec![
+        sample(None, &ScrubStateKey {}, &state),
+        sample(None, &DamageKey { digest }, &damaged),
+        sample(Some("missing"), &DamageKey { digest: other }, &missing),
+    ]
+}
+
 pub fn samples() -> Vec<Sample> {
-    [accounts(), users(), policies(), credentials(), rights(), attributes(), usage(), protection()]
+    [accounts(), users(), policies(), credentials(), rights(), attributes(), usage(), protection(), scrub()]
         .into_iter()
         .flatten()
         .collect()

@@ -12,12 +12,13 @@ use pierhead_storage_format::identity::records::{
 };
 use pierhead_storage_format::keys::{CounterKey, OrganisationKey};
 use pierhead_storage_format::records::{CounterRecord, OrganisationRecord, Present};
+use pierhead_storage_format::scrub::{DamageKey, DamageKind, DamageRecord};
 use pierhead_storage_format::usage::{
     AccountDayKey, AccountDayRecord, RepositoryPullsKey, RepositoryPullsRecord,
 };
 
 use super::fixtures::Fixture;
-use super::{Store, WEB};
+use super::{LAYER, Store, WEB, digest_of};
 
 const OWN: Id = Id::from_bytes([1; 16]);
 const OTHER: Id = Id::from_bytes([2; 16]);
@@ -232,8 +233,18 @@ pub(super) const RIGHTS: &[Fixture] = &[
     ("temporary logins that are not counted", "R29", |store| store.drop(&logins_of(ANN))),
 ];
 
+fn damage(size: u64) -> DamageRecord {
+    DamageRecord { found_at: 1, kind: DamageKind::Damaged, size, parts: Vec::new() }
+}
+
 /// What is left of something that went.
 pub(super) const LEFTOVERS: &[Fixture] = &[
+    ("damage of a blob that went", "R70", |store| {
+        store.put(&DamageKey { digest: digest_of(b"gone") }, &damage(4));
+    }),
+    ("damage of a blob that was pushed again", "R71", |store| {
+        store.put(&DamageKey { digest: digest_of(LAYER) }, &damage(LAYER.len() as u64));
+    }),
     ("pulls of a repository that went", "R30", |store| {
         store.put(&RepositoryPullsKey { repository: 77 }, &RepositoryPullsRecord::default());
     }),

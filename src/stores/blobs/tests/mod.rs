@@ -2,6 +2,7 @@
 
 mod faults;
 mod full_disk;
+mod looks;
 mod outboards;
 mod reading;
 mod resuming;

@@ -23,6 +23,7 @@ use crate::retention::{
     RetentionKey, RetentionKind, RetentionLogKey, RetentionLogRecord, RetentionRecord, RetentionStateKey,
     RetentionStateRecord,
 };
+use crate::scrub::{DamageKey, DamageKind, DamageRecord, ScrubStateKey, ScrubStateRecord};
 use crate::usage::{AccountDayKey, AccountDayRecord, RepositoryPullsKey, RepositoryPullsRecord};
 
 fn id() -> impl Strategy<Value = Id> {
@@ -265,6 +266,23 @@ fn retention(table: Table, parts: Parts) -> Row {
                 ..Default::default()
             };
             row(&RetentionStateKey { repository: a }, &record)
+        }
+        other => upkeep(other, (a, b), yes),
+    }
+}
+
+fn upkeep(table: Table, (a, b): (u64, u64), yes: bool) -> Row {
+    match table {
+        Table::ScrubState => {
+            let record =
+                ScrubStateRecord { running: yes, began_at: a, blobs: b, ..ScrubStateRecord::default() };
+            row(&ScrubStateKey {}, &record)
+        }
+        Table::Damage => {
+            let record =
+                DamageRecord { found_at: a, kind: DamageKind::Damaged, size: b, parts: vec![(a, b)] };
+            let digest = crate::Digest::new(crate::Algorithm::Sha256, &[7; 32]).expect("length matches");
+            row(&DamageKey { digest }, &record)
         }
         other => unreachable!("table {} is not of this kind", other.name()),
     }

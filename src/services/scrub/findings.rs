@@ -1,0 +1,251 @@
+//! What was found, whom it concerns, and that it is well again. All of it bounded: a blob that thousands of images
+//! have is not looked up in all of them.
+
+use pierhead_storage_format::Digest;
+use pierhead_storage_format::keys::{
+    BlobKey, BlobRepositoryKey, ManifestKey, ManifestReferenceKey, ManifestTagKey, RepositoryKey, TableKey,
+};
+use pierhead_storage_format::scrub::{DamageKey, DamageKind, DamageRecord};
+
+use super::{Scrub, permitted};
+use crate::seams::tasks;
+use crate::services::access::{Action, Permit};
+use crate::services::error::Error;
+use crate::stores::blobs::Looked;
+use crate::stores::meta::Meta;
+
+/// Images that are named of a blob.
+const IMAGES: usize = 20;
+/// Rows looked through for them.
+const ROWS: usize = 20_000;
+/// Rows of a page.
+const PAGE: usize = 1000;
+/// Findings looked at again at a time.
+const AGAIN: usize = 100;
+
+/// A blob that is missing or damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which.
+    pub digest: Digest,
+    /// When and what.
+    pub record: DamageRecord,
+    /// Whom it concerns.
+    pub affected: Affected,
+}
+
+/// Images that need a blob, as `repository:tag` or `repository@digest`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Affected {
+    /// The first of them.
+    pub images: Vec<String>,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+impl Scrub {
+    /// Blobs that are missing or damaged now, by digest, from after `after`; at most `limit`, and whether there
+    /// are more.
+    pub async fn findings(
+        &self,
+        permit: &Permit,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<(Vec<Finding>, bool), Error> {
+        permitted(permit, Action::ReadStatus)?;
+        let meta = self.0.parts.meta.clone();
+        tasks::blocking(move || {
+            let after = after.map(|digest| DamageKey { digest }.encode());
+            let mut rows = meta.page::<DamageKey>(&[], after.as_deref(), limit + 1)?;
+            let more = rows.len() > limit;
+            rows.truncate(limit);
+            let finding = |(key, record): (DamageKey, DamageRecord)| {
+                Ok(Finding { digest: key.digest, record, affected: affected(&meta, &key.digest)? })
+            };
+            Ok((rows.into_iter().map(finding).collect::<Result<Vec<_>, Error>>()?, more))
+        })
+        .await?
+    }
+
+    /// Has what looked wrong set aside, and written down, if it is.
+    pub(super) async fn settle_findings(&self, found: Vec<(Digest, u64, Looked)>) -> Result<(), Error> {
+        for (digest, size, looked) in found {
+            let parts = match &looked {
+                Looked::Suspect(parts) => parts.iter().map(|part| (part.start, part.end)).collect(),
+                _ => Vec::new(),
+            };
+            if let Some(kind) = self.judge(&digest, &looked).await? {
+                self.record(digest, kind, size, parts).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a blob that looked so. One that its outboard alone speaks against loses that.
+    async fn judge(&self, digest: &Digest, looked: &Looked) -> Result<Option<DamageKind>, Error> {
+        let blobs = &self.0.parts.blobs;
+        if *looked == Looked::Missing {
+            let there = blobs.size_on_disk(digest).await.map_err(Error::Store)?;
+            return Ok(there.is_none().then_some(DamageKind::Missing));
+        }
+        if blobs.quarantine(digest).await.map_err(Error::Store)? {
+            return Ok(Some(DamageKind::Damaged));
+        }
+        if matches!(looked, Looked::Suspect(parts) if !parts.is_empty()) {
+            tracing::warn!(%digest, "a blob is whole, and its outboard says that it is not: that is removed");
+            blobs.drop_outboard(digest).await.map_err(Error::Store)?;
+        }
+        Ok(None)
+    }
+
+    async fn record(
+        &self,
+        digest: Digest,
+        kind: DamageKind,
+        size: u64,
+        parts: Vec<(u64, u64)>,
+    ) -> Result<(), Error> {
+        let found_at = self.0.parts.clock.now_ms();
+        let record = DamageRecord { found_at, kind, size, parts };
+        let own = &self.0.parts;
+        let permit = self.system()?;
+        let recorded = own.access.commit(&own.meta, &permit, move |tx| {
+            if tx.get(&BlobKey { digest })?.is_none() {
+                return Ok(false); // removed since: nobody misses it
+            }
+            tx.put(&DamageKey { digest }, &record)?;
+            Ok(true)
+        });
+        if recorded.await? {
+            let meta = own.meta.clone();
+            let affected = tasks::blocking(move || affected(&meta, &digest)).await??;
+            tracing::error!(%digest, ?kind, images = ?affected.images, more = affected.more, "a blob is damaged or missing; pushing one of its images again heals it");
+            let mut known = self.known();
+            known.state.damaged += 1;
+            known.findings += 1;
+        }
+        Ok(())
+    }
+
+    /// Removes findings of blobs that were pushed again, or are no more; counts the rest.
+    pub(super) async fn recheck(&self) -> Result<(), Error> {
+        let (mut after, mut left) = (None::<Vec<u8>>, 0);
+        loop {
+            let (meta, from) = (self.0.parts.meta.clone(), after.take());
+            let page = tasks::blocking(move || meta.page::<DamageKey>(&[], from.as_deref(), AGAIN)).await??;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.encode());
+            for (key, record) in page {
+                if self.is_well(&key.digest, record.size).await? {
+                    self.forget(key).await?;
+                } else {
+                    left += 1;
+                }
+            }
+        }
+        self.known().findings = left;
+        Ok(())
+    }
+
+    /// Whether nothing is wrong with a blob any more: its bytes are right, or nobody has it.
+    async fn is_well(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        let (meta, blobs, digest) = (self.0.parts.meta.clone(), self.0.parts.blobs.clone(), *digest);
+        tasks::blocking(move || {
+            if meta.get(&BlobKey { digest })?.is_none() {
+                return Ok(true);
+            }
+            let Ok(mut look) = blobs.look_at(&digest, size).map_err(Error::Store)? else { return Ok(false) };
+            loop {
+                match look.go_on(u64::MAX, 1).map_err(Error::Store)? {
+                    Some(looked) => return Ok(looked == Looked::Sound),
+                    None => continue,
+                }
+            }
+        })
+        .await?
+    }
+
+    async fn forget(&self, key: DamageKey) -> Result<(), Error> {
+        tracing::info!(digest = %key.digest, "a blob that was damaged is well again, or gone");
+        let own = &self.0.parts;
+        own.access.commit(&own.meta, &self.system()?, move |tx| Ok(tx.delete(&key)?)).await
+    }
+}
+
+/// The images that need a blob. Blocks.
+fn affected(meta: &Meta, digest: &Digest) -> Result<Affected, Error> {
+    let mut affected = Affected::default();
+    let mut rows = ROWS;
+    let held = meta.page::<BlobRepositoryKey>(&BlobRepositoryKey::prefix(digest), None, IMAGES + 1)?;
+    for (key, _) in held {
+        manifests_with(meta, &key.name, digest, &mut affected, &mut rows)?;
+    }
+    manifest_itself(meta, digest, &mut affected, &mut rows)?;
+    affected.more |= rows == 0 || affected.images.len() > IMAGES;
+    affected.images.truncate(IMAGES);
+    Ok(affected)
+}
+
+fn manifests_with(
+    meta: &Meta,
+    name: &str,
+    digest: &Digest,
+    affected: &mut Affected,
+    rows: &mut usize,
+) -> Result<(), Error> {
+    let Some(repository) = meta.get(&RepositoryKey { name: name.to_owned() })?.map(|row| row.id) else {
+        return Ok(());
+    };
+    let mut after = None::<Vec<u8>>;
+    while *rows > 0 && affected.images.len() <= IMAGES {
+        let prefix = repository.to_be_bytes();
+        let page = meta.page::<ManifestReferenceKey>(&prefix, after.as_deref(), PAGE.min(*rows))?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.encode());
+        *rows -= page.len();
+        for (key, _) in page.iter().filter(|(key, _)| key.digest == *digest) {
+            name_image(meta, name, repository, &key.manifest, affected)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the blob is a manifest: no row finds repositories by manifest, so the first are asked.
+fn manifest_itself(
+    meta: &Meta,
+    digest: &Digest,
+    affected: &mut Affected,
+    rows: &mut usize,
+) -> Result<(), Error> {
+    let mut after = None::<Vec<u8>>;
+    while *rows > 0 && affected.images.len() <= IMAGES {
+        let page = meta.page::<RepositoryKey>(&[], after.as_deref(), PAGE.min(*rows))?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.encode());
+        *rows -= page.len();
+        for (key, row) in page {
+            if meta.get(&ManifestKey { repository: row.id, digest: *digest })?.is_some() {
+                name_image(meta, &key.name, row.id, digest, affected)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// By its tags, or by its digest if it has none.
+fn name_image(
+    meta: &Meta,
+    name: &str,
+    repository: u64,
+    manifest: &Digest,
+    affected: &mut Affected,
+) -> Result<(), Error> {
+    let mut prefix = repository.to_be_bytes().to_vec();
+    manifest.write_key(&mut prefix);
+    let tags = meta.page::<ManifestTagKey>(&prefix, None, IMAGES)?;
+    affected.images.extend(tags.iter().map(|(key, _)| format!("{name}:{}", key.tag)));
+    if tags.is_empty() {
+        affected.images.push(format!("{name}@{manifest}"));
+    }
+    Ok(())
+}

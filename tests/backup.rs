@@ -1,0 +1,290 @@
+//! Backups of a server under a push load, by the real binary: what was acknowledged before is restored
+//! elsewhere and pulled; what is killed is recognised and taken up; a full disk is told.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking and say why"
+)]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::geteuid;
+use serde_json::Value;
+use support::clients::{Client, Scratch, find, require_as_root};
+use support::server::binary;
+use support::wait::{until, until_true};
+use support::{Image, Kind, Repository, Rng, Server, Settings};
+
+const SOON: Duration = Duration::from_secs(60);
+
+struct Pushed {
+    repository: Repository,
+    tag: String,
+    image: Image,
+}
+
+/// Pushers that go on until told to stop, and what was acknowledged to them so far.
+struct Load {
+    stop: Arc<AtomicBool>,
+    pushed: Arc<Mutex<Vec<Pushed>>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(server: &Server, pushers: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let pushed: Arc<Mutex<Vec<Pushed>>> = Arc::default();
+        let next = Arc::new(AtomicUsize::new(0));
+        let threads = (0..pushers)
+            .map(|pusher| {
+                let (stop, pushed, next) = (Arc::clone(&stop), Arc::clone(&pushed), Arc::clone(&next));
+                let repository = server.repository();
+                std::thread::spawn(move || {
+                    let mut rng = Rng::named(&format!("pusher {pusher}"));
+                    while !stop.load(Ordering::SeqCst) {
+                        let number = next.fetch_add(1, Ordering::SeqCst);
+                        let large = if number % 5 == 0 { 2_300_000 } else { 60_000 };
+                        let kind = if number % 2 == 0 { Kind::Oci } else { Kind::Docker };
+                        let image = Image::random(&mut rng, kind, &[500, large]);
+                        let tag = format!("v{number}");
+                        repository.push(&tag, &image);
+                        pushed.lock().unwrap().push(Pushed { repository: repository.clone(), tag, image });
+                    }
+                })
+            })
+            .collect();
+        Self { stop, pushed, threads }
+    }
+
+    fn acknowledged(&self) -> usize {
+        self.pushed.lock().unwrap().len()
+    }
+
+    fn end(self) -> Vec<Pushed> {
+        self.stop.store(true, Ordering::SeqCst);
+        for thread in self.threads {
+            thread.join().expect("no push fails");
+        }
+        std::mem::take(&mut *self.pushed.lock().unwrap())
+    }
+}
+
+fn run(arguments: &[&str]) -> Output {
+    binary().args(arguments).output().expect("the binary starts")
+}
+
+fn text(output: &Output) -> String {
+    let both = [output.stdout.clone(), output.stderr.clone()].concat();
+    String::from_utf8_lossy(&both).into_owned()
+}
+
+fn good(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", text(output));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("JSON: {}", text(output)))
+}
+
+fn create(server: &Server, to: &str, more: &[&str]) -> Value {
+    let output = server.command(&[&["backup", "create", "--json", "--to", to], more].concat());
+    good(&output)
+}
+
+fn pull_all(server: &Server, pushed: &[Pushed]) {
+    for Pushed { repository, tag, image } in pushed {
+        let restored = Repository::named(server.http(), &repository.name);
+        restored.pull_and_compare(&image.digest(), image);
+        restored.pull_and_compare(tag, image);
+    }
+}
+
+/// Every image by its digest, as skopeo does it.
+fn skopeo_all(server: &Server, pushed: &[Pushed]) {
+    if find("skopeo").is_none() {
+        return support::skipped("skopeo is not installed: pulled without it");
+    }
+    let scratch = Scratch::new();
+    let policy = scratch.write("policy.json", r#"{"default":[{"type":"insecureAcceptAnything"}]}"#);
+    let policy = policy.to_str().expect("a plain path").to_owned();
+    let skopeo =
+        Client::new("skopeo").always(&["--policy", &policy]).environment("HOME", &scratch.text("home"));
+    for Pushed { repository, image, .. } in pushed {
+        let from = format!("docker://{}/{}@{}", server.address(), repository.name, image.digest());
+        let to = scratch.text("out");
+        skopeo.run(&["copy", "--src-tls-verify=false", &from, &format!("dir:{to}")]);
+        assert_eq!(fs::read(Path::new(&to).join("manifest.json")).expect("pulled"), image.manifest);
+        fs::remove_dir_all(&to).expect("scratch");
+    }
+}
+
+#[test]
+fn a_backup_under_a_push_load_has_every_image_acknowledged_before_it() {
+    let Some(server) = Server::own(Settings::default()) else { return };
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let to = folder.path().join("backups").display().to_string();
+    let load = Load::start(&server, 4);
+    until_true("images are pushed", SOON, || load.acknowledged() >= 24);
+    let before = load.acknowledged();
+    let first = create(&server, &to, &[]);
+    let between = load.acknowledged();
+    assert!(between > before, "pushes go on meanwhile");
+    until_true("more are pushed", SOON, || load.acknowledged() >= between + 8);
+    let before_second = load.acknowledged();
+    let second = create(&server, &to, &["--keep", "2", "--verify"]);
+    let mut pushed = load.end();
+    assert_eq!((first["missing"].as_u64(), second["missing"].as_u64()), (Some(0), Some(0)));
+    assert!(second["kept"].as_u64() >= first["blobs"].as_u64(), "{second}");
+
+    let drilled = good(&run(&["backup", "drill", &to, "--json"]));
+    assert_eq!(drilled["ok"], true, "{drilled}");
+    assert!(drilled["report"]["counts"]["manifests"].as_u64() >= Some(before_second as u64));
+    assert!(!Path::new(&to).join("drill").exists(), "a drill cleans up");
+    let verified = good(&run(&["backup", "verify", &to, "--all", "--json"]));
+    assert_eq!(verified["points"].as_array().map(Vec::len), Some(2));
+
+    drop(server);
+    pushed.truncate(before_second);
+    let name = first["name"].as_str().expect("a name");
+    for (point, acknowledged, by_skopeo) in [(Some(name), before, false), (None, before_second, true)] {
+        let data = folder.path().join(format!("restored-{by_skopeo}"));
+        let at = data.display().to_string();
+        let mut arguments = vec!["restore", &to, "--data", &at, "--json"];
+        arguments.extend(point.map(|name| ["--point", name]).into_iter().flatten());
+        assert_eq!(good(&run(&arguments))["ok"], true);
+        let again = run(&arguments);
+        assert_eq!(again.status.code(), Some(1));
+        assert!(text(&again).contains("is not empty"), "{}", text(&again));
+        let Some(restored) = Server::on_data(&data, Settings::default()) else { return };
+        pull_all(&restored, &pushed[..acknowledged]);
+        if by_skopeo {
+            skopeo_all(&restored, &pushed[..acknowledged]);
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_restored_and_one_that_was_cut_is_no_store_until_it_is_run_again() {
+    let Some(mut server) = Server::own(Settings::default()) else { return };
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let load = Load::start(&server, 2);
+    until_true("images are pushed", SOON, || load.acknowledged() >= 8);
+    let pushed = load.end();
+    let served = server.command(&["backup", "create", "--to", "-"]);
+    assert!(served.status.success(), "{}", String::from_utf8_lossy(&served.stderr));
+    server.kill();
+    // The log of small blobs of the killed server is as good as their files.
+    let stopped = server.command(&["backup", "create", "--to", "-"]);
+    assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+
+    for (name, stream) in [("served", &served.stdout), ("stopped", &stopped.stdout)] {
+        let data = folder.path().join(name);
+        let at = data.display().to_string();
+        let mut restoring = restoring(&at);
+        let mut input = restoring.stdin.take().expect("piped");
+        input.write_all(&stream[..stream.len() / 2]).expect("taken");
+        input.flush().expect("taken");
+        until_true("some of it is there", SOON, || data.join("restore").exists());
+        restoring.kill().expect("SIGKILL is delivered");
+        restoring.wait().expect("the child is ours");
+        let refused = run(&["serve", "--lab", "--listen", "127.0.0.1:0", "--data", &at]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused).contains("restore that was not finished"), "{}", text(&refused));
+        let cut = restore_stream(&at, &stream[..stream.len() / 2]);
+        assert_eq!(cut.status.code(), Some(1), "{}", text(&cut));
+        assert_eq!(good(&restore_stream(&at, stream))["ok"], true);
+        let Some(restored) = Server::on_data(&data, Settings::default()) else { return };
+        pull_all(&restored, &pushed);
+    }
+}
+
+fn restoring(data: &str) -> std::process::Child {
+    let mut command = binary();
+    command.args(["restore", "-", "--data", data, "--json"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("the binary starts")
+}
+
+fn restore_stream(data: &str, stream: &[u8]) -> Output {
+    let mut restoring = restoring(data);
+    let mut input = restoring.stdin.take().expect("piped");
+    let _ = input.write_all(stream); // one that was cut is given up early
+    drop(input);
+    restoring.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn a_backup_that_was_killed_is_recognised_and_the_next_one_goes_on_from_it() {
+    let Some(server) = Server::own(Settings::default()) else { return };
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let to = folder.path().join("backups");
+    let path = to.display().to_string();
+    let load = Load::start(&server, 2);
+    until_true("images are pushed", SOON, || load.acknowledged() >= 20);
+    load.end();
+    let mut interrupted = 0;
+    // Each is killed a little later than the one before; where one ends first there is a whole backup more.
+    for seen in ["points", "blobs", "blobs/sha256"] {
+        let mut command = binary();
+        command.args(["backup", "create", "--copy", "--to", &path, "--data"]).arg(server.data());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        until("the backup has begun", SOON, || {
+            let begun = fs::read_dir(to.join(seen)).is_ok_and(|mut entries| entries.next().is_some());
+            (begun || child.try_wait().expect("ours").is_some()).then_some(())
+        });
+        let _ = child.kill();
+        child.wait().expect("the child is ours");
+        let listed = good(&run(&["backup", "list", &path, "--json"]));
+        let items = listed["items"].as_array().expect("a list");
+        interrupted += items.iter().filter(|item| item["state"] == "interrupted").count();
+        assert!(items.iter().all(|item| item["state"] != "damaged"), "{listed}");
+    }
+    assert!(interrupted > 0, "no backup was met half-way");
+    let made = create(&server, &path, &["--copy", "--keep", "1"]);
+    let listed = good(&run(&["backup", "list", &path, "--json"]));
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
+    let drilled = good(&run(&["backup", "drill", &path, "--json"]));
+    assert_eq!((&drilled["ok"], &drilled["name"]), (&Value::Bool(true), &made["name"]));
+    // A backup that is no longer heard of holds nothing for ever: the server still stops and starts.
+    assert!(server.command(&["status"]).status.success());
+}
+
+#[test]
+fn a_full_target_disk_is_told_and_the_server_is_unharmed() {
+    if !require_as_root(&["mount", "umount"]) {
+        return;
+    }
+    let Some(server) = Server::own(Settings::default()) else { return };
+    assert!(geteuid().is_root());
+    let scratch = Scratch::new(); // unmounts what is below it
+    let small = scratch.text("small");
+    fs::create_dir(&small).expect("made");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m", "tmpfs", &small]).status();
+    assert!(mounted.expect("mount starts").success());
+    let repository = server.repository();
+    let image = Image::random(&mut Rng::named("full"), Kind::Oci, &[4_000_000, 4_000_000]);
+    repository.push("v1", &image);
+    let to = format!("{small}/backups");
+    let full = server.command(&["backup", "create", "--to", &to]);
+    assert_eq!(full.status.code(), Some(1));
+    assert!(text(&full).contains("no space is left on the disk of"), "{}", text(&full));
+    repository.pull_and_compare("v1", &image);
+    repository.push("v2", &Image::small(&mut Rng::named("after")));
+    let listed = good(&run(&["backup", "list", &to, "--json"]));
+    assert_eq!(listed["items"][0]["state"], "interrupted");
+    let mut output = String::new();
+    let remounted = Command::new("mount").args(["-o", "remount,size=40m", &small]).status();
+    assert!(remounted.expect("mount starts").success());
+    create(&server, &to, &[]);
+    let drilled = run(&["backup", "drill", &to]);
+    assert!(drilled.status.success(), "{}", text(&drilled));
+    drilled.stdout.as_slice().read_to_string(&mut output).expect("text");
+    assert!(output.contains("it is good"), "{output}");
+}
