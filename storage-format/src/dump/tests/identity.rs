@@ -215,24 +215,22 @@ fn rights(table: Table, parts: Parts) -> Row {
             let record = AccountDayRecord { pulls: a, pulled: b, pushes: a, stored: until };
             row(&AccountDayKey { account: id, day: b }, &record)
         }
-        kept_out => protection(kept_out, (id, name, other), (a, b), yes),
+        Table::Ban | Table::BanExemption => protection(table, parts),
+        Table::Retention | Table::RetentionLog | Table::RetentionState => retention(table, parts),
+        other => upkeep(other, parts),
     }
 }
 
-fn protection(table: Table, (id, name, other): (Id, String, String), (a, b): (u64, u64), yes: bool) -> Row {
-    match table {
-        Table::Ban => {
-            let key = if yes { BanKey::User(id) } else { BanKey::Address((u128::from(a) << 64).into()) };
-            let reason = if yes { BanReason::Flood } else { BanReason::Administrator };
-            row(&key, &BanRecord { since: a, until: b, times: a, reason, by: name, note: other })
-        }
-        Table::BanExemption => {
-            let network = BanExemptionKey::Network((u128::from(a) << 64).into(), 64);
-            let key = if yes { BanExemptionKey::User(id) } else { network };
-            row(&key, &BanExemptionRecord { since: a, by: name, note: other })
-        }
-        _ => retention(table, parts),
+fn protection(table: Table, parts: Parts) -> Row {
+    let Parts { ids: [id, _], name, other, a, b, yes, .. } = parts;
+    if table == Table::Ban {
+        let key = if yes { BanKey::User(id) } else { BanKey::Address((u128::from(a) << 64).into()) };
+        let reason = if yes { BanReason::Flood } else { BanReason::Administrator };
+        return row(&key, &BanRecord { since: a, until: b, times: a, reason, by: name, note: other });
     }
+    let network = BanExemptionKey::Network((u128::from(a) << 64).into(), 64);
+    let key = if yes { BanExemptionKey::User(id) } else { network };
+    row(&key, &BanExemptionRecord { since: a, by: name, note: other })
 }
 
 fn retention(table: Table, parts: Parts) -> Row {
@@ -267,11 +265,12 @@ fn retention(table: Table, parts: Parts) -> Row {
             };
             row(&RetentionStateKey { repository: a }, &record)
         }
-        other => upkeep(other, (a, b), yes),
+        other => unreachable!("table {} is not of this kind", other.name()),
     }
 }
 
-fn upkeep(table: Table, (a, b): (u64, u64), yes: bool) -> Row {
+fn upkeep(table: Table, parts: Parts) -> Row {
+    let Parts { a, b, yes, .. } = parts;
     match table {
         Table::ScrubState => {
             let record =
