@@ -1,3 +1,5 @@
+//! What is admitted, promised and kept back, on a disk that claims a certain amount of free space.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
