@@ -183,7 +183,9 @@ fn rights(table: Table, parts: Parts) -> Row {
         Table::RepositorySettings => {
             let category = if yes { Category::Linux } else { Category::Other };
             let creator = until.map(|_| Creator { id, name: other });
-            let record = RepositorySettingsRecord { public: yes, category, creator, updated_at: b };
+            let immutable_tags = a % 2 == 0;
+            let record =
+                RepositorySettingsRecord { public: yes, category, creator, updated_at: b, immutable_tags };
             row(&RepositorySettingsKey { name }, &record)
         }
         Table::AuditOutbox => {
@@ -214,11 +216,12 @@ fn rights(table: Table, parts: Parts) -> Row {
             let record = AccountDayRecord { pulls: a, pulled: b, pushes: a, stored: until };
             row(&AccountDayKey { account: id, day: b }, &record)
         }
-        kept_out => protection(kept_out, (id, name, other), (a, b), yes),
+        kept_out => protection(kept_out, parts),
     }
 }
 
-fn protection(table: Table, (id, name, other): (Id, String, String), (a, b): (u64, u64), yes: bool) -> Row {
+fn protection(table: Table, parts: Parts) -> Row {
+    let Parts { ids: [id, _], name, other, a, b, yes, .. } = parts.clone();
     match table {
         Table::Ban => {
             let key = if yes { BanKey::User(id) } else { BanKey::Address((u128::from(a) << 64).into()) };
