@@ -89,7 +89,7 @@ pub use document::document;
 pub use grants::GrantView;
 pub use groups::GroupView;
 pub use jobs::{JobView, RunningView};
-pub use organisations::OrganisationView;
+pub use organisations::{OrganisationFreesView, OrganisationView};
 pub use policies::PolicyView;
 pub use quotas::QuotaView;
 pub use reload::ReloadView;
