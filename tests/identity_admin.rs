@@ -195,6 +195,12 @@ fn rights(data: &Path) {
     assert_eq!(answer(data, "repo add acme/team/web --category arm")["category"], "arm");
     assert_eq!(answer(data, "repo set acme/team/web --description about")["description"], "about");
     assert_eq!(answer(data, "repo show acme/team/web")["public"], false);
+    assert_eq!(answer(data, "repo set acme/team/web --immutable-tags yes")["immutable_tags"], true);
+    assert_eq!(
+        answer(data, "repo set acme/team/web --description pilot")["immutable_tags"],
+        true,
+        "it stays"
+    );
     answer(data, "grant set acme/team/web robot edit");
     assert_eq!(answer(data, "grant rm acme/team/web robot")["removed"], "robot");
     answer(data, "share add acme/team/web beta --until 2090-01-01");
@@ -243,7 +249,13 @@ fn every_family_does_its_work_and_a_restart_keeps_it() {
     assert_eq!(ask("user rm ann")["removed"], "ann");
     assert_eq!(names(&ask("grant list acme"), "user"), Vec::<String>::new());
     assert!(refused(&data, "org rm acme", 1).contains("it has repositories"));
+    let left = json!({"repositories": 1, "grants": 0, "refused": "it has repositories"});
+    assert_eq!(ask("org delete acme --dry-run"), left);
+    assert_eq!(ask("org delete library --dry-run")["refused"], "it is always there");
     ask("org add gone");
+    let empty = json!({"repositories": 0, "grants": 0, "refused": null});
+    assert_eq!(ask("org delete gone --dry-run"), empty);
+    assert_eq!(names(&ask("org list"), "name"), ["acme", "gone", "library"]);
     assert_eq!(ask("org rm gone")["removed"], "gone");
 }
 

@@ -7,7 +7,7 @@ use super::Failure;
 use super::admin::{Asked, OfAccount, part, read, show_removed};
 use super::quota;
 use super::table::{Align, table};
-use crate::api::admin::{GrantView, OrganisationView, Page};
+use crate::api::admin::{GrantView, OrganisationFreesView, OrganisationView, Page};
 
 #[derive(Debug, Subcommand)]
 pub enum OrganisationCommand {
@@ -21,8 +21,11 @@ pub enum OrganisationCommand {
     #[command(after_help = "Example:\n  pierhead org show acme")]
     Show(NamedArguments),
     /// Remove an organisation without repositories, and the rights in it
-    #[command(after_help = "Example:\n  pierhead org rm acme")]
-    Rm(NamedArguments),
+    #[command(
+        visible_alias = "rm",
+        after_help = "Examples:\n  pierhead org delete acme --dry-run\n  pierhead org delete acme"
+    )]
+    Delete(DeleteArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,6 +55,17 @@ pub struct AddArguments {
 pub struct NamedArguments {
     /// Name
     name: String,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+#[derive(Debug, Args)]
+pub struct DeleteArguments {
+    /// Name
+    name: String,
+    /// Only say whether it is empty, and what would go
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     asked: Asked,
 }
@@ -107,10 +121,24 @@ pub fn run(command: OrganisationCommand) -> Result<(), Failure> {
                 Ok(format!("{}\n{storage}", listed(&[read(&answer)?])))
             })
         }
-        OrganisationCommand::Rm(NamedArguments { name, asked }) => {
+        OrganisationCommand::Delete(DeleteArguments { name, dry_run: true, asked }) => {
+            foreseen(&name, &asked)
+        }
+        OrganisationCommand::Delete(DeleteArguments { name, asked, .. }) => {
             show_removed(&asked, "organisation", &asked.client()?.delete(&path(&name))?)
         }
     }
+}
+
+fn foreseen(name: &str, asked: &Asked) -> Result<(), Failure> {
+    let answer = asked.client()?.get(&format!("{}/frees", path(name)))?;
+    asked.show(&answer, || {
+        let OrganisationFreesView { repositories, grants, refused } = read(&answer)?;
+        Ok(match refused {
+            Some(why) => format!("would be refused: {why} ({repositories} left)\n"),
+            None => format!("it is empty: would remove the organisation and {grants} grants in it\n"),
+        })
+    })
 }
 
 fn path(name: &str) -> String {

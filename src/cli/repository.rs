@@ -19,7 +19,8 @@ pub enum RepositoryCommand {
     Show(NamedArguments),
     /// Change what a repository says of itself; what is not named stays
     #[command(after_help = "Examples:\n  pierhead repo set acme/web --public\n  \
-                            pierhead repo set acme/web --private --description 'the web server'")]
+                            pierhead repo set acme/web --private --description 'the web server'\n  \
+                            pierhead repo set acme/web --immutable-tags yes")]
     Set(ChangeArguments),
     /// Remove a repository with all in it; `pierhead trash restore` brings its manifests back for a while
     #[command(
@@ -56,6 +57,9 @@ pub struct ChangeArguments {
     /// At most 30,000 characters
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+    /// Whether its tags neither move to another manifest nor can be deleted
+    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"], hide_possible_values = true)]
+    immutable_tags: Option<String>,
     #[command(flatten)]
     asked: Asked,
 }
@@ -70,6 +74,9 @@ impl ChangeArguments {
             if let Some(text) = text {
                 body.insert(what.to_owned(), Value::from(text.as_str()));
             }
+        }
+        if let Some(word) = &self.immutable_tags {
+            body.insert("immutable_tags".to_owned(), Value::from(word == "yes"));
         }
         body
     }
@@ -105,6 +112,7 @@ fn show(asked: &Asked, answer: &Value) -> Result<(), Failure> {
         let head = [
             ("NAME", Align::Left),
             ("ACCESS", Align::Left),
+            ("TAGS", Align::Left),
             ("CATEGORY", Align::Left),
             ("MADE BY", Align::Left),
             ("DESCRIPTION", Align::Left),
@@ -112,6 +120,7 @@ fn show(asked: &Asked, answer: &Value) -> Result<(), Failure> {
         let row = [
             repository.name,
             if repository.public { "public" } else { "private" }.to_owned(),
+            if repository.immutable_tags { "immutable" } else { "mutable" }.to_owned(),
             repository.category,
             repository.creator.unwrap_or_else(|| "-".to_owned()),
             repository.description,

@@ -136,6 +136,12 @@ fn preview(arguments: &SetArguments) -> Result<(), Failure> {
     let answer = arguments.asked.client()?.get(&format!("{}/preview{query}", path(&arguments.repository)))?;
     arguments.asked.show(&answer, || {
         let view: PreviewView = read(&answer)?;
+        if view.immutable {
+            return Ok(format!(
+                "0 would go, {} would stay: tags of the repository are immutable\n",
+                view.kept
+            ));
+        }
         let head =
             [("TAG", Align::Left), ("PUSHED", Align::Left), ("DIGEST", Align::Left), ("WHY", Align::Left)];
         let row = |one: &crate::api::admin::GoingView| {

@@ -192,7 +192,10 @@ pub fn repository(arguments: &DeleteRepositoryArguments) -> Result<(), Failure> 
 fn frees(asked: &Asked, target: &str) -> Result<(), Failure> {
     let answer = asked.client()?.get(target)?;
     asked.show(&answer, || {
-        let FreesView { tags, manifests, blobs, bytes } = read(&answer)?;
+        let FreesView { tags, manifests, blobs, bytes, refused } = read(&answer)?;
+        if let Some(why) = refused {
+            return Ok(format!("would be refused: {why}\n"));
+        }
         let size = human::size(bytes);
         Ok(format!("would remove {tags} tags and {manifests} manifests; frees {size} in {blobs} blobs\n"))
     })

@@ -4,6 +4,7 @@
 use pierhead_storage_format::Digest;
 
 use super::access::Refusal;
+use super::images::Immutable;
 use super::names::{Reference, RepositoryName};
 use super::quota::Full;
 use super::signin::password::PasswordError;
@@ -195,6 +196,9 @@ pub enum Error {
     /// A storage quota has no room for it.
     #[error("{0}")]
     Quota(Box<Full>),
+    /// An immutable tag would move or go.
+    #[error("{0}")]
+    Immutable(Box<Immutable>),
     /// Passwords cannot be made or checked now.
     #[error("passwords cannot be checked now")]
     Passwords(#[source] PasswordError),

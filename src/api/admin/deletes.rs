@@ -26,11 +26,13 @@ pub struct FreesView {
     pub blobs: u64,
     /// Their bytes: free when the manifests cannot be restored any more and the collector has run.
     pub bytes: u64,
+    /// Why the delete would be refused now: a tag is immutable.
+    pub refused: Option<String>,
 }
 
 impl From<Frees> for FreesView {
-    fn from(Frees { tags, manifests, blobs, bytes }: Frees) -> Self {
-        Self { tags, manifests, blobs, bytes }
+    fn from(Frees { tags, manifests, blobs, bytes, refused }: Frees) -> Self {
+        Self { tags, manifests, blobs, bytes, refused: refused.map(|tag| tag.to_string()) }
     }
 }
 

@@ -88,16 +88,18 @@ static GROUPS: &[Group] = &[
             answers::<deletes::FreesView>("repository-frees")
                 .asked::<deletes::FreesQuery>()
                 .fails(&[Kind::RepositoryUnknown, Kind::ManifestUnknown]),
-            answers::<Removed>("repository-delete").fails(&[Kind::RepositoryUnknown]),
+            answers::<Removed>("repository-delete").fails(&[Kind::RepositoryUnknown, Kind::Immutable]),
             answers::<Removed>("tag-delete").fails(&[
                 Invalid,
                 Kind::RepositoryUnknown,
                 Kind::ManifestUnknown,
+                Kind::Immutable,
             ]),
             answers::<Removed>("manifest-delete").fails(&[
                 Invalid,
                 Kind::RepositoryUnknown,
                 Kind::ManifestUnknown,
+                Kind::Immutable,
             ]),
             answers::<deletes::RestoredView>("manifest-restore").fails(&[
                 Invalid,
@@ -232,6 +234,7 @@ static GROUPS: &[Group] = &[
                 .takes::<organisations::NewOrganisationBody>()
                 .fails(&[Exists, Limit]),
             answers::<organisations::OrganisationView>("organisation-show"),
+            answers::<organisations::OrganisationFreesView>("organisation-frees"),
             answers::<Removed>("organisation-delete").fails(&[InUse]),
             answers::<Page<grants::GrantView>>("organisation-grants"),
             answers::<grants::GrantView>("organisation-grant")

@@ -34,6 +34,7 @@ kinds! {
     InUse = CONFLICT "in_use" "{}";
     Invalid = BAD_REQUEST "invalid" "{}";
     Limit = CONFLICT "limit" "{}";
+    Immutable = CONFLICT "immutable" "{}";
     RepositoryUnknown = NOT_FOUND "repository_unknown" "there is no repository {}";
     OrganisationUnknown = NOT_FOUND "organisation_unknown" "the organisation of {} does not exist";
     ManifestUnknown = NOT_FOUND "manifest_unknown" "there is no manifest {}";
@@ -149,6 +150,7 @@ impl From<Error> for Failure {
             Error::InUse(..) => Self::about(Kind::InUse, &error),
             Error::Invalid { .. } | Error::NotOffered(_) => Self::about(Kind::Invalid, &error),
             Error::Limit { .. } | Error::Quota(_) => Self::about(Kind::Limit, &error),
+            Error::Immutable(tag) => Self::about(Kind::Immutable, tag),
             Error::Unavailable(_)
             | Error::TooManyUploads
             | Error::SlotsTaken { .. }

@@ -94,7 +94,7 @@ pub use grants::GrantView;
 pub use groups::GroupView;
 pub use holds::HoldView;
 pub use jobs::{JobView, RunningView};
-pub use organisations::OrganisationView;
+pub use organisations::{OrganisationFreesView, OrganisationView};
 pub use policies::PolicyView;
 pub use quotas::QuotaView;
 pub use reload::ReloadView;

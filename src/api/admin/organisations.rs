@@ -9,7 +9,7 @@ use super::text::{NameOrId, Time};
 use super::{Admin, Call};
 use crate::services::access::Action;
 use crate::services::error::Error;
-use crate::services::organisations::Organisation;
+use crate::services::organisations::{Leaving, Organisation};
 
 /// An organisation.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,17 @@ pub struct OrganisationView {
     /// RFC 3339.
     #[schemars(with = "Time")]
     pub created_at: String,
+}
+
+/// What deleting an organisation would do.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OrganisationFreesView {
+    /// Repositories in it, for which it would be refused.
+    pub repositories: u64,
+    /// Grants in it that would go.
+    pub grants: u64,
+    /// Why the delete would be refused now.
+    pub refused: Option<String>,
 }
 
 /// An organisation to be made.
@@ -66,6 +77,13 @@ pub async fn create(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
 /// One of them.
 pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     Ok(Reply::ok(&admin.organisation_view(admin.0.services.organisations.show(&call.permit)?)))
+}
+
+/// Says what removing one would do.
+pub async fn frees(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
+    let Leaving { repositories, grants, refused } =
+        admin.0.services.organisations.leaving(&call.permit).await?;
+    Ok(Reply::ok(&OrganisationFreesView { repositories, grants, refused: refused.map(str::to_owned) }))
 }
 
 /// Removes one.

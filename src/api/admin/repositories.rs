@@ -30,6 +30,8 @@ pub struct RepositoryView {
     /// RFC 3339; `null` if nothing was ever changed.
     #[schemars(with = "Option<Time>")]
     pub updated_at: Option<String>,
+    /// Its tags neither move to another manifest nor go, nor does what they name.
+    pub immutable_tags: bool,
 }
 
 impl RepositoryView {
@@ -41,11 +43,12 @@ impl RepositoryView {
             description: attributes.description,
             creator: attributes.creator.map(|creator| creator.name),
             updated_at: (attributes.updated_at > 0).then(|| time(attributes.updated_at)),
+            immutable_tags: attributes.immutable_tags,
         }
     }
 }
 
-/// Attributes of a repository; what is not given stays, or is private, `other` and empty.
+/// Attributes of a repository; what is not given stays, or is private, `other`, empty and no.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AttributesBody {
@@ -56,12 +59,14 @@ pub struct AttributesBody {
     /// At most 30,000 characters.
     #[schemars(length(max = 30_000))]
     description: Option<String>,
+    /// Its tags neither move to another manifest nor go, nor does what they name.
+    immutable_tags: Option<bool>,
 }
 
 impl From<AttributesBody> for Changed {
     fn from(body: AttributesBody) -> Self {
-        let AttributesBody { public, category, description } = body;
-        Self { public, category: category.map(|Word(category)| category), description }
+        let AttributesBody { public, category, description, immutable_tags } = body;
+        Self { public, category: category.map(|Word(category)| category), description, immutable_tags }
     }
 }
 

@@ -189,6 +189,8 @@ pub struct PreviewView {
     pub kept: u64,
     /// How many of those because they are exempt.
     pub exempt: u64,
+    /// Whether none goes because tags of the repository are immutable: all are exempt.
+    pub immutable: bool,
 }
 
 /// A version that would go.
@@ -222,8 +224,8 @@ pub async fn preview(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
         pushed_at: time(version.pushed_at),
         why,
     });
-    let (total, kept, exempt) = (preview.total, preview.kept, preview.exempt);
-    Ok(Reply::ok(&PreviewView { items: items.collect(), total, kept, exempt }))
+    let (total, kept, exempt, immutable) = (preview.total, preview.kept, preview.exempt, preview.immutable);
+    Ok(Reply::ok(&PreviewView { items: items.collect(), total, kept, exempt, immutable }))
 }
 
 /// A version that went.

@@ -38,6 +38,7 @@ kinds! {
     TooManyRequests = TOO_MANY_REQUESTS "TOOMANYREQUESTS" "too many requests; try again later";
     Denied = FORBIDDEN "DENIED" "you do not have the permission";
     QuotaFull = FORBIDDEN "DENIED" "{}";
+    Immutable = FORBIDDEN "DENIED" "{}";
     OrganisationUnknown = FORBIDDEN "DENIED" "Image organization does not exist, you should create it first";
     NameInvalid = BAD_REQUEST "NAME_INVALID" "'repository' is invalid";
     RepositoryUnknown = NOT_FOUND "NAME_UNKNOWN" "repository name not known to registry";
@@ -221,6 +222,7 @@ impl From<Error> for Failure {
             // A push that would make an organisation too many: the words are the product's.
             Error::Limit { .. } => Self::new(Kind::Denied),
             Error::Quota(full) => Self::about(Kind::QuotaFull, full),
+            Error::Immutable(tag) => Self::about(Kind::Immutable, tag),
             // The management surfaces' refusals: this one never asks for what they are about.
             Error::Missing(_)
             | Error::Exists(_)

@@ -74,6 +74,7 @@ kinds! {
     RepositoryGrantExists = CONFLICT "SVCSTG.SWR.4090089" "a user has a permission on this image already";
     ShareExists = CONFLICT "SVCSTG.SWR.4090089" "the image is shared with this account already";
     Exists = CONFLICT "SVCSTG.SWR.4090000" "{} exists already";
+    Immutable = CONFLICT "SVCSTG.SWR.4090000" "{}";
     Busy = CONFLICT "SVCSTG.SWR.4090023" "another request is changing this; try again";
     TooMuch = BAD_REQUEST "SVCSTG.SWR.4000014" "the change is too large to be made at once";
     NoSpace = INSUFFICIENT_STORAGE "SVCSTG.SWR.5070070" "the disk is full";
@@ -220,6 +221,7 @@ fn of(error: &Error) -> Failure {
         Error::Limit { what: "organisations", .. } => Failure::about(Kind::TooManyOrganisations, error),
         Error::Limit { .. } => Failure::about(Kind::Limit, error),
         Error::Quota(full) => Failure::about(Kind::QuotaFull, full),
+        Error::Immutable(tag) => Failure::about(Kind::Immutable, tag),
         Error::NotOffered(what) => Failure::about(Kind::NotOffered, what),
         Error::Busy | Error::BlobInUse(_) => Failure::new(Kind::Busy),
         Error::TooMuch => Failure::new(Kind::TooMuch),

@@ -186,7 +186,7 @@ struct ChangeBody {
 pub async fn create(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
     let NewBody { is_public, category, description } = call.body()?;
     let category = words::category(category.as_deref())?;
-    let attributes = Changed { public: Some(is_public), category, description };
+    let attributes = Changed { public: Some(is_public), category, description, immutable_tags: None };
     swr.0.organisations.create_repository(&call.permit, attributes).await?;
     Ok(Reply::done())
 }
@@ -200,7 +200,7 @@ pub async fn show(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
 pub async fn update(swr: &Swr, call: Call<'_>) -> Result<Reply, Failure> {
     let ChangeBody { is_public, category, description } = call.body()?;
     let category = words::category(category.as_deref())?;
-    let attributes = Changed { public: is_public, category, description };
+    let attributes = Changed { public: is_public, category, description, immutable_tags: None };
     swr.0.organisations.update(&call.permit, attributes).await?;
     Ok(Reply::created())
 }

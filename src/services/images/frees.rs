@@ -7,7 +7,7 @@ use pierhead_storage_format::keys::{
 };
 use pierhead_storage_format::records::ReferenceRole;
 
-use super::{Images, Shelves, permitted};
+use super::{Images, Immutable, Shelves, permitted};
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
@@ -17,7 +17,7 @@ use crate::services::names::Reference;
 const BATCH: usize = 1000;
 
 /// What would go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frees {
     /// Tags.
     pub tags: u64,
@@ -27,6 +27,8 @@ pub struct Frees {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// The tag for which it would be refused now.
+    pub refused: Option<Immutable>,
 }
 
 impl Frees {
@@ -43,16 +45,18 @@ impl Images {
         let shelves = std::sync::Arc::clone(&self.shelves);
         tasks::blocking(move || {
             let id = shelves.repository(&name)?.ok_or_else(|| Error::RepositoryUnknown(name.clone()))?;
-            match reference {
-                None => shelves.repository_frees(id),
+            let refused = shelves.kept_by_a_tag(&name, id, reference.as_ref())?;
+            let frees = match reference {
+                None => shelves.repository_frees(id)?,
                 Some(reference) => {
                     let (_, digest, record) = shelves.find_manifest(&name, &reference)?;
                     match reference {
-                        Reference::Tag(_) => Ok(Frees { tags: 1, ..Frees::default() }),
-                        Reference::Digest(_) => shelves.manifest_frees(id, digest, record.size),
+                        Reference::Tag(_) => Frees { tags: 1, ..Frees::default() },
+                        Reference::Digest(_) => shelves.manifest_frees(id, digest, record.size)?,
                     }
                 }
-            }
+            };
+            Ok(Frees { refused, ..frees })
         })
         .await?
     }

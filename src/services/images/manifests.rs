@@ -125,20 +125,26 @@ impl Images {
             permit.repository(Action::Untag).map_or_else(|| permitted(&permit, Action::DeleteVersion), Ok);
         let name = name?.clone();
         self.shelves
-            .change(&permit, name, move |rows| match rows.untag(&tag)? {
-                true => Ok(()),
-                false => Err(Error::ManifestUnknown(Reference::Tag(tag))),
+            .change(&permit, name, move |rows| {
+                rows.may_untag(&tag)?;
+                match rows.untag(&tag)? {
+                    true => Ok(()),
+                    false => Err(Error::ManifestUnknown(Reference::Tag(tag))),
+                }
             })
             .await
     }
 
-    /// Removes a manifest and every tag that names it.
+    /// Removes a manifest and every tag that names it; [`Error::Immutable`] if one of them stays.
     pub async fn delete_manifest(&self, permit: Permit, digest: Digest) -> Result<(), Error> {
         let name = permitted(&permit, Action::DeleteVersion)?.clone();
         self.shelves
-            .change(&permit, name, move |rows| match rows.delete_manifest(&digest)? {
-                true => Ok(()),
-                false => Err(Error::ManifestUnknown(Reference::Digest(digest))),
+            .change(&permit, name, move |rows| {
+                rows.may_delete(&digest)?;
+                match rows.delete_manifest(&digest)? {
+                    true => Ok(()),
+                    false => Err(Error::ManifestUnknown(Reference::Digest(digest))),
+                }
             })
             .await
     }

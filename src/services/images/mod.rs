@@ -11,13 +11,14 @@
 //!
 //! `manifests` gets, puts and deletes; `blobs` reads, mounts and unlinks; `listing` pages, `catalogue` lists
 //! repositories for their management, `versions` and `accessories` what is in one, `usage` what was pulled and pushed; `rows` keeps the books, `making` what a push makes first, `removal` ends a
-//! repository; `document` reads a manifest's JSON.
+//! repository; `immutable` says which tags stay; `document` reads a manifest's JSON.
 
 mod accessories;
 mod blobs;
 mod catalogue;
 mod document;
 mod frees;
+mod immutable;
 mod kept;
 mod listing;
 mod making;
@@ -38,6 +39,7 @@ pub use accessories::{About, Accessory};
 pub use blobs::{Reading, Sources};
 pub use catalogue::{OrderBy, RepositoryFacts, Wanted};
 pub use frees::Frees;
+pub use immutable::Immutable;
 pub use listing::{Page, Referrer};
 use making::Making;
 pub use manifests::{ManifestFacts, PutManifest};

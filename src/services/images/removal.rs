@@ -30,7 +30,7 @@ const SHARE: usize = 4000;
 type Rights = (Vec<(Id, String)>, Vec<(Id, String)>);
 
 impl Images {
-    /// Removes a repository with its tags, manifests, rights and shares. Bytes that nothing needs any more are
+    /// Removes a repository with its tags, manifests, rights and shares; [`Error::Immutable`] if a tag stays. Bytes that nothing needs any more are
     /// collected later.
     pub async fn delete_repository(&self, permit: &Permit) -> Result<(), Error> {
         self.delete_by(permit, SHARE).await
@@ -116,7 +116,7 @@ impl Shelves {
         share: usize,
     ) -> Result<bool, Error> {
         let rights = self.rights(&name);
-        let (now, has_undo) = (self.clock.now_ms(), self.undo_ms > 0);
+        let (now, has_undo, is_begun) = (self.clock.now_ms(), self.undo_ms > 0, permit.is_none());
         let last = event.clone();
         let stage = move |tx: &mut Tx<'_>| last.map_or(Ok(true), |event| event.stage(tx).map(|()| true));
         let work = move |tx: &mut Tx<'_>| {
@@ -129,6 +129,9 @@ impl Shelves {
             }
             let undo = has_undo.then(|| by.clone());
             let mut rows = Rows::existing(tx, name, now)?.with_undo(undo);
+            if !is_begun {
+                rows.may_empty()?;
+            }
             if !rows.empty(share)? {
                 rows.finish()?;
                 if tx.get(&removal)?.is_none() {

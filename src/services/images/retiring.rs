@@ -36,7 +36,7 @@ impl Images {
 
     /// Takes away those of `versions` that are still as they were seen, in one change set, if `may` says yes in it;
     /// `gone` is called in it with them, and says what is answered. Nothing is done to another repository that took the
-    /// name. `None` if `may` said no.
+    /// name, nor where tags are immutable. `None` if `may` said no, or so.
     pub async fn retire<T: Send + 'static>(
         &self,
         permit: &Permit,
@@ -56,7 +56,7 @@ impl Images {
                     return Ok(None);
                 }
                 let mut rows = Rows::existing(tx, name, now)?;
-                if rows.id() != id {
+                if rows.id() != id || rows.has_immutable_tags()? {
                     return Ok(None);
                 }
                 let mut went = Vec::with_capacity(versions.len());

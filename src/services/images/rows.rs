@@ -261,11 +261,12 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         Ok(Some(named))
     }
 
-    /// Makes a tag name a manifest of this repository, whatever it named before.
+    /// Makes a tag name a manifest of this repository, whatever it named before. [`Error::Immutable`] if it may not move.
     pub fn tag(&mut self, tag: &Tag, digest: &Digest) -> Result<(), Error> {
         let key = TagKey { repository: self.id, tag: tag.as_str().to_owned() };
         match self.tx.get(&key)? {
             Some(before) if before.digest != *digest => {
+                self.may_move(tag)?;
                 self.tx.delete(&self.manifest_tag(&before.digest, tag.as_str()))?
             }
             Some(_) => {}

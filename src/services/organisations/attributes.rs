@@ -1,4 +1,4 @@
-//! What a repository says of itself: public or private, category, description.
+//! What a repository says of itself: public or private, category, description, whether its tags are immutable.
 
 use pierhead_storage_format::identity::keys::{GrantKey, RepositorySettingsKey, TextKey, TextOwner};
 use pierhead_storage_format::identity::limits::TEXT_PART;
@@ -32,6 +32,8 @@ pub struct Attributes {
     pub creator: Option<Creator>,
     /// When one of them was last changed; 0 for never.
     pub updated_at: u64,
+    /// Its tags neither move to another manifest nor go.
+    pub immutable_tags: bool,
 }
 
 /// Attributes to change; `None` leaves one as it is.
@@ -43,6 +45,8 @@ pub struct Changed {
     pub category: Option<Category>,
     /// At most 30,000 characters.
     pub description: Option<String>,
+    /// Its tags neither move to another manifest nor go.
+    pub immutable_tags: Option<bool>,
 }
 
 impl Organisations {
@@ -97,9 +101,9 @@ impl Organisations {
         let record = self.meta.get(&RepositoryKey { name: name.clone() })?;
         let record = record.ok_or_else(|| Error::Missing(Thing::Repository(name.clone())))?;
         let settings = self.meta.get(&RepositorySettingsKey { name })?.unwrap_or_default();
-        let RepositorySettingsRecord { public, category, creator, updated_at } = settings;
+        let RepositorySettingsRecord { public, category, creator, updated_at, immutable_tags } = settings;
         let description = text(&self.meta, TextOwner::Repository(record.id))?;
-        Ok(Attributes { public, category, description, creator, updated_at })
+        Ok(Attributes { public, category, description, creator, updated_at, immutable_tags })
     }
 }
 
@@ -125,6 +129,7 @@ fn change(
         category: attributes.category.unwrap_or(old.category),
         creator: old.creator,
         updated_at: now,
+        immutable_tags: attributes.immutable_tags.unwrap_or(old.immutable_tags),
     };
     tx.put(&RepositorySettingsKey { name }, &record)?;
     match attributes.description {

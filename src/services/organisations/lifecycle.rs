@@ -3,7 +3,7 @@
 use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::keys::{AccountKey, GrantKey, ShareKey};
 use pierhead_storage_format::identity::records::{Creator, GrantRecord, Level};
-use pierhead_storage_format::keys::{CounterKey, OrganisationKey, RepositoryKey};
+use pierhead_storage_format::keys::{CounterKey, OrganisationKey, RepositoryKey, TableKey};
 use pierhead_storage_format::records::{CounterRecord, OrganisationRecord};
 
 use super::{Organisations, organisation};
@@ -14,8 +14,12 @@ use crate::services::names::{LIBRARY, OrganisationName, RepositoryName};
 use crate::services::quota;
 use crate::stores::meta::Tx;
 
-/// Rights removed in one change.
+/// Rights removed in one change; rows looked at together.
 const BATCH: usize = 1000;
+/// Why [`LIBRARY`] is not deleted.
+const ALWAYS: &str = "it is always there";
+/// Why another is not.
+const NOT_EMPTY: &str = "it has repositories";
 
 /// An organisation as somebody sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +36,17 @@ pub struct Organisation {
     pub creator: Option<Creator>,
     /// What the one who asks may do in it.
     pub level: Option<Level>,
+}
+
+/// What deleting an organisation would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// Repositories in it: it is deleted only without.
+    pub repositories: u64,
+    /// Grants on it and on what is in it, which would go.
+    pub grants: u64,
+    /// Why it would be refused now.
+    pub refused: Option<&'static str>,
 }
 
 /// How much of something there may be, and is.
@@ -86,11 +101,43 @@ impl Organisations {
             .await
     }
 
+    /// What deleting an organisation would do now.
+    pub async fn leaving(&self, permit: &Permit) -> Result<Leaving, Error> {
+        let name = organisation(permit, Action::ShowOrganisation)?;
+        let missing = || Error::Missing(Thing::Organisation(name.as_str().to_owned()));
+        let within = format!("{name}/");
+        let grants = {
+            let directory = self.access.directory();
+            directory.organisation(name.as_str()).ok_or_else(missing)?;
+            directory.rights_in(name.as_str(), &within).0.len() as u64
+        };
+        let this = self.clone();
+        let repositories = tasks::blocking(move || this.repositories_in(&within)).await??;
+        let refused = match repositories {
+            _ if name.as_str() == LIBRARY => Some(ALWAYS),
+            0 => None,
+            _ => Some(NOT_EMPTY),
+        };
+        Ok(Leaving { repositories, grants, refused })
+    }
+
+    fn repositories_in(&self, within: &str) -> Result<u64, Error> {
+        let (mut count, mut after) = (0, None::<Vec<u8>>);
+        loop {
+            let page = self.meta.page::<RepositoryKey>(within.as_bytes(), after.as_deref(), BATCH)?;
+            after = page.last().map(|(key, _)| key.encode());
+            count += page.len() as u64;
+            if page.len() < BATCH {
+                return Ok(count);
+            }
+        }
+    }
+
     /// Removes an organisation without repositories, and the rights in it.
     pub async fn delete(&self, permit: &Permit) -> Result<(), Error> {
         let name = organisation(permit, Action::DeleteOrganisation)?;
         if name.as_str() == LIBRARY {
-            return Err(Error::InUse(Thing::Organisation(LIBRARY.to_owned()), "it is always there"));
+            return Err(Error::InUse(Thing::Organisation(LIBRARY.to_owned()), ALWAYS));
         }
         let key = OrganisationKey { name: name.as_str().to_owned() };
         let number = self
@@ -98,7 +145,7 @@ impl Organisations {
                 let record = super::there(tx, &key.name)?;
                 let within = format!("{}/", key.name);
                 if !tx.page::<RepositoryKey>(within.as_bytes(), None, 1)?.is_empty() {
-                    return Err(Error::InUse(Thing::Organisation(key.name), "it has repositories"));
+                    return Err(Error::InUse(Thing::Organisation(key.name), NOT_EMPTY));
                 }
                 if let Some(owner) = record.owner {
                     count(tx, owner, |owned| Ok(owned.saturating_sub(1)))?;

@@ -26,7 +26,7 @@ use pierhead_storage_format::records::OrganisationRecord;
 
 pub use attributes::{Attributes, Changed, put_text, text};
 pub use grants::{Granted, On};
-pub use lifecycle::{Organisation, clear_rights, establish};
+pub use lifecycle::{Leaving, Organisation, clear_rights, establish};
 pub use shares::{Share, ShareTerms};
 
 use super::access::{Access, Action, Actor, Permit, Resource};

@@ -24,6 +24,8 @@ pub struct Preview {
     pub exempt: u64,
     /// How many would stay, with those.
     pub kept: u64,
+    /// Whether none goes because tags of the repository are immutable: all are exempt.
+    pub immutable: bool,
 }
 
 impl Retention {
@@ -35,8 +37,12 @@ impl Retention {
             Some(policy) => policy,
             None => stored::held(&self.0.parts.meta, id)?.ok_or_else(|| missing_on(name))?.policy,
         };
-        let (retention, now) = (self.clone(), self.0.parts.clock.now_ms());
-        tasks::blocking(move || retention.foreseen(id, &Arc::new(policy), now)).await?
+        let (retention, now, name) = (self.clone(), self.0.parts.clock.now_ms(), name.clone());
+        tasks::blocking(move || match retention.0.parts.images.has_immutable_tags(&name)? {
+            true => retention.foreseen_of_immutable(id),
+            false => retention.foreseen(id, &Arc::new(policy), now),
+        })
+        .await?
     }
 
     fn foreseen(&self, repository: u64, policy: &Policy, now: u64) -> Result<Preview, Error> {
@@ -55,7 +61,13 @@ impl Retention {
                 }
             }
         })?;
-        Ok(Preview { going, total, exempt, kept: seen.saturating_sub(total) })
+        Ok(Preview { going, total, exempt, kept: seen.saturating_sub(total), immutable: false })
+    }
+
+    fn foreseen_of_immutable(&self, repository: u64) -> Result<Preview, Error> {
+        let mut kept = 0;
+        self.each_page(repository, |page| kept += page.len() as u64)?;
+        Ok(Preview { going: Vec::new(), total: 0, exempt: kept, kept, immutable: true })
     }
 }
 

@@ -162,15 +162,19 @@ impl Retention {
         Err(Error::Busy)
     }
 
-    /// Looks at every version.
+    /// Looks at every version. Immutable tags are all exempt.
     async fn plan(&self, held: Arc<Held>, now: u64) -> Result<Planned, Error> {
         let retention = self.clone();
         tasks::blocking(move || {
+            let immutable = retention.0.parts.images.has_immutable_tags(&held.name)?;
             let mut plan = Plan::new(&held.policy, now);
             retention.each_page(held.repository, |page| {
                 page.iter().for_each(|version| plan.see(version.tag.as_str(), version.pushed_at));
             })?;
             let (seen, exempt) = (plan.seen, plan.exempt);
+            if immutable {
+                return Ok(Planned { cut: Cut::Nothing, kept: Arc::default(), seen, exempt: seen });
+            }
             let (cut, kept) = plan.finish();
             Ok(Planned { cut, kept: Arc::new(kept), seen, exempt })
         })

@@ -26,7 +26,7 @@ async fn furnish(house: &House) {
         let resource = Resource::Repository(name.parse().expect("a name"));
         let permit = house.permit(Action::CreateRepository, resource);
         let category = Some(if n % 2 == 0 { Category::Linux } else { Category::Other });
-        let attributes = Changed { public: Some(n % 3 == 0), category, description: None };
+        let attributes = Changed { public: Some(n % 3 == 0), category, ..Changed::default() };
         house.people.organisations.create_repository(&permit, attributes).await.expect("made");
     }
 }

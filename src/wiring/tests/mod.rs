@@ -7,6 +7,7 @@ mod collecting_model;
 mod guarded;
 mod house;
 mod iam;
+mod immutable;
 mod pulls;
 mod pushes;
 mod quotas;

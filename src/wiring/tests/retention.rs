@@ -14,6 +14,7 @@ use super::house::{House, OPENED, PASSWORD, basic, digest};
 use crate::services::access::{Action, Permit, Resource};
 use crate::services::audit::{Order, Search, Wanted};
 use crate::services::error::Error;
+use crate::services::organisations::Changed;
 use crate::services::retention::Outcome;
 use crate::stores::meta::MetaError;
 
@@ -321,6 +322,35 @@ async fn a_preview_says_what_would_go_and_removes_nothing() {
     assert_eq!(going, [("v1", why(4).as_str()), ("v3", why(2).as_str())]);
     assert_eq!((preview.total, preview.kept, preview.exempt), (2, 1, 1));
     assert_eq!(tags(&house).await.len(), 3);
+}
+
+#[tokio::test]
+async fn where_tags_are_immutable_none_goes_and_the_preview_says_so() {
+    let house = House::open().await;
+    push_at(&house, "v1", 0).await;
+    push_at(&house, "v2", DAY).await;
+    let set = async |immutable_tags: bool| {
+        let change = Changed { immutable_tags: Some(immutable_tags), ..Changed::default() };
+        let permit = permit(&house, Action::UpdateRepository);
+        house.people.organisations.update(&permit, change).await.expect("changed");
+    };
+    set(true).await;
+    let rule = policy("tag_rule", json!({"num": "1"}), "^none$");
+    assert_eq!(swr(&house, Method::POST, PATH, rule).await.0, 201);
+    let state = ran(&house, 0).await;
+    assert_eq!((state.removed, state.kept, state.exempt, state.problem), (0, 2, 2, None));
+    let foreseen = async || {
+        let found = house.retention.preview(&permit(&house, Action::ShowRetention), None).await;
+        let found = found.expect("foreseen");
+        (found.immutable, found.total, found.kept, found.exempt)
+    };
+    assert_eq!(foreseen().await, (true, 0, 2, 2));
+    set(false).await;
+    assert_eq!(foreseen().await, (false, 1, 1, 0));
+    house.after(2 * DAY);
+    let run = house.retention.run_if_due(repository(&house)).await.expect("run");
+    assert!(matches!(run, Outcome::Done(state) if state.removed == 1));
+    assert_eq!(tags(&house).await, ["v2"]);
 }
 
 #[tokio::test]

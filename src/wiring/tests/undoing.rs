@@ -187,7 +187,7 @@ async fn what_a_delete_frees_is_what_nothing_else_keeps() {
         house.images.frees(&permit, reference).await.expect("told")
     };
     let manifest = image(b"{}", b"only").len() as u64;
-    let of_manifest = Frees { tags: 2, manifests: 1, blobs: 2, bytes: manifest + 4 };
+    let of_manifest = Frees { tags: 2, manifests: 1, blobs: 2, bytes: manifest + 4, refused: None };
     assert_eq!(frees(Some(&only)).await, of_manifest, "its layer and itself; the config is another's too");
     assert_eq!(frees(Some("v1")).await, Frees { tags: 1, ..Frees::default() });
     // The config, the second manifest and the shared layer are in the other repository as well.

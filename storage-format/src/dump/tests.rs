@@ -9,6 +9,8 @@ mod quota;
 
 use super::*;
 use crate::digest::{Algorithm, Digest};
+use crate::identity::keys::RepositorySettingsKey;
+use crate::identity::records::{Category, RepositorySettingsRecord};
 use crate::keys::{
     BlobKey, BlobRepositoryKey, CounterKey, MAX_TEXT, ManifestKey, ManifestReferenceKey, ManifestTagKey,
     OrganisationKey, ReferrerKey, RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TagKey,
@@ -112,6 +114,24 @@ fn a_dump_of_version_1_with_a_spelling_or_table_of_later_is_refused() {
     assert!(old(&organisation.replace(":1}", ": 1}")).is_err(), "a space");
     assert!(old(&organisation.replace("acme", "")).is_err(), "an empty name");
     assert!(old(r#"{"table":"account-name","key":{"name":"own"},"record":{"id":"00000000000000000000000000000000"}}"#).is_err());
+}
+
+#[test]
+fn settings_of_repositories_in_a_dump_of_version_3_are_those_of_mutable_tags() {
+    let old = |line: &str| decode_row_of(3, line);
+    let line = r#"{"table":"repository-settings","key":{"name":"acme/web"},"record":{"public":true,"category":"Linux","creator":null,"updated_at":7}}"#;
+    let read = old(line).expect("as version 3 wrote it");
+    let today = RepositorySettingsRecord {
+        public: true,
+        category: Category::Linux,
+        creator: None,
+        updated_at: 7,
+        immutable_tags: false,
+    };
+    assert_eq!(read, row(&RepositorySettingsKey { name: "acme/web".into() }, &today));
+    assert!(decode_row(line).is_err(), "version 3's spelling in a dump of today");
+    let later = encode_row(read.table, &read.key, &read.value).expect("valid row");
+    assert!(old(&later).is_err(), "today's spelling in a dump of version 3");
 }
 
 fn dump_of(mut rows: Vec<Row>) -> Vec<String> {

@@ -98,6 +98,7 @@ mod tests {
             category: Category::Arm,
             creator: creator(),
             updated_at: LAST,
+            immutable_tags: true,
         };
         let account =
             AccountRecord { name: name(), project: ID, created_at: LAST, operator: true, enabled: true };
@@ -110,7 +111,7 @@ mod tests {
             ("policy", policy.encode(), 1324),
             ("access-key", key.encode(), 1317),
             ("share", share.encode(), 4058),
-            ("repository-settings", settings.encode(), 294),
+            ("repository-settings", settings.encode(), 295),
             ("organisation", organisation.encode(), 314),
             ("text", TextRecord { part: "t".repeat(TEXT_PART) }.encode(), 3081),
         ];

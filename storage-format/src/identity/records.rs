@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Id;
-use crate::codec::Record;
+use crate::codec::{FormatError, Record, decode_body};
 
 macro_rules! record {
     ($name:ident, $version:literal) => {
@@ -265,8 +265,37 @@ pub struct RepositorySettingsRecord {
     pub creator: Option<Creator>,
     /// When an attribute last changed.
     pub updated_at: u64,
+    /// Its tags neither move to another manifest nor go.
+    pub immutable_tags: bool,
 }
-record!(RepositorySettingsRecord, 1);
+
+impl Record for RepositorySettingsRecord {
+    const VERSION: u8 = 2;
+
+    fn from_version(version: u8, body: &[u8]) -> Result<Self, FormatError> {
+        match version {
+            1 => decode_body::<RepositorySettingsV1>(body).map(Self::from),
+            2 => decode_body(body),
+            _ => Err(FormatError::Version(version)),
+        }
+    }
+}
+
+/// As it was while every tag could move.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RepositorySettingsV1 {
+    public: bool,
+    category: Category,
+    creator: Option<Creator>,
+    updated_at: u64,
+}
+
+impl From<RepositorySettingsV1> for RepositorySettingsRecord {
+    fn from(old: RepositorySettingsV1) -> Self {
+        let RepositorySettingsV1 { public, category, creator, updated_at } = old;
+        Self { public, category, creator, updated_at, immutable_tags: false }
+    }
+}
 
 /// Never printed: the hash could be tried offline.
 impl std::fmt::Debug for UserRecord {

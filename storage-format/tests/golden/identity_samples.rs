@@ -174,12 +174,15 @@ fn attributes() -> Vec<Sample> {
         category: Category::Database,
         creator: Some(creator()),
         updated_at: TIME,
+        immutable_tags: false,
     };
+    let immutable = RepositorySettingsRecord { immutable_tags: true, ..settings.clone() };
     let bare = RepositorySettingsRecord { updated_at: TIME, ..RepositorySettingsRecord::default() };
     vec![
         sample(None, &FavouriteKey { user: id(0x30), name: name() }, &FavouriteRecord { marked_at: TIME }),
         sample(None, &RepositorySettingsKey { name: name() }, &settings),
         sample(Some("bare"), &RepositorySettingsKey { name: "acme/web/back".into() }, &bare),
+        sample(Some("immutable"), &RepositorySettingsKey { name: "acme/released".into() }, &immutable),
     ]
 }
 

@@ -189,7 +189,9 @@ fn rights(table: Table, parts: Parts) -> Row {
         Table::RepositorySettings => {
             let category = if yes { Category::Linux } else { Category::Other };
             let creator = until.map(|_| Creator { id, name: other });
-            let record = RepositorySettingsRecord { public: yes, category, creator, updated_at: b };
+            let immutable_tags = a % 2 == 0;
+            let record =
+                RepositorySettingsRecord { public: yes, category, creator, updated_at: b, immutable_tags };
             row(&RepositorySettingsKey { name }, &record)
         }
         Table::AuditOutbox => {
