@@ -97,6 +97,7 @@ pub use reply::{Page, Removed};
 pub use repositories::RepositoryView;
 pub use retention::{GoingView, PreviewView, RetentionView, RetiredView};
 pub use shares::ShareView;
+pub use status::{AuditView, GuardView, LimitedView};
 pub use status::{ConnectionsView, ListeningView, NearView, QuotasView, SlotsView, SpaceView, StatusView};
 pub use uploads::{Aborted, UploadView};
 pub use users::UserView;
