@@ -101,13 +101,31 @@ fn flood(server: &Server, most: usize) -> (usize, usize) {
     panic!("{let_in} let in, {told} told to wait, and no ban within {most}");
 }
 
+/// Who is banned, until when, and how many were told to wait, in words and for programs.
+fn is_told_by_the_status(server: &Server, told: usize) {
+    let guard = json(server, "status")["guard"].clone();
+    let (newest, limited) = (&guard["newest"][0], &guard["limited"]);
+    assert_eq!((&guard["banned"], &guard["bans"], &guard["exemptions"]), (&1.into(), &1.into(), &0.into()));
+    assert_eq!((&newest["subject"], &newest["reason"]), (&"127.0.0.2".into(), &"flood".into()), "{guard}");
+    assert_eq!((&limited["read"], &limited["sign_in"]), (&told.into(), &0.into()), "{guard}");
+    let words = String::from_utf8(server.command(&["status"]).stdout).expect("text");
+    let until = newest["until"].as_str().expect("a time");
+    let lines = [
+        "guard      1 banned, 0 exempt; 1 turned away as banned".to_owned(),
+        format!("over a rate since the start: {told} reads\n"),
+        format!("BANNED 127.0.0.2: flood, until {until}"),
+    ];
+    assert!(lines.iter().all(|line| words.contains(line)), "{words}");
+}
+
 #[test]
 fn a_flooder_gets_429_then_the_ban_another_goes_on_and_after_it_he_is_served() {
-    let Some(server) = Server::own(small().set("PROTECTION_BAN", "3s")) else { return };
+    let Some(server) = Server::own(small().set("PROTECTION_BAN", "10s")) else { return };
     let (let_in, told) = flood(&server, 20_000);
     assert!(let_in >= 50 && told >= 100, "{let_in} let in, {told} told to wait");
     let mut other = Client::from(OTHER, server.address());
     assert_eq!(other.get(PATH).status, 404, "another is let in");
+    is_told_by_the_status(&server, told);
     let served = || (Client::from(FLOODER, server.address()).get(PATH).status == 404).then_some(());
     assert!(served().is_none(), "banned on another connection, too");
     until("the ban ends", Duration::from_secs(30), served);

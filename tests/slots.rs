@@ -241,3 +241,32 @@ fn a_chunk_cut_in_the_middle_gives_its_slot_back_and_the_upload_goes_on() {
     let target = support::http::with_query(&location, &format!("digest={}", sha256(&bytes)));
     server.http().put(&target).body(&bytes[there..]).send().expect(201);
 }
+
+#[test]
+fn waiting_for_slots_and_being_refused_never_ban_and_receiving_too_many_uploads_does() {
+    let limits = |slots| {
+        let settings =
+            Settings::default().set("PROTECTION_TRUSTED", "").set("PROTECTION_PARALLEL_UPLOADS", "3");
+        settings.set("REGISTRY_UPLOAD_SLOTS", slots).set("REGISTRY_SLOT_WAIT", "1s")
+    };
+    let Some(server) = Server::own(limits("3")) else { return };
+    let (repository, mut rng) = (server.repository(), Rng::named("waits, no ban"));
+    let bans = |server: &Server| command(server, "status")["guard"]["bans"].clone();
+    let running: Vec<Upload> = (0..3).map(|_| Upload::begin(&repository, None, &mut rng)).collect();
+    until_true("three run", SOON, || turns(&running) == 3);
+    for _ in 0..2 {
+        let waiting: Vec<Upload> = (0..20).map(|_| Upload::begin(&repository, None, &mut rng)).collect();
+        waiting.into_iter().for_each(|upload| drop(upload.answer().refused(429, "TOOMANYREQUESTS")));
+    }
+    running.into_iter().for_each(|upload| drop(upload.finish().expect(201)));
+    Upload::begin(&repository, None, &mut rng).finish().expect(201);
+    assert_eq!(bans(&server), 0, "43 at once, 3 of them received");
+
+    let Some(server) = Server::own(limits("4")) else { return };
+    let repository = server.repository();
+    let running: Vec<Upload> = (0..4).map(|_| Upload::begin(&repository, None, &mut rng)).collect();
+    until_true("four run", SOON, || turns(&running) == 4);
+    assert_eq!(bans(&server), 1);
+    Upload::begin(&repository, None, &mut rng).answer().refused(403, "DENIED");
+    running.into_iter().for_each(|upload| drop(upload.finish().expect(201)));
+}

@@ -1,6 +1,7 @@
 //! One keep-alive HTTP/1.1 connection to a registry, plain or over TLS.
 //! Every answer's body is read to its end before the next request, and is bounded where it is kept.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
@@ -150,7 +151,7 @@ impl Connection {
     async fn open(&mut self) -> Result<SendRequest<Payload>, BenchError> {
         let address = self.target.address();
         let what = format!("connecting to {address}");
-        let stream = TcpStream::connect(address).await.map_err(BenchError::io(what.as_str()))?;
+        let stream = connect(address, self.target.source()).await.map_err(BenchError::io(what.as_str()))?;
         stream.set_nodelay(true).map_err(BenchError::io(what.as_str()))?;
         let Some(tls) = self.target.tls().cloned() else { return self.handshake(stream, what).await };
         let connecting = TlsConnector::from(tls.config).connect(tls.name, stream);
@@ -172,6 +173,13 @@ impl Connection {
     }
 }
 
+async fn connect(address: SocketAddr, source: Option<IpAddr>) -> std::io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(address).await };
+    let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(address).await
+}
+
 async fn next(incoming: &mut Incoming, call: &Call) -> Result<Option<Bytes>, BenchError> {
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(BenchError::exchange(call.what()))?;
@@ -184,7 +192,7 @@ async fn next(incoming: &mut Incoming, call: &Call) -> Result<Option<Bytes>, Ben
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
+    use std::net::Ipv4Addr;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -222,6 +230,17 @@ mod tests {
         }
         assert_eq!(connection.drain(&call).await.ok(), Some(2));
         assert_eq!(connection.digest(&call).await.ok(), Some(content::digest(b"hi")));
+    }
+
+    #[tokio::test]
+    async fn a_connection_comes_from_the_address_it_is_told() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        let told = IpAddr::from([127, 0, 0, 3]);
+        for (source, seen) in [(None, Ipv4Addr::LOCALHOST.into()), (Some(told), told)] {
+            let (_stream, accepted) = tokio::join!(connect(address, source), listener.accept());
+            assert_eq!(accepted.expect("somebody came").1.ip(), seen, "{source:?}");
+        }
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use crate::server::{Kind, Programs, Server};
 use crate::summary::Record;
 use crate::target::Target;
 use crate::tls::{Identity, Trust};
-use crate::workloads::{Bench, Sample, Sizes, Workload, audit, start};
+use crate::workloads::{Bench, Sample, Sizes, Workload, audit, flood, start};
 
 /// The longest one workload may take on one subject: a registry that hangs must not hang the run.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -115,10 +115,12 @@ impl Plan {
     pub fn hindrance(&self, task: Task) -> Option<String> {
         let started = matches!(&self.subjects, Subjects::Started(kinds) if kinds.contains(&Kind::Pierhead));
         match task.workload {
-            Workload::Start | Workload::Audit if !started => {
+            Workload::Start | Workload::Audit | Workload::Flood if !started => {
                 Some("only Pierhead, started by the run, is measured".to_owned())
             }
-            Workload::Start | Workload::Audit if task.tls => Some("a start is the same over TLS".to_owned()),
+            Workload::Start | Workload::Audit | Workload::Flood if task.tls => {
+                Some("a start is the same over TLS".to_owned())
+            }
             workload => workload.hindrance(),
         }
     }
@@ -178,6 +180,10 @@ impl Turn<'_> {
         if self.task.workload == Workload::Audit {
             let Plan { programs, sizes, .. } = self.plan;
             return self.record(Kind::Pierhead.name(), audit::run(programs, *sizes), records).await;
+        }
+        if self.task.workload == Workload::Flood {
+            let Plan { programs, sizes, .. } = self.plan;
+            return self.record(Kind::Pierhead.name(), flood::run(programs, *sizes), records).await;
         }
         match &self.plan.subjects {
             Subjects::Started(kinds) => {

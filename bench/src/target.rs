@@ -1,6 +1,6 @@
 //! Where a registry listens, and how it is spoken to: plain HTTP or TLS.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ pub struct Target {
     address: SocketAddr,
     host: HeaderValue,
     tls: Option<Tls>,
+    source: Option<IpAddr>,
 }
 
 /// How a TLS connection is begun.
@@ -37,7 +38,12 @@ impl Target {
         let host = HeaderValue::from_maybe_shared(digits).unwrap_or(HeaderValue::from_static("localhost"));
         let name = ServerName::from(address.ip());
         let tls = identity.map(|identity| Tls { config: identity.client(), name });
-        Self { address, host, tls }
+        Self { address, host, tls, source: None }
+    }
+
+    /// The same, spoken to from this address of this machine.
+    pub fn coming_from(&self, source: IpAddr) -> Self {
+        Self { source: Some(source), ..self.clone() }
     }
 
     /// Reads `http://host[:port]` or `https://host[:port]`, looking the host up.
@@ -66,12 +72,17 @@ impl Target {
             .await
             .map_err(BenchError::io(format!("looking up {name}")))?;
         let address = found.next().ok_or_else(|| wrong("the host has no address"))?;
-        Ok(Self { address, host, tls })
+        Ok(Self { address, host, tls, source: None })
     }
 
     /// The socket's address.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where connections come from; `None` for wherever the system says.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.source
     }
 
     /// For the `Host` header.

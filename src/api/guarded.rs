@@ -39,8 +39,6 @@ struct Inner {
     guard: Guard,
     from: Option<IpAddr>,
     class: Class,
-    /// An upload is under way until this is dropped.
-    _uploading: Option<Uploading>,
 }
 
 impl Gate {
@@ -55,14 +53,11 @@ impl Gate {
             Source::Address(address) => Some(address),
             Source::Local(_) => None,
         };
-        let mut uploading = None;
         if let Some(from) = from {
             let signs_in = brings_password(request.headers());
             self.guard.enter(from, Asks { class, signs_in, is_probe: is_probe(request) })?;
-            let is_upload = class == Class::Write && request.uri().path().contains("/blobs/uploads/");
-            uploading = (is_upload && !request.body().is_end_stream()).then(|| self.guard.uploading(from));
         }
-        let passage = Inner { guard: self.guard.clone(), from, class, _uploading: uploading };
+        let passage = Inner { guard: self.guard.clone(), from, class };
         request.extensions_mut().insert(Passage(Arc::new(passage)));
         Ok(())
     }
@@ -101,6 +96,13 @@ impl Passage {
             (Some(Self(inner)), Actor::User(id)) => inner.guard.user(*id, inner.from, inner.class),
             _ => Ok(()),
         }
+    }
+
+    /// The body of an upload is received from now on, until what this gives is dropped. Not to be asked while it waits
+    /// for its slot: waiting is no offence.
+    pub fn uploading(passage: Option<&Self>) -> Option<Uploading> {
+        let Self(inner) = passage?;
+        inner.from.map(|from| inner.guard.uploading(from))
     }
 
     /// Somebody was not let in. What was wrong is taken from the headers, or is `shown` where it was in the body.

@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use super::admin::{Asked, read};
 use super::{Failure, human};
-use crate::api::admin::{ConnectionsView, NearView, QuotasView, SlotsView, SpaceView, StatusView, gigabytes};
+use crate::api::admin::{
+    AuditView, ConnectionsView, GuardView, LimitedView, NearView, QuotasView, SlotsView, SpaceView,
+    StatusView, gigabytes,
+};
 
 pub fn status(asked: &Asked) -> Result<(), Failure> {
     let answer = asked.client()?.get("/api/v1/status")?;
@@ -45,16 +48,48 @@ fn words(status: &StatusView) -> String {
     for (number, is) in quotas(&status.quotas).into_iter().enumerate() {
         line(if number == 0 { "storage" } else { "" }, is);
     }
-    let audit = &status.audit;
+    for (number, is) in guard(&status.guard).into_iter().enumerate() {
+        line(if number == 0 { "guard" } else { "" }, is);
+    }
+    line("scrub", super::scrub::words(&status.scrub));
+    line("audit", audit(&status.audit));
+    text
+}
+
+/// Who was banned last is named; what was refused is told if anything was.
+fn guard(guard: &GuardView) -> Vec<String> {
+    let GuardView { banned, newest, exemptions, limited, turned_away, lost, .. } = guard;
+    let mut lines =
+        vec![format!("{banned} banned, {exemptions} exempt; {turned_away} turned away as banned")];
+    let LimitedView { sign_in, read, write, manage, ceiling } = limited;
+    let refused = [(sign_in, "sign-ins"), (read, "reads"), (write, "writes"), (manage, "managing")];
+    let refused = refused.into_iter().chain([(ceiling, "of all together")]);
+    let refused = refused.filter(|(count, _)| **count > 0).map(|(count, what)| format!("{count} {what}"));
+    let refused: Vec<String> = refused.collect();
+    if !refused.is_empty() {
+        lines.push(format!("over a rate since the start: {}", refused.join(", ")));
+    }
+    if *lost > 0 {
+        lines.push(format!("{lost} BANS NOT WRITTEN DOWN"));
+    }
+    lines.extend(
+        newest.iter().map(|ban| format!("BANNED {}: {}, until {}", ban.subject, ban.reason, ban.until)),
+    );
+    let more = banned.saturating_sub(newest.len() as u64);
+    if more > 0 {
+        lines.push(format!("and {more} more: pierhead ban list"));
+    }
+    lines
+}
+
+fn audit(audit: &AuditView) -> String {
     let trouble = audit.trouble.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
     let dropped = if audit.dropped > 0 { format!("; {} DROPPED", audit.dropped) } else { String::new() };
     let lost = if audit.lost > 0 { format!("; {} CHANGES NOT RECORDED", audit.lost) } else { String::new() };
     let damaged =
         if audit.damaged > 0 { format!("; {} files damaged", audit.damaged) } else { String::new() };
     let kept = format!("{} events, {}", audit.events, human::size(audit.bytes));
-    line("scrub", super::scrub::words(&status.scrub));
-    line("audit", format!("{kept}{dropped}{lost}{damaged}{trouble}"));
-    text
+    format!("{kept}{dropped}{lost}{damaged}{trouble}")
 }
 
 fn disk(space: &SpaceView) -> Vec<String> {

@@ -48,7 +48,7 @@ pub struct ProtectionSettings {
     pub invalid_tokens: u32,
     /// In how long.
     pub strike_window: Period,
-    /// Uploads at once from one address.
+    /// Uploads received at once from one address.
     pub parallel_uploads: u32,
     /// How long the first ban lasts.
     pub ban: Period,

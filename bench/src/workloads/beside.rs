@@ -19,7 +19,7 @@ use crate::statistics::Latency;
 use crate::watch::Watch;
 
 /// What a registry answers with a hundredth of a core.
-const GETS: Rate = Rate { per_second: 200, connections: 4 };
+pub const GETS: Rate = Rate { per_second: 200, connections: 4 };
 /// What reading costs a client a small part of a core.
 const PULL_MB_S: u32 = 200;
 /// GETs before each case: connections are open and manifests in memory.
@@ -49,7 +49,8 @@ pub async fn run(bench: &Bench) -> Result<Vec<Sample>, BenchError> {
     Ok(vec![idle, sample])
 }
 
-async fn measure<T>(
+/// How long the GETs took while `span` ran, with the CPU of all that ran meanwhile.
+pub async fn measure<T>(
     bench: &Bench,
     case: String,
     gets: &Arc<manifests::Ask>,
@@ -66,13 +67,16 @@ async fn measure<T>(
 }
 
 /// With how many times longer the GETs took than alone, and how fast the pull really was.
-fn compare(mut sample: Sample, idle: &Sample, bytes: u64) -> Sample {
-    if let (Some(beside), Some(alone)) = (sample.latency, idle.latency) {
-        sample = sample.fact("p50 by alone, times", beside.p50_ms / alone.p50_ms);
-        sample = sample.fact("p99 by alone, times", beside.p99_ms / alone.p99_ms);
-    }
+fn compare(sample: Sample, idle: &Sample, bytes: u64) -> Sample {
     let rate = bytes as f64 / 1e6 / sample.used.wall_s;
-    sample.fact("pull, MB/s", rate)
+    times_alone(sample, idle).fact("pull, MB/s", rate)
+}
+
+/// With how many times longer the GETs took than alone.
+pub fn times_alone(sample: Sample, idle: &Sample) -> Sample {
+    let (Some(beside), Some(alone)) = (sample.latency, idle.latency) else { return sample };
+    let sample = sample.fact("p50 by alone, times", beside.p50_ms / alone.p50_ms);
+    sample.fact("p99 by alone, times", beside.p99_ms / alone.p99_ms)
 }
 
 struct Pull {

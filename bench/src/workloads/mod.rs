@@ -5,6 +5,7 @@
 pub mod audit;
 mod beside;
 mod catalog;
+pub mod flood;
 mod image;
 mod listing;
 mod manifests;
@@ -73,6 +74,8 @@ pub enum Workload {
     Catalog,
     /// Pages of Pierhead's audit trail of many events, and what recording one costs
     Audit,
+    /// Manifests read by tag from one address, alone and beside a flood from another that is told to wait, then banned
+    Flood,
     /// Pierhead started on a store of many blobs (metadata alone): after an import, a stop, SIGKILL
     Start,
 }
@@ -175,7 +178,7 @@ impl Workload {
             Self::Tags => tags::run(bench).await,
             Self::Catalog => catalog::run(bench).await,
             // It needs none that runs already: the run calls it itself.
-            Self::Start | Self::Audit => Ok(Vec::new()),
+            Self::Start | Self::Audit | Self::Flood => Ok(Vec::new()),
         }
     }
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bans::BanView;
 use super::errors::Failure;
 use super::reply::{Reply, time};
 use super::scrub::ScrubView;
@@ -11,8 +12,11 @@ use super::{Admin, Call};
 use crate::server::CrowdFacts;
 use crate::services::appliance::{Busy, Facts, SpaceFacts};
 use crate::services::audit;
-use crate::services::guard::slots;
+use crate::services::guard::{self, Ban, Class, slots};
 use crate::services::quota::{Near, Overview};
+
+/// Bans that are named.
+const NEWEST: usize = 5;
 
 /// How the appliance is.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +50,60 @@ pub struct StatusView {
     pub quotas: QuotasView,
     /// The reading of every blob.
     pub scrub: ScrubView,
+    /// Rates and bans.
+    pub guard: GuardView,
+}
+
+/// Who is banned, and how many requests were refused.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct GuardView {
+    /// Addresses and users banned now.
+    pub banned: u64,
+    /// Of these who was banned last, the newest first, five at most.
+    pub newest: Vec<BanView>,
+    /// Networks and users that are exempt, those of the settings left out.
+    pub exemptions: u64,
+    /// Since the start: requests over a rate (429), by what they do.
+    pub limited: LimitedView,
+    /// Since the start: requests of who was banned.
+    pub turned_away: u64,
+    /// Since the start: bans made by the appliance itself.
+    pub bans: u64,
+    /// Since the start: bans that end with the process, or were not made, because there were too many.
+    pub lost: u64,
+    /// Addresses, users and accounts that are kept in mind.
+    pub keys: u64,
+}
+
+/// Requests over a rate.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct LimitedView {
+    /// For a token.
+    pub sign_in: u64,
+    /// Reads of images.
+    pub read: u64,
+    /// Writes of images.
+    pub write: u64,
+    /// Of the management API.
+    pub manage: u64,
+    /// Of any kind, over the ceiling of all together.
+    pub ceiling: u64,
+}
+
+impl GuardView {
+    fn new(facts: guard::Facts, newest: Vec<Ban>) -> Self {
+        let guard::Facts { banned, exemptions, limited, ceiling, turned_away, bans, lost, keys } = facts;
+        let of = |class: Class| limited[class as usize];
+        let limited = LimitedView {
+            sign_in: of(Class::SignIn),
+            read: of(Class::Read),
+            write: of(Class::Write),
+            manage: of(Class::Manage),
+            ceiling,
+        };
+        let newest = newest.into_iter().map(BanView::from).collect();
+        Self { banned, newest, exemptions, limited, turned_away, bans, lost, keys }
+    }
 }
 
 /// Where the appliance listens.
@@ -281,6 +339,7 @@ impl From<audit::Facts> for AuditView {
 pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     let facts = admin.0.services.appliance.status(&call.permit).await?;
     let about = &admin.0.about;
+    let (standing, banned) = admin.0.services.guard.standing(&call.permit, NEWEST)?;
     let space = space(&facts);
     let metadata = facts.metadata;
     Ok(Reply::ok(&StatusView {
@@ -309,5 +368,6 @@ pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
         audit: admin.0.services.audit.facts().into(),
         quotas: facts.quotas.into(),
         scrub: admin.0.services.scrub.facts().into(),
+        guard: GuardView::new(standing, banned),
     }))
 }

@@ -113,6 +113,8 @@ struct Call<'a> {
     address: Option<IpAddr>,
     /// When the client leaves, of a request with a body.
     departure: Option<&'a Departure>,
+    /// How it came in.
+    passage: Option<&'a Passage>,
 }
 
 impl Registry {
@@ -200,7 +202,8 @@ impl Registry {
         if let Some(trace) = trace {
             trace.by(&caller.actor);
         }
-        Passage::goes_on(Passage::of(&head.extensions), &caller.actor)?;
+        let passage = Passage::of(&head.extensions);
+        Passage::goes_on(passage, &caller.actor)?;
         let (caller, permit) = self.admitted(caller, row, path, resource)?;
         let permit = permit.traced(trace);
         self.refuse_large(row, head)?;
@@ -216,6 +219,7 @@ impl Registry {
             request_id: &facts.request_id,
             address: self.recorder.address(&facts.peer, &head.headers),
             departure: head.extensions.get(),
+            passage,
         };
         (row.handler)(self, call, body).await
     }

@@ -15,9 +15,11 @@ use super::errors::{Failure, Kind};
 use super::incoming::{Incoming, declared};
 use super::reply::Reply;
 use super::{Call, Registry, digest, path, range, repository};
+use crate::api::guarded::Passage;
 use crate::server::body::Body;
 use crate::services::access::{Action, Resource};
 use crate::services::error::Error;
+use crate::services::guard::Uploading;
 use crate::services::guard::slots::{Paced, Slot};
 use crate::services::images::Sources;
 use crate::services::names::RepositoryName;
@@ -37,7 +39,7 @@ pub async fn start(registry: &Registry, call: Call<'_>, body: &mut Body) -> Resu
     if let Some(text) = call.query.some("digest") {
         let digest = digest(text)?;
         let length = declared(call.headers);
-        let mut slot = slot(registry, &call, body).await?;
+        let (mut slot, _counted) = turn(registry, &call, body).await?;
         let body = Paced::new(Incoming(body), &mut slot);
         registry.uploads.put_whole(&call.permit, digest, length, body).await?;
         return Ok(created(&call, &digest));
@@ -59,7 +61,7 @@ pub async fn status(registry: &Registry, call: Call<'_>) -> Result<Reply, Failur
 pub async fn append(registry: &Registry, call: Call<'_>, body: &mut Body) -> Result<Reply, Failure> {
     let id = session(&call)?;
     let chunk = chunk(registry, &call).await?;
-    let mut slot = slot(registry, &call, body).await?;
+    let (mut slot, _counted) = turn(registry, &call, body).await?;
     let body = Paced::new(Incoming(body), &mut slot);
     let outcome = registry.uploads.append(&call.permit, id, chunk, body).await;
     match outcome {
@@ -74,7 +76,7 @@ pub async fn finish(registry: &Registry, call: Call<'_>, body: &mut Body) -> Res
     let text = call.query.some("digest").ok_or_else(|| Failure::new(Kind::DigestMissing))?;
     let digest = digest(text)?;
     let chunk = chunk(registry, &call).await?;
-    let mut slot = slot(registry, &call, body).await?;
+    let (mut slot, _counted) = turn(registry, &call, body).await?;
     let body = Paced::new(Incoming(body), &mut slot);
     let outcome = registry.uploads.finish(&call.permit, id, chunk, body, digest).await;
     match outcome {
@@ -90,10 +92,14 @@ pub async fn cancel(registry: &Registry, call: Call<'_>) -> Result<Reply, Failur
 }
 
 /// The slot that a request with a body needs before a byte of it is read: a client that waits for
-/// `100 Continue` is not told to send meanwhile.
-async fn slot(registry: &Registry, call: &Call<'_>, body: &mut Body) -> Result<Option<Slot>, Failure> {
+/// `100 Continue` is not told to send meanwhile. It counts as an upload of its address once it has its turn.
+async fn turn(
+    registry: &Registry,
+    call: &Call<'_>,
+    body: &mut Body,
+) -> Result<(Option<Slot>, Option<Uploading>), Failure> {
     if body.is_end_stream() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let left = async {
         match call.departure {
@@ -101,7 +107,8 @@ async fn slot(registry: &Registry, call: &Call<'_>, body: &mut Body) -> Result<O
             None => pending().await,
         }
     };
-    Ok(Some(registry.uploads.slot(&call.permit, call.address, left).await?))
+    let slot = registry.uploads.slot(&call.permit, call.address, left).await?;
+    Ok((Some(slot), Passage::uploading(call.passage)))
 }
 
 async fn open(registry: &Registry, call: &Call<'_>, algorithm: Algorithm) -> Result<Reply, Failure> {

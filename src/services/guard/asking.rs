@@ -9,7 +9,7 @@ use pierhead_storage_format::protection::{
 
 use super::book::{MOST, next_times};
 use super::durable::reason;
-use super::{Guard, Network, Subject};
+use super::{Facts, Guard, Network, Subject};
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
 
@@ -75,6 +75,14 @@ impl Guard {
         let more = found.len() > limit;
         found.truncate(limit);
         Ok((found.into_iter().map(|(subject, ban)| self.shown(subject, ban, now)).collect(), more))
+    }
+
+    /// How it is, and up to `most` of those who are banned now, who was banned last first. For the status.
+    pub fn standing(&self, permit: &Permit, most: usize) -> Result<(Facts, Vec<Ban>), Error> {
+        self.covers(permit, Action::ReadStatus)?;
+        let now = self.0.clock.now_ms();
+        let newest = self.0.book.newest(now, most).into_iter();
+        Ok((self.facts(), newest.map(|(subject, ban)| self.shown(subject, ban, now)).collect()))
     }
 
     /// Bans a subject for so many milliseconds, or as long as the settings say; one that is banned from now on anew.

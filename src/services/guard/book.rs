@@ -124,6 +124,20 @@ impl Book {
         (banned as u64, self.exempt.load().rows.len() as u64)
     }
 
+    /// Up to `most` of those who are banned now, who was banned last first.
+    pub fn newest(&self, now: u64, most: usize) -> Vec<(BanKey, BanRecord)> {
+        let bans = self.read();
+        let mut newest: Vec<(&BanKey, &BanRecord)> = Vec::with_capacity(most + 1);
+        for found in bans.iter().filter(|(_, ban)| ban.until > now) {
+            let at = newest.partition_point(|(_, ban)| ban.since >= found.1.since);
+            if at < most {
+                newest.insert(at, found);
+                newest.truncate(most);
+            }
+        }
+        newest.into_iter().map(|(key, ban)| (*key, ban.clone())).collect()
+    }
+
     /// Whether an address is exempt.
     pub fn exempts_address(&self, address: IpAddr) -> bool {
         self.exempt.load().networks.iter().any(|network| network.contains(address))

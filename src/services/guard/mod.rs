@@ -6,7 +6,7 @@
 //!
 //! - P1: who comes is asked about before a body is read and before signing in costs anything ([`Guard::enter`]), and
 //!   again when it is known who he is ([`Guard::user`]).
-//! - P2: being refused (429) is no offence. A flood is: refused requests beyond `flood_factor` times what the rate lets
+//! - P2: neither being refused (429) nor waiting for an upload slot is an offence. A flood is: refused requests beyond `flood_factor` times what the rate lets
 //!   through in `flood_window`. The anonymous probe of `/v2/` is limited like anything, never counts
 //!   as an offence, and is answered to who is banned, too: clients show the reason at what they ask next.
 //! - P3: what is done from an address is held against that address; a user is banned by the appliance only for floods
@@ -271,7 +271,7 @@ impl Guard {
         }
     }
 
-    /// An upload from there is under way until what this gives is dropped.
+    /// An upload from there is received until what this gives is dropped. One that waits for its slot is not.
     pub fn uploading(&self, from: IpAddr) -> Uploading {
         let network = network_of(from);
         let at_once = self.0.uploads.begin(network);

@@ -59,7 +59,7 @@ pub struct Options {
     pub invalid_tokens: u32,
     /// That window, milliseconds.
     pub strike_window_ms: u64,
-    /// Uploads of one address at once, beyond which there are too many.
+    /// Uploads received from one address at once, beyond which there are too many.
     pub parallel_uploads: u32,
     /// How long the first ban lasts, milliseconds.
     pub ban_ms: u64,

@@ -387,3 +387,39 @@ async fn a_million_addresses_take_bounded_memory_and_who_was_there_goes_on() {
     assert!(facts.keys <= 2 * 65_536 + 16_384, "{facts:?}");
     assert_eq!(world.read("198.51.100.1"), Ok(()), "he has his own bucket");
 }
+
+/// Figures with `--nocapture`; those of an optimised build are in the head of the module.
+#[tokio::test]
+#[expect(clippy::print_stdout, reason = "a figure that is read with --nocapture")]
+async fn a_question_costs_little_however_many_are_banned_and_exempt() {
+    const ASKED: u32 = 500_000;
+    let world = World::new();
+    let wide = [rate(u32::MAX, 1000); 4];
+    world.guard.set(Options { address: wide, user: wide, ceiling: rate(u32::MAX, 1000), ..options() });
+    let crowd: Vec<IpAddr> =
+        (0..10_000_u32).map(|number| IpAddr::from((10 << 24 | 1 << 31 | number).to_be_bytes())).collect();
+    let asks = Asks { class: Class::Read, signs_in: false, is_probe: false };
+    let time = |what: &str| {
+        let begun = Instant::now();
+        for number in 0..ASKED as usize {
+            assert_eq!(world.guard.enter(crowd[number % crowd.len()], asks), Ok(()));
+        }
+        let each = begun.elapsed() / ASKED;
+        println!("{what}: {each:?} each");
+        assert!(each.as_micros() < 100, "{each:?}");
+    };
+    time("10,000 addresses, nobody banned");
+    let manages = world.permit(Action::ManageBans);
+    for third in 0..100 {
+        let network = Network::new(std::net::Ipv4Addr::new(192, 0, third, 0).to_ipv6_mapped(), 120);
+        world.guard.exempt(&manages, Exempted::Network(network), String::new()).await.expect("exempt");
+    }
+    time("and 100 networks exempt");
+    for number in 0..50_000_u32 {
+        let subject = Guard::subject_of(IpAddr::from((11 << 24 | 1 << 31 | number).to_be_bytes()));
+        world.guard.0.book.add(subject, super::BanReason::Flood, &options().terms(), BEGIN);
+    }
+    time("and 50,000 banned");
+    let banned = Guard::subject_of(IpAddr::from((11 << 24 | 1 << 31 | 1_u32).to_be_bytes()));
+    assert!(world.guard.0.book.bans(banned, || BEGIN));
+}

@@ -1,4 +1,5 @@
-//! Uploads under way, by where they come from. As many as requests are: the server bounds those.
+//! Uploads that are received, by where they come from. One that waits for its slot is none, so that waiting never
+//! leads to a ban. As many as slots are held: the server's connections bound those.
 
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
@@ -35,7 +36,7 @@ impl Uploads {
     }
 }
 
-/// An upload under way; it ends when this is dropped.
+/// An upload that is received; it ends when this is dropped.
 pub struct Uploading {
     guard: Guard,
     from: Ipv6Addr,
