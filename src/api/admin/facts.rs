@@ -52,7 +52,7 @@ pub fn body(trace: &Trace, params: &Params, body: &Bytes) {
     let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else { return };
     for field in FIELDS {
         if let Some(value) = fields.get(*field).filter(|value| is_plain(value)) {
-            trace.asked(*field, value.clone());
+            trace.asked(field, value.clone());
         }
     }
     let made = fields.get("name").or_else(|| fields.get("subject")).and_then(Value::as_str);
