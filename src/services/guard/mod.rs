@@ -15,6 +15,9 @@
 //! - P5: memory is bounded: buckets, strikes and bans each have a most; uploads in flight are as many as connections allow.
 //! - P6: a ban holds from the moment it is made, and is durable moments later; the request that runs may end.
 //!
+//! What [`Guard::enter`] costs, unoptimised on a busy core: 2.4 µs with 10,000 addresses about, 7.4 with 100 networks
+//! exempt besides, 9.7 with 50,000 bans besides (a test prints it); nothing of it waits or touches the disk.
+//!
 //! Knows nothing of HTTP. `rules` are the settings, `limits` the rates, `strikes` the wrong credentials, `book` who is
 //! banned or exempt now, `durable` writes it down, `asking` is for administrators; [`slots`] lets each account have so
 //! many uploads under way at once.

@@ -388,7 +388,7 @@ async fn a_million_addresses_take_bounded_memory_and_who_was_there_goes_on() {
     assert_eq!(world.read("198.51.100.1"), Ok(()), "he has his own bucket");
 }
 
-/// Figures with `--nocapture`; those of an optimised build are in the head of the module.
+/// Figures with `--nocapture`; some are in the head of the module.
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "a figure that is read with --nocapture")]
 async fn a_question_costs_little_however_many_are_banned_and_exempt() {
