@@ -21,12 +21,13 @@
 //! U5: a request whose length is declared is taken only if there is room for all of it beside what others
 //!     under way still bring (`stores::space`); before one is refused, stale sessions go (`reclaim`).
 //!
-//! `leftovers` clears an earlier run's, `resumed` opens them again; `session` keeps the sessions; `transfer` moves a body into one;
+//! `named` is the last request of a session; `leftovers` clears an earlier run's, `resumed` opens them again; `session` keeps the sessions; `transfer` moves a body into one;
 //! `list` is for administrators, `abort` what ends a request from outside.
 
 mod abort;
 mod leftovers;
 mod list;
+mod named;
 mod reclaim;
 mod resumed;
 mod session;
@@ -39,6 +40,7 @@ use pierhead_storage_format::{Algorithm, Digest};
 
 pub use self::leftovers::{clear_leftovers, replay_small_blobs};
 pub use self::list::{UploadFacts, Wanted};
+use self::named::Named;
 use self::reclaim::Room;
 use self::session::{Session, Sessions};
 use crate::seams::tasks;
@@ -181,7 +183,7 @@ impl Uploads {
     }
 
     /// Appends a last body, which may be empty, and makes the whole a blob of the repository.
-    /// Bytes that are not the digest's leave the session as it is.
+    /// Bytes that are not the digest's leave the session as it is, if they fit into the quota.
     pub async fn finish(
         &self,
         permit: &Permit,
@@ -191,38 +193,33 @@ impl Uploads {
         digest: Digest,
     ) -> Result<u64, Error> {
         let session = self.session(permit, id).await?;
-        let mut writing = session.write()?;
+        let mut named = Named::begin(self, id, &session, digest)?;
         session.touch(self.shelves.clock.monotonic_ms());
-        session.room().name(digest);
         let moved =
-            self.transfer_last((writing.upload()?, session.room()), chunk, &mut session.watch(body)).await;
+            self.transfer_last((named.upload()?, session.room()), chunk, &mut session.watch(body)).await;
         session.touch(self.shelves.clock.monotonic_ms());
         session.abort().refused()?;
-        match moved {
-            Err(error) if ends(&error) => {
-                self.end(id, writing.take()).await;
-                return Err(error);
+        if let Err(error) = moved {
+            if ends(&error) || named.is_over() {
+                named.end().await;
+            } else {
+                named.goes_on().await;
             }
-            Err(error) => {
-                if writing.is_over() {
-                    self.end(id, writing.take()).await;
-                }
-                return Err(error);
-            }
-            Ok(_) => {}
+            return Err(error);
         }
-        let (service, permit, id) = (self.clone(), self.shelves.access.again(permit), id.to_owned());
+        let (service, permit) = (self.clone(), self.shelves.access.again(permit));
         tasks::to_the_end(async move {
-            let upload = writing.upload()?;
+            let upload = named.upload()?;
             let kept = match permit {
                 Ok(permit) => service.keep(&permit, (upload, session.room()), &digest).await,
                 Err(refusal) => Err(refusal.into()),
             };
             // Unless it was published, or its bytes may be lost, the session goes on as it was.
             if upload.is_over() {
-                service.end(&id, writing.take()).await;
+                named.end().await;
             } else {
                 upload.rest();
+                named.goes_on().await;
             }
             kept
         })
