@@ -1,5 +1,7 @@
 //! Storage quotas: what is counted, what is let in, what is reserved.
 
+mod named;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,8 +12,7 @@ use pierhead_storage_format::keys::{CounterKey, ManifestKey, RepositoryBlobKey, 
 use pierhead_storage_format::quota::{OrganisationBlobKey, OrganisationUsageKey};
 use serde_json::json;
 
-use super::house::{Answer, House, PASSWORD, basic, digest, request};
-use super::sessions::slow;
+use super::house::{Answer, House, PASSWORD, basic, digest};
 use crate::services::access::{Action, Resource};
 use crate::services::error::Error;
 use crate::services::names::RepositoryName;
@@ -177,94 +178,6 @@ async fn a_session_that_does_not_fit_ends_and_gives_everything_back() {
     let cancelled = open().await;
     assert_eq!(house.asked(Method::DELETE, &cancelled).await.status, 204);
     house.agrees(&["acme"], "a cancel");
-}
-
-async fn opened(house: &House, name: &str) -> String {
-    let answer = house.asked(Method::POST, &format!("/v2/{name}/blobs/uploads/")).await;
-    assert_eq!(answer.status, 202);
-    let path = answer.header("location").split_once("/v2/").map(|(_, path)| format!("/v2/{path}"));
-    path.expect("a path")
-}
-
-#[tokio::test]
-async fn bytes_under_a_name_that_is_not_theirs_stay_only_if_they_fit() {
-    let house = House::open().await;
-    house.quota("acme", Some(100)).await;
-    assert_eq!(house.push("acme/web", &[1; 60]).await.status, 201);
-    let anna = anna();
-    let headers = [("authorization", anna.as_str())];
-    // What is named, how many other bytes come, whether the session goes on, what is reserved after it.
-    let cases = [
-        ("what the organisation has, and little comes", [1; 60].as_slice(), 30, true, 30),
-        ("what the organisation has, and much comes", &[1; 60], 80, false, 30),
-        ("made up, and it fits", b"x", 10, true, 40),
-        ("made up, and it does not", b"x", 1, false, 40),
-    ];
-    for (name, named, brought, goes_on, reserved) in cases {
-        let path = opened(&house, "acme/web").await;
-        let target = format!("{path}?digest={}", digest(named));
-        let answer = house.ask(Method::PUT, &target, &headers, vec![9; brought]).await;
-        assert!(matches!(answer.status, 400 | 403), "{name}: {answer:?}");
-        let status = house.asked(Method::GET, &path).await.status;
-        assert_eq!(status, if goes_on { 204 } else { 404 }, "{name}");
-        assert_eq!(house.storage("acme").reserved, reserved, "{name}");
-    }
-}
-
-#[tokio::test]
-async fn a_named_body_that_breaks_off_or_is_dropped_stays_only_if_it_fits() {
-    let house = House::open().await;
-    house.quota("acme", Some(100)).await;
-    assert_eq!(house.push("acme/web", &[1; 60]).await.status, 201);
-    let anna = anna();
-    for (name, declared, cut) in [("breaks off", "100", false), ("is dropped", "90", true)] {
-        let path = opened(&house, "acme/web").await;
-        let target = format!("{path}?digest={}", digest(&[1; 60]));
-        let headers = [("authorization", anna.as_str()), ("content-length", declared)];
-        let (frames, body) = slow();
-        frames.send(&[9; 80]).expect("it reads");
-        let mut asking = Box::pin(house.send(request(Method::PUT, &target, &headers, body)));
-        let mut frames = Some(frames);
-        if cut {
-            let early = tokio::time::timeout(std::time::Duration::from_millis(300), asking.as_mut()).await;
-            assert!(early.is_err(), "{name}: {early:?}");
-        } else {
-            frames = None;
-            assert_eq!(asking.as_mut().await.status, 400, "{name}");
-        }
-        drop((asking, frames));
-        let until = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
-        while house.asked(Method::GET, &path).await.status != 404 {
-            assert!(tokio::time::Instant::now() < until, "{name}: it stays");
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(house.storage("acme").reserved, 0, "{name}");
-    }
-}
-
-#[tokio::test]
-async fn uploads_of_one_made_up_name_are_each_counted_once_it_is_taken_back() {
-    let house = House::open().await;
-    house.quota("acme", Some(100)).await;
-    let rooms: Vec<Reservation> = (0..3).map(|_| house.room("acme/web", Some(b"x"))).collect();
-    for room in &rooms {
-        assert!(!is_full(room.grow_to(50).await));
-    }
-    let full: Vec<bool> = [is_full(rooms[0].unname(50).await), is_full(rooms[1].unname(50).await)].into();
-    assert_eq!(full, [false, true], "the third still has what it reserved");
-    assert!(!is_full(rooms[2].unname(50).await));
-    assert_eq!(house.storage("acme").reserved, 100);
-}
-
-#[tokio::test]
-async fn what_goes_on_after_a_restart_counts_for_the_account_too() {
-    let house = House::open().await;
-    house.organisation("two").await;
-    house.account_quota(Some(100)).await;
-    let resumed = house.room("acme/web", None);
-    resumed.stand_at(70);
-    refused(&house.push("two/web", &[2; 31]).await, "the account acme");
-    assert_eq!(house.push("two/web", &[2; 30]).await.status, 201);
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ impl hyper::body::Body for Slow {
     }
 }
 
-pub fn slow() -> (UnboundedSender<&'static [u8]>, Body) {
+fn slow() -> (UnboundedSender<&'static [u8]>, Body) {
     let (sender, receiver) = unbounded_channel();
     (sender, Slow(receiver).boxed_unsync())
 }
