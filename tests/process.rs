@@ -201,6 +201,7 @@ fn settings_that_serve_could_not_use_are_not_called_right() {
     let tls = |name: &str| format!("[tls]\ncertificate = {:?}\nkey = {:?}\n", path(name), path("key.pem"));
     let rows = [
         ("[registry]\nmax_sessions = 0\n".to_owned(), "registry.max_sessions"),
+        ("[registry]\nsessions_per_account = 0\n".to_owned(), "registry.sessions_per_account"),
         ("[registry]\nmax_layer = \"0B\"\n".to_owned(), "registry.max_layer"),
         (tls("none.pem"), "none.pem"),
         (tls("other.pem"), "does not fit"),

@@ -2,7 +2,7 @@
 //! A surface begins a trace from its row, tells it what it learns, hands it on with the permit and ends it with
 //! the answer's status, all in one place.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hyper::header::{self, HeaderMap, HeaderName};
@@ -52,9 +52,9 @@ impl Recorder {
         if !(self.is_trusted_proxy)(peer_ip) {
             return Some(peer_ip);
         }
-        let texts = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = texts.flat_map(|text| text.split(',')).map(str::trim).collect();
-        let hops = hops.iter().rev().map_while(|hop| hop.parse::<IpAddr>().ok());
+        // From the right: what a client put in front, whatever it is, hides nothing that a proxy appended.
+        let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
+        let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map_while(hop);
         let mut nearest = peer_ip;
         for hop in hops {
             nearest = hop;
@@ -64,6 +64,14 @@ impl Recorder {
         }
         Some(nearest)
     }
+}
+
+/// The address of a hop, which may come with a port, or in brackets.
+fn hop(bytes: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(bytes.trim_ascii()).ok()?;
+    let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    text.parse().ok().or_else(with_port).or_else(bare)
 }
 
 #[cfg(test)]
@@ -82,12 +90,20 @@ mod tests {
             ("a client that makes one up", "10.0.0.1", "203.0.113.9, 198.51.100.7", "198.51.100.7"),
             ("no address", "10.0.0.1", "198.51.100.7, unknown", "10.0.0.1"),
             ("proxies alone", "10.0.0.1", "10.0.0.3", "10.0.0.3"),
+            ("a client that sends no text", "10.0.0.1", "\u{fc}, 198.51.100.7", "198.51.100.7"),
+            ("no text behind a proxy", "10.0.0.1", "\u{fc}, 10.0.0.2", "10.0.0.2"),
+            ("with a port", "10.0.0.1", "203.0.113.9, 198.51.100.7:4711, 10.0.0.2:80", "198.51.100.7"),
+            ("version 6 with a port", "10.0.0.1", "[2001:db8::7]:4711", "2001:db8::7"),
+            ("version 6 in brackets", "10.0.0.1", "203.0.113.9,[2001:db8::7]", "2001:db8::7"),
+            ("brackets around version 4", "10.0.0.1", "[198.51.100.7]", "10.0.0.1"),
+            ("a port that is none", "10.0.0.1", "198.51.100.7:99999", "10.0.0.1"),
+            ("several lines", "10.0.0.1", "203.0.113.9\n\u{fc}, 198.51.100.7\n10.0.0.2", "198.51.100.7"),
         ];
         for (name, peer, forwarded, expected) in cases {
             let peer = Peer::Network(format!("{peer}:1").parse().expect("an address"));
             let mut headers = HeaderMap::new();
-            if !forwarded.is_empty() {
-                headers.insert(X_FORWARDED_FOR, forwarded.parse().expect("a value"));
+            for line in forwarded.lines() {
+                headers.append(X_FORWARDED_FOR, line.as_bytes().try_into().expect("a value"));
             }
             assert_eq!(recorder.source(&peer, &headers).to_string(), expected, "{name}");
         }

@@ -244,6 +244,10 @@ mod tests {
             ("[tls]\nkey = \"k.pem\"\n", "tls.certificate: must be set with tls.key"),
             ("[log]\nlevel = \"loud\"\n", "p.toml, line 2: log.level: unknown variant `loud`"),
             ("[registry]\nmax_sessions = 0\n", "line 2: registry.max_sessions: must be more than nothing"),
+            (
+                "[registry]\nsessions_per_account = 0\n",
+                "line 2: registry.sessions_per_account: must be more than nothing",
+            ),
             ("[registry]\nmax_layer = \"0B\"\n", "line 2: registry.max_layer: must be more than nothing"),
             (
                 "[storage]\nsnapshot_after = \"0B\"\n",

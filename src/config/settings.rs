@@ -247,6 +247,8 @@ pub struct RegistrySettings {
     pub max_layer: Size,
     /// Upload sessions open at once; at least 1.
     pub max_sessions: u32,
+    /// Of them, those of one account; at least 1.
+    pub sessions_per_account: u32,
     /// How long an upload nobody goes on with is kept.
     pub session_idle: Period,
     /// Uploads of one account that are received at once; at least 1.
@@ -268,6 +270,7 @@ impl Default for RegistrySettings {
             manifest_memory: Size::from_mib(256),
             max_layer: Size::from_mib(10 * 1024),
             max_sessions: 10_000,
+            sessions_per_account: 1_000,
             session_idle: Period::from_secs(86_400),
             upload_slots: 20,
             slot_wait: Period::from_secs(60),
@@ -414,6 +417,7 @@ impl Settings {
             (self.storage.snapshot_after.bytes() == 0, "storage", "snapshot_after", never),
             (self.registry.max_layer.bytes() == 0, "registry", "max_layer", never),
             (self.registry.max_sessions == 0, "registry", "max_sessions", never),
+            (self.registry.sessions_per_account == 0, "registry", "sessions_per_account", never),
             (self.registry.session_idle.as_ms() == 0, "registry", "session_idle", never),
             (self.registry.upload_slots == 0, "registry", "upload_slots", never),
             (self.registry.slot_wait.as_ms() == 0, "registry", "slot_wait", never),

@@ -215,6 +215,7 @@ pub(super) fn services(settings: &Settings, shelves: &Arc<Shelves>) -> (Images, 
     let limits = Limits {
         layer: settings.registry.max_layer.bytes(),
         sessions: settings.registry.max_sessions as usize,
+        sessions_per_account: settings.registry.sessions_per_account as usize,
         idle_ms: settings.registry.session_idle.as_ms(),
         stale_ms: settings.storage.stale_upload.as_ms(),
         slots: slots::Rules {

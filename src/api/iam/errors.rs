@@ -64,6 +64,11 @@ impl Failure {
         Self { status: StatusCode::PAYLOAD_TOO_LARGE, code: "IAM.0011", message, retry_after: None }
     }
 
+    /// The body did not come in time.
+    pub fn timed_out() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "IAM.0011", "the body did not come in time")
+    }
+
     fn new(status: StatusCode, code: &'static str, message: &str) -> Self {
         Self { status, code, message: message.to_owned(), retry_after: None }
     }

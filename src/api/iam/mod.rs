@@ -4,13 +4,15 @@
 //! I1: but for the request for a token, nothing is answered without `X-Auth-Token` or a request signature
 //! (`AK`/`SK`). I2: everybody sees his own account only; users other than himself if he administers it.
 //! I3: no answer is kept by anybody between. I4: a body is read whole before a signature can be checked, and
-//! is small ([`MAX_BODY`]).
+//! is small ([`MAX_BODY`]) and soon there ([`BODY_TIME`]).
 //!
 //! Holds no rule. Start at `route`; `views` is the JSON, `errors` what is refused.
 
 mod errors;
 mod route;
 mod views;
+
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -19,6 +21,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use pierhead_storage_format::identity::Id;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use self::errors::Failure;
 use self::route::Operation;
@@ -38,6 +41,8 @@ use crate::services::signin::Secret;
 
 /// Bytes of a body at most: a user name, a password and what SDKs write around them.
 const MAX_BODY: usize = 64 << 10;
+/// Until a body has to be there: nobody is known before, and what it keeps is kept of anybody.
+const BODY_TIME: Duration = Duration::from_secs(30);
 const X_SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
 /// The surface. Clones share everything.
@@ -101,7 +106,7 @@ impl Iam {
         if row.method != head.method {
             return Err(Failure::method());
         }
-        let body = whole(body).await?;
+        let body = soon(body).await?;
         if row.operation == Operation::CreateToken {
             return self.create_token(head, &body, trace).await;
         }
@@ -196,6 +201,11 @@ impl Iam {
     }
 }
 
+/// The whole body of somebody who is not known yet.
+async fn soon(body: &mut Body) -> Result<Bytes, Failure> {
+    timeout(BODY_TIME, whole(body)).await.map_err(|_| Failure::timed_out())?
+}
+
 /// The whole body, which must not be longer than any that makes sense.
 async fn whole(body: &mut Body) -> Result<Bytes, Failure> {
     let mut all = BytesMut::new();
@@ -221,4 +231,41 @@ pub fn operations() -> Vec<&'static crate::services::audit::Operation> {
 #[cfg(test)]
 pub fn routes() -> Vec<(hyper::Method, String)> {
     route::ROUTES.iter().map(|row| (row.method.clone(), row.path.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::Frame;
+
+    use super::*;
+    use crate::server::body::BoxError;
+
+    /// A byte every ten seconds.
+    struct Trickle(Pin<Box<tokio::time::Sleep>>);
+
+    impl hyper::body::Body for Trickle {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            std::task::ready!(self.0.as_mut().poll(context));
+            self.0.set(tokio::time::sleep(Duration::from_secs(10)));
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" ")))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_goes_on_and_on_is_waited_for_half_a_minute() {
+        let begun = tokio::time::Instant::now();
+        let mut body = Trickle(Box::pin(tokio::time::sleep(Duration::ZERO))).boxed_unsync();
+        assert_eq!(soon(&mut body).await, Err(Failure::timed_out()));
+        assert_eq!(begun.elapsed(), BODY_TIME);
+        assert_eq!(soon(&mut body::full("{}")).await, Ok(Bytes::from_static(b"{}")));
+    }
 }

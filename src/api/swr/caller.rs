@@ -1,8 +1,11 @@
 //! Who asks, and whether he may: from the head and body of a request to a caller and a permit.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
+use tokio::time::timeout;
 
 use super::Swr;
 use super::errors::{Failure, Kind};
@@ -12,12 +15,14 @@ use crate::api::registry::incoming::Incoming;
 use crate::api::signed::{self, X_AUTH_TOKEN};
 use crate::server::body::Body;
 use crate::services::access::{Action, Actor, Caller, Permit, Refusal, Resource};
-use crate::services::error::Error;
+use crate::services::error::{Error, SourceError};
 use crate::services::identity::{Proof, SignInError};
 use crate::services::names::OrganisationName;
 use crate::services::signin::signature;
 use crate::services::uploads::Source;
 
+/// Until a body has to be there that is read before anybody is known: what it keeps is kept of anybody.
+const BODY_TIME: Duration = Duration::from_secs(30);
 /// Bytes of a body at most: a description of 30,000 characters, each escaped, is a third of it.
 pub const MAX_BODY: usize = 1 << 20;
 
@@ -36,7 +41,7 @@ impl Swr {
     /// Who asks, and what he sent. A body is read before he is known only if he signed it, and one that
     /// the operation has no use for not at all otherwise. In a lab he is nobody in particular, whatever he sends.
     pub(super) async fn known(&self, row: &Row, head: &Parts, body: &mut Body) -> Result<Known, Failure> {
-        let signed = if is_signed(&head.headers) { Some(whole(body).await?) } else { None };
+        let signed = if is_signed(&head.headers) { Some(soon(body).await?) } else { None };
         let (caller, proof) = match row.signs() {
             _ if self.0.access.is_lab() => (Caller::plain(Actor::Anonymous), None),
             Signs::Login => (self.by_login(head).await?, None),
@@ -120,6 +125,12 @@ fn is_signed(headers: &HeaderMap) -> bool {
 
 fn authorization(headers: &HeaderMap) -> Vec<&[u8]> {
     headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect()
+}
+
+/// The whole body of somebody who is not known yet.
+async fn soon(body: &mut Body) -> Result<Bytes, Failure> {
+    let read = timeout(BODY_TIME, whole(body)).await;
+    read.unwrap_or_else(|_| Err(Error::from(SourceError::TimedOut).into()))
 }
 
 /// The whole body, which must not be longer than any that makes sense.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
 use pierhead_storage_format::identity::Id;
@@ -19,6 +19,8 @@ use crate::stores::meta::{Meta, MetaError};
 
 /// Bans there may be, those that ended and are not forgotten included: some 30 MB.
 pub const MOST: usize = 100_000;
+/// Milliseconds that the wall clock may go other than the monotonic one between two looks: more is a jump.
+const STEADY: u64 = 10 * 60 * 1000;
 /// Rows read at a time.
 const PAGE: usize = 1000;
 
@@ -31,6 +33,8 @@ pub struct Book {
     /// Whether there is any ban: what is asked at every request of an appliance in peace.
     any: AtomicBool,
     exempt: ArcSwap<Exempt>,
+    /// Wall clock and monotonic clock when they were last compared.
+    clocks: Mutex<Option<(u64, u64)>>,
 }
 
 /// Exemptions, and the networks of them as they are compared.
@@ -46,12 +50,43 @@ impl Book {
         let bans = Bans::from_iter(rows::<BanKey>(meta)?);
         let any = AtomicBool::new(!bans.is_empty());
         let exempt = ArcSwap::from_pointee(Exempt::of(rows::<BanExemptionKey>(meta)?.into_iter().collect()));
-        Ok(Self { bans: RwLock::new(bans), any, exempt })
+        Ok(Self { bans: RwLock::new(bans), any, exempt, clocks: Mutex::default() })
     }
 
-    /// Whether a subject is banned; `now` is asked for if anybody is.
+    /// Whether a subject is banned; `now` is asked for if anybody is. A ban from the future was made while the clock
+    /// was wrong: it lasts as long as it was meant to, from now on.
     pub fn bans(&self, subject: BanKey, now: impl FnOnce() -> u64) -> bool {
-        self.any.load(Ordering::Acquire) && self.read().get(&subject).is_some_and(|ban| ban.until > now())
+        if !self.any.load(Ordering::Acquire) {
+            return false;
+        }
+        let Some((since, until)) = self.read().get(&subject).map(|ban| (ban.since, ban.until)) else {
+            return false;
+        };
+        let now = now();
+        if since <= now {
+            return until > now;
+        }
+        self.write().get_mut(&subject).is_some_and(|ban| {
+            begin_by(ban, now);
+            ban.until > now
+        })
+    }
+
+    /// Bans from the future begin now.
+    pub fn begin_by(&self, now: u64) {
+        let is_early = |ban: &BanRecord| ban.since > now;
+        if self.read().values().any(is_early) {
+            self.write().values_mut().for_each(|ban| begin_by(ban, now));
+        }
+    }
+
+    /// Whether the wall clock went as the monotonic one did since this was last asked. Milliseconds.
+    pub fn is_steady(&self, now: u64, monotonic: u64) -> bool {
+        let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        clocks.replace((now, monotonic)).is_none_or(|(was, then)| {
+            let expected = was.saturating_add(monotonic.saturating_sub(then));
+            expected.abs_diff(now) <= STEADY
+        })
     }
 
     /// Bans a subject for an offence: what came of it, unless it is banned already. `None` if there is no room for more.
@@ -63,6 +98,9 @@ impl Book {
         now: u64,
     ) -> Option<Option<BanRecord>> {
         let mut bans = self.write();
+        if let Some(before) = bans.get_mut(&subject) {
+            begin_by(before, now);
+        }
         let before = bans.get(&subject);
         if before.is_some_and(|before| before.until > now) {
             return Some(None);
@@ -197,6 +235,13 @@ pub fn next_times(before: Option<&BanRecord>, terms: &Terms, now: u64) -> u64 {
     remembered.map_or(1, |before| before.times.saturating_add(1))
 }
 
+fn begin_by(ban: &mut BanRecord, now: u64) {
+    if ban.since > now {
+        ban.until = now.saturating_add(ban.until.saturating_sub(ban.since));
+        ban.since = now;
+    }
+}
+
 fn rows<K: TableKey>(meta: &Meta) -> Result<Vec<(K, K::Record)>, MetaError> {
     let (mut all, mut after) = (Vec::new(), None::<Vec<u8>>);
     loop {
@@ -206,6 +251,68 @@ fn rows<K: TableKey>(meta: &Meta) -> Result<Vec<(K, K::Record)>, MetaError> {
         all.extend(page);
         if is_last {
             return Ok(all);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000;
+    const NOW: u64 = 1_800_000_000_000;
+
+    fn book(bans: &[(u64, u64)]) -> Book {
+        let bans = bans.iter().zip(1..).map(|((since, until), last)| {
+            let address: std::net::Ipv6Addr = std::net::Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped();
+            let (by, note) = (String::new(), String::new());
+            let ban =
+                BanRecord { since: *since, until: *until, times: 1, reason: BanReason::Flood, by, note };
+            (BanKey::Address(address), ban)
+        });
+        let (bans, any) = (RwLock::new(bans.collect()), AtomicBool::new(true));
+        Book { bans, any, exempt: ArcSwap::default(), clocks: Mutex::default() }
+    }
+
+    #[test]
+    fn a_ban_made_while_the_clock_was_ahead_lasts_as_long_as_it_was_meant_to() {
+        const AHEAD: u64 = NOW + 10_000 * HOUR;
+        // Since, until, and whether it holds now, in half an hour, and in two.
+        let cases = [
+            ("one that holds", NOW - HOUR, NOW + HOUR, [true, true, false]),
+            ("one that is over", NOW - HOUR, NOW, [false, false, false]),
+            ("one from the future", AHEAD, AHEAD + HOUR, [true, true, false]),
+            ("one from far in the future", AHEAD, u64::MAX, [true, true, true]),
+            ("one that makes no sense", AHEAD, NOW, [false, false, false]),
+        ];
+        for (name, since, until, expected) in cases {
+            for (way, at_once) in [("when asked", false), ("all at once", true)] {
+                let book = book(&[(since, until)]);
+                let subject = book.page(None, 1, |_, _| true)[0].0;
+                if at_once {
+                    book.begin_by(NOW);
+                }
+                let holds = [0, HOUR / 2, 2 * HOUR].map(|later| book.bans(subject, || NOW + later));
+                assert_eq!(holds, expected, "{name}, {way}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_is_told_from_one_that_goes() {
+        const MINUTE: u64 = 60_000;
+        let cases = [
+            ("it goes", NOW + MINUTE, MINUTE, true),
+            ("it is set a little", NOW + 11 * MINUTE, MINUTE, true),
+            ("it jumps ahead", NOW + 12 * MINUTE, MINUTE, false),
+            ("it jumps back", NOW - 10 * MINUTE, MINUTE, false),
+            ("long ago", NOW + 48 * HOUR, 48 * HOUR, true),
+        ];
+        for (name, now, monotonic, expected) in cases {
+            let book = book(&[]);
+            assert!(book.is_steady(NOW, 0), "nothing to compare with");
+            assert_eq!(book.is_steady(now, monotonic), expected, "{name}");
+            assert!(book.is_steady(now + 1, monotonic + 1), "{name}: it goes on from there");
         }
     }
 }

@@ -158,12 +158,26 @@ impl Reservation {
 
     /// Keeps `bytes` in all, if there is room; never fewer than before. [`Error::Quota`] if there is none.
     pub async fn grow_to(&self, bytes: u64) -> Result<(), Error> {
+        let grown = self.patiently(|| self.try_grow(bytes, false)).await;
+        if matches!(grown, Err(Error::Quota(_))) {
+            self.ledger().refused.fetch_add(1, Ordering::Relaxed);
+        }
+        grown
+    }
+
+    /// Keeps exactly `bytes`, which are there already, of content that may be anything after all: whatever was said
+    /// of it, they have to fit. [`Error::Quota`] if they do not; then nothing is kept.
+    pub async fn unname(&self, bytes: u64) -> Result<(), Error> {
+        self.patiently(|| self.try_grow(bytes, true)).await
+    }
+
+    async fn patiently(&self, grow: impl Fn() -> Result<(), NoRoom> + Send) -> Result<(), Error> {
         let until = Instant::now() + PATIENCE;
         loop {
             let settled = self.ledger().settled.notified();
             tokio::pin!(settled);
             settled.as_mut().enable();
-            let full = match self.try_grow(bytes) {
+            let full = match grow() {
                 Ok(()) => return Ok(()),
                 Err(NoRoom::Failed(error)) => return Err(error.into()),
                 Err(NoRoom::Full(full)) => full,
@@ -172,7 +186,6 @@ impl Reservation {
                     Err(_) => full,
                 },
             };
-            self.ledger().refused.fetch_add(1, Ordering::Relaxed);
             return Err(Error::Quota(full));
         }
     }
@@ -182,7 +195,7 @@ impl Reservation {
         if self.change(|own, held| self.kept(own, held)) >= bytes {
             return Ok(());
         }
-        match self.try_grow(bytes.saturating_add(STEP)) {
+        match self.try_grow(bytes.saturating_add(STEP), false) {
             Ok(()) => Ok(()),
             Err(_) => self.grow_to(bytes).await,
         }
@@ -200,7 +213,10 @@ impl Reservation {
 
     /// Keeps exactly `bytes`, which are there already, of content that may be anything.
     pub fn stand_at(&self, bytes: u64) {
+        // Before the ledger is locked. Nobody else may have asked for anything here since the start.
+        let owner = self.quotas.0.access.directory().organisation(&self.organisation).and_then(|it| it.owner);
         self.change(|own, held| {
+            held.owner = owner;
             self.keep(own, held, 0);
             own.digest = None;
             self.keep(own, held, bytes);
@@ -240,13 +256,19 @@ impl Reservation {
         }
     }
 
-    fn try_grow(&self, bytes: u64) -> Result<(), NoRoom> {
+    /// `unnamed`: from now on it may be anything, and what was kept before does not count.
+    fn try_grow(&self, bytes: u64, unnamed: bool) -> Result<(), NoRoom> {
         let Inner { meta, access, ledger, any } = &*self.quotas.0;
         // Before the ledger is locked: whoever looks into the directory may wait for it.
         let place = access.directory().organisation(&self.organisation).map(|it| (it.number, it.owner));
         let owner = place.and_then(|(_, owner)| owner);
         let place = place.filter(|_| any.load(Ordering::SeqCst));
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if unnamed {
+            let mut all = ledger.lock();
+            self.keep(&mut own, all.entry(self.organisation.clone()).or_default(), 0);
+            own.digest = None;
+        }
         let has = match (own.digest, place) {
             (Some(digest), Some((organisation, _))) => {
                 meta.get(&OrganisationBlobKey { organisation, digest })?.is_some()

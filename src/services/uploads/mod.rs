@@ -10,7 +10,7 @@
 //! U0: whether the actor may push is asked when a request begins, and again before what it brought is kept.
 //! U1: a refused or failed request leaves a session where it was, or at the last byte received.
 //! U1 has exceptions: what is too large, or does not fit into a quota, ends its session and leaves nothing.
-//! U2: sessions are limited in number and end after a time without use.
+//! U2: sessions are limited in number, altogether and of an account, and end after a time without use.
 //! U3: a session outlives the process, with the same repository and actor: one stopped in order goes on
 //!     from its last byte, one killed from its last checkpoint. Start-up removes those without one.
 //! U4: the offset of a session is told, and bytes are taken, only when what is there was proved.
@@ -19,14 +19,16 @@
 //!     unknown at once, and its bytes go. What has begun to be published is published.
 //!
 //! U5: a request whose length is declared is taken only if there is room for all of it beside what others
-//!     under way still bring (`stores::space`); before one is refused, stale sessions go (`reclaim`).
+//!     under way still bring (`stores::space`); before one is refused, stale sessions go if they make room for it
+//!     (`reclaim`).
 //!
-//! `leftovers` clears an earlier run's, `resumed` opens them again; `session` keeps the sessions; `transfer` moves a body into one;
+//! `named` is the last request of a session; `leftovers` clears an earlier run's, `resumed` opens them again; `session` keeps the sessions; `transfer` moves a body into one;
 //! `list` is for administrators, `abort` what ends a request from outside.
 
 mod abort;
 mod leftovers;
 mod list;
+mod named;
 mod reclaim;
 mod resumed;
 mod session;
@@ -35,10 +37,12 @@ mod transfer;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::{Algorithm, Digest};
 
 pub use self::leftovers::{clear_leftovers, replay_small_blobs};
 pub use self::list::{UploadFacts, Wanted};
+use self::named::Named;
 use self::reclaim::Room;
 use self::session::{Session, Sessions};
 use crate::seams::tasks;
@@ -57,6 +61,8 @@ pub struct Limits {
     pub layer: u64,
     /// Sessions at a time.
     pub sessions: usize,
+    /// Of them, those that users of one account opened.
+    pub sessions_per_account: usize,
     /// Milliseconds a session lives without use; one that received nothing, ten minutes at most.
     pub idle_ms: u64,
     /// Milliseconds without use after which one is stale: it goes where space is low.
@@ -102,7 +108,8 @@ pub struct Uploads {
 impl Uploads {
     /// On these stores, within these limits.
     pub fn new(shelves: Arc<Shelves>, limits: Limits) -> Self {
-        let (sessions, slots) = (Arc::new(Sessions::new(limits.sessions)), Slots::new(limits.slots));
+        let sessions = Arc::new(Sessions::new(limits.sessions, limits.sessions_per_account));
+        let slots = Slots::new(limits.slots);
         Self { shelves, sessions, limits, slots, room: Arc::default() }
     }
 
@@ -111,7 +118,7 @@ impl Uploads {
         let name = permitted(permit, Action::Push)?;
         self.room_for(0).await?;
         self.welcome(permit)?;
-        let place = self.sessions.reserve().ok_or(Error::TooManyUploads)?;
+        let place = self.sessions.reserve(self.account(permit.actor())).ok_or(Error::TooManyUploads)?;
         let now = self.shelves.clock.now_ms();
         let upload = self.begin(algorithm, resumed::owner(name, permit.actor(), now)).await?;
         let view = SessionView { id: upload.id().to_owned(), offset: 0 };
@@ -129,11 +136,7 @@ impl Uploads {
         address: Option<IpAddr>,
         left: impl Future<Output = ()>,
     ) -> Result<Slot, Error> {
-        let account = match permit.actor() {
-            Actor::User(id) => self.shelves.access.directory().user(*id).map(|user| user.account),
-            _ => None,
-        };
-        let holder = account.map_or_else(|| Holder::at(address), Holder::Account);
+        let holder = self.account(permit.actor()).map_or_else(|| Holder::at(address), Holder::Account);
         self.slots.take(holder, left).await.map_err(|none| match none {
             NoSlot::Taken => Error::SlotsTaken { limit: self.limits.slots.slots },
             NoSlot::Left => Error::Source(SourceError::Disconnected),
@@ -181,7 +184,7 @@ impl Uploads {
     }
 
     /// Appends a last body, which may be empty, and makes the whole a blob of the repository.
-    /// Bytes that are not the digest's leave the session as it is.
+    /// Bytes that are not the digest's leave the session as it is, if they fit into the quota.
     pub async fn finish(
         &self,
         permit: &Permit,
@@ -191,38 +194,33 @@ impl Uploads {
         digest: Digest,
     ) -> Result<u64, Error> {
         let session = self.session(permit, id).await?;
-        let mut writing = session.write()?;
+        let mut named = Named::begin(self, id, &session, digest)?;
         session.touch(self.shelves.clock.monotonic_ms());
-        session.room().name(digest);
         let moved =
-            self.transfer_last((writing.upload()?, session.room()), chunk, &mut session.watch(body)).await;
+            self.transfer_last((named.upload()?, session.room()), chunk, &mut session.watch(body)).await;
         session.touch(self.shelves.clock.monotonic_ms());
         session.abort().refused()?;
-        match moved {
-            Err(error) if ends(&error) => {
-                self.end(id, writing.take()).await;
-                return Err(error);
+        if let Err(error) = moved {
+            if ends(&error) || named.is_over() {
+                named.end().await;
+            } else {
+                named.goes_on().await;
             }
-            Err(error) => {
-                if writing.is_over() {
-                    self.end(id, writing.take()).await;
-                }
-                return Err(error);
-            }
-            Ok(_) => {}
+            return Err(error);
         }
-        let (service, permit, id) = (self.clone(), self.shelves.access.again(permit), id.to_owned());
+        let (service, permit) = (self.clone(), self.shelves.access.again(permit));
         tasks::to_the_end(async move {
-            let upload = writing.upload()?;
+            let upload = named.upload()?;
             let kept = match permit {
                 Ok(permit) => service.keep(&permit, (upload, session.room()), &digest).await,
                 Err(refusal) => Err(refusal.into()),
             };
             // Unless it was published, or its bytes may be lost, the session goes on as it was.
             if upload.is_over() {
-                service.end(&id, writing.take()).await;
+                named.end().await;
             } else {
                 upload.rest();
+                named.goes_on().await;
             }
             kept
         })
@@ -296,6 +294,13 @@ impl Uploads {
     /// Bytes reserved of storage quotas now, and pushes refused for want of one since the start.
     pub fn quota_counts(&self) -> (u64, u64) {
         self.shelves.quotas.counts()
+    }
+
+    fn account(&self, actor: &Actor) -> Option<Id> {
+        match actor {
+            Actor::User(id) => self.shelves.access.directory().user(*id).map(|user| user.account),
+            _ => None,
+        }
     }
 
     async fn session(&self, permit: &Permit, id: &str) -> Result<Arc<Session>, Error> {

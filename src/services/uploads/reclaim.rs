@@ -44,7 +44,8 @@ impl Uploads {
             return Err(Error::Bug("a permit for something else"));
         }
         let standing = self.shelves.reserve.standing();
-        Ok(self.end_stale(standing.soft.saturating_sub(standing.usable())).await)
+        // What is merely promised is no reason to end anything before it comes.
+        Ok(self.end_stale(standing.soft.saturating_sub(standing.free), 0).await)
     }
 
     /// Whether `bytes` more may be written now.
@@ -70,18 +71,24 @@ impl Uploads {
         let is_due = looked == 0 || now.saturating_sub(looked) >= LOOK_EVERY;
         let ours = |now| self.room.looked.compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed);
         if is_due && ours(now.max(1)).is_ok() {
-            self.end_stale(full.floor.saturating_add(bytes).saturating_sub(full.free)).await;
+            let wanted = full.floor.saturating_add(bytes).saturating_sub(full.free);
+            self.end_stale(wanted, wanted).await;
         }
     }
 
-    /// Ends the sessions idle for longest, until `wanted` bytes came free or no stale one is left.
-    async fn end_stale(&self, wanted: u64) -> Reclaimed {
+    /// Ends the sessions idle for longest, until `wanted` bytes came free or no stale one is left; none if all of them
+    /// do not have `least` bytes: that would help nobody.
+    async fn end_stale(&self, wanted: u64, least: u64) -> Reclaimed {
         let mut ended = Reclaimed::default();
         if wanted == 0 {
             return ended;
         }
         let (now, stale) = (self.shelves.clock.monotonic_ms(), self.limits.stale_ms);
         let mut sessions = self.sessions.stale(now, stale);
+        let all = sessions.iter().fold(0u64, |all, (_, session)| all.saturating_add(session.offset()));
+        if all < least {
+            return ended;
+        }
         sessions.sort_by_key(|(_, session)| Reverse(session.idle(now)));
         for (id, session) in sessions {
             if ended.bytes >= wanted {

@@ -64,8 +64,10 @@ impl Uploads {
     pub fn take_up(&self, found: Vec<Resumable>) -> (Unproved, Vec<Leftover>) {
         let (mut unproved, mut given_up) = (Vec::new(), Vec::new());
         for resumable in found {
-            let place = self.sessions.reserve();
-            match (parse(&resumable.owner), place) {
+            let owner = parse(&resumable.owner);
+            let account = owner.as_ref().and_then(|(_, actor)| self.account(actor));
+            let place = self.sessions.reserve_again(account);
+            match (owner, place) {
                 (Some((repository, actor)), Some(place)) => {
                     let now = self.shelves.clock.monotonic_ms();
                     let opened_at = resumable.owner.created_at;

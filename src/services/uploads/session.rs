@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pierhead_storage_format::identity::Id;
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::abort::Abort;
@@ -38,6 +39,8 @@ pub struct Session {
     abort: Abort,
     proof: watch::Sender<Standing>,
     room: Reservation,
+    /// The account it is counted for.
+    account: Option<Id>,
 }
 
 /// Whether a session can be used.
@@ -156,6 +159,7 @@ impl Session {
             abort: Abort::default(),
             proof: watch::Sender::new(standing),
             room,
+            account: None,
         }
     }
 
@@ -268,19 +272,24 @@ impl Session {
 /// All of them.
 pub struct Sessions {
     limit: usize,
+    per_account: usize,
     taken: AtomicUsize,
+    /// Places taken by each account that has any. Locked inside nothing.
+    by_account: Mutex<HashMap<Id, usize>>,
     by_id: Mutex<HashMap<String, Arc<Session>>>,
 }
 
 /// A place among the sessions, given back if it is not filled.
 pub struct Place<'a> {
     sessions: &'a Sessions,
+    account: Option<Id>,
     filled: bool,
 }
 
 impl Place<'_> {
     /// Opens the session here.
-    pub fn fill(mut self, session: Session) {
+    pub fn fill(mut self, mut session: Session) {
+        session.account = self.account;
         let id = session.upload.try_lock().ok().and_then(|u| u.as_ref().map(|u| u.id().to_owned()));
         if let Some(id) = id {
             self.filled = true;
@@ -289,7 +298,8 @@ impl Place<'_> {
     }
 
     /// Opens a session here that is [`Session::being_proved`].
-    pub fn fill_unproved(mut self, id: String, session: Session) -> Proving {
+    pub fn fill_unproved(mut self, id: String, mut session: Session) -> Proving {
+        session.account = self.account;
         let session = Arc::new(session);
         self.filled = true;
         self.sessions.map().insert(id, Arc::clone(&session));
@@ -300,23 +310,58 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         if !self.filled {
-            self.sessions.taken.fetch_sub(1, Ordering::SeqCst);
+            self.sessions.free(self.account);
         }
     }
 }
 
 impl Sessions {
-    /// At most `limit` at a time.
-    pub fn new(limit: usize) -> Self {
-        Self { limit, taken: AtomicUsize::new(0), by_id: Mutex::default() }
+    /// At most `limit` at a time, and `per_account` of one account.
+    pub fn new(limit: usize, per_account: usize) -> Self {
+        let (by_account, by_id) = (Mutex::default(), Mutex::default());
+        Self { limit, per_account, taken: AtomicUsize::new(0), by_account, by_id }
     }
 
-    /// A place, if one is free.
-    pub fn reserve(&self) -> Option<Place<'_>> {
-        let place = self
-            .taken
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < self.limit).then_some(n + 1));
-        place.ok().map(|_| Place { sessions: self, filled: false })
+    /// A place for an account, if one is free.
+    pub fn reserve(&self, account: Option<Id>) -> Option<Place<'_>> {
+        self.place(account, self.per_account)
+    }
+
+    /// A place for a session of an earlier run, however many its account has.
+    pub fn reserve_again(&self, account: Option<Id>) -> Option<Place<'_>> {
+        self.place(account, usize::MAX)
+    }
+
+    fn place(&self, account: Option<Id>, per_account: usize) -> Option<Place<'_>> {
+        let more = |n| (n < self.limit).then_some(n + 1);
+        self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        if let Some(account) = account {
+            let mut counts = self.accounts();
+            let count = counts.entry(account).or_default();
+            if *count >= per_account {
+                drop(counts);
+                self.taken.fetch_sub(1, Ordering::SeqCst);
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Place { sessions: self, account, filled: false })
+    }
+
+    fn free(&self, account: Option<Id>) {
+        self.taken.fetch_sub(1, Ordering::SeqCst);
+        let Some(account) = account else { return };
+        let mut counts = self.accounts();
+        let count = counts.get(&account).map_or(0, |count| count.saturating_sub(1));
+        if count == 0 {
+            counts.remove(&account);
+        } else {
+            counts.insert(account, count);
+        }
+    }
+
+    fn accounts(&self) -> std::sync::MutexGuard<'_, HashMap<Id, usize>> {
+        self.by_account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A session by id.
@@ -327,7 +372,7 @@ impl Sessions {
     /// Forgets a session; gives it, if it was known.
     pub fn remove(&self, id: &str) -> Option<Arc<Session>> {
         let removed = self.map().remove(id)?;
-        self.taken.fetch_sub(1, Ordering::SeqCst);
+        self.free(removed.account);
         Some(removed)
     }
 
@@ -360,5 +405,29 @@ impl Sessions {
 
     fn map(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Session>>> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_for_each_account_and_given_back() {
+        let sessions = Sessions::new(5, 2);
+        let (one, other) = (Some(Id::from_bytes([1; 16])), Some(Id::from_bytes([2; 16])));
+        let first = sessions.reserve(one).expect("free");
+        let second = sessions.reserve(one).expect("free");
+        assert!(sessions.reserve(one).is_none(), "it has as many as it may");
+        let again = sessions.reserve_again(one).expect("of an earlier run");
+        let third = sessions.reserve(other).expect("another's");
+        let nobody = sessions.reserve(None).expect("nobody's");
+        assert!(sessions.reserve(other).is_none(), "all are taken");
+        drop((nobody, again));
+        assert!(sessions.reserve(one).is_none(), "it still has two");
+        drop(first);
+        let first = sessions.reserve(one).expect("given back");
+        drop((first, second, third));
+        assert!(sessions.accounts().is_empty() && sessions.taken.load(Ordering::SeqCst) == 0);
     }
 }

@@ -98,9 +98,9 @@ impl Uploads {
         let mut promise = match chunk.length {
             Some(length) => {
                 self.within_limit(start.saturating_add(length))?;
-                let promise = self.promised(length).await?;
+                // The quota first: what it refuses must not have made others' stale sessions go.
                 room.grow_to(start.saturating_add(length)).await?;
-                Some(promise)
+                Some(self.promised(length).await?)
             }
             None => None,
         };

@@ -1,5 +1,7 @@
 //! Storage quotas: what is counted, what is let in, what is reserved.
 
+mod named;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
