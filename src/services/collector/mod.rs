@@ -296,14 +296,15 @@ impl Collector {
         let options = self.0.options;
         let cutoff = course.watch.before(options.grace).filter(|_| self.is_warm());
         lock(&self.0.status).waits = self.waits(&course.watch);
-        self.let_manifests_go(&permit, &course.watch).await?;
+        // What is wrong there is told at the end: blobs go all the same.
+        let manifests = self.let_manifests_go(&permit, &course.watch).await;
         if let Some(cutoff) = cutoff {
             self.sweep(&permit, cutoff).await?;
         }
         if let Some(cutoff) = course.watch.before(options.quarantine) {
             self.unlink_files(&permit, cutoff).await?;
         }
-        Ok(())
+        manifests
     }
 
     /// Untagged manifests, where the settings say so, and those that were deleted long enough ago.
