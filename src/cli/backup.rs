@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
@@ -143,7 +145,7 @@ fn create(arguments: &CreateArguments) -> Result<(), Failure> {
     }
     let settings = arguments.asked.settings()?;
     logs::start(&settings.log);
-    let mut hold = Hold::begin(arguments.asked.client()?)?;
+    let hold = Hold::begin(arguments.asked.client()?)?;
     let options = BackupOptions {
         served: hold.is_some(),
         key: !arguments.without_key,
@@ -152,18 +154,12 @@ fn create(arguments: &CreateArguments) -> Result<(), Failure> {
         copy: arguments.copy,
         keep: arguments.keep.map(|keep| keep as usize),
     };
-    let mut progress = progress();
-    let mut watch = |stage, done, of| {
-        progress(stage, done, of);
-        if let Some(hold) = &mut hold {
-            hold.renew();
-        }
-    };
+    let mut watch = progress();
     let is_stream = arguments.to == Path::new("-");
     let made = if is_stream {
-        to_stdout(arguments, &settings, options, &mut watch)
+        to_stdout(arguments, &settings, options, &mut *watch)
     } else {
-        wiring::back_up(&settings, &arguments.to, options, &mut watch).map_err(Failure::from)
+        wiring::back_up(&settings, &arguments.to, options, &mut *watch).map_err(Failure::from)
     };
     let lapsed = hold.is_some_and(Hold::end);
     let made = made?;
@@ -194,12 +190,12 @@ fn to_stdout(
     Ok(wiring::back_up_to_stream(settings, &scratch, options, &mut io::stdout().lock(), watch)?)
 }
 
-/// Removals held back by the server, if one runs.
+/// Removals held back by the server, if one runs. A thread of its own renews it, whatever the backup is busy with.
 struct Hold {
-    client: Client,
-    id: String,
-    renewed: Instant,
-    lapsed: bool,
+    path: String,
+    /// Dropped at the end.
+    going_on: Sender<()>,
+    renewer: JoinHandle<(Client, bool)>,
 }
 
 impl Hold {
@@ -208,25 +204,33 @@ impl Hold {
             return Ok(None);
         }
         let held: HoldView = read(&client.post("/api/v1/removal-holds", None)?)?;
-        Ok(Some(Self { client, id: held.id, renewed: Instant::now(), lapsed: false }))
-    }
-
-    /// A server that was restarted has no hold any more: what is copied is right all the same, and what was
-    /// removed meanwhile shows as missing.
-    fn renew(&mut self) {
-        if self.lapsed || self.renewed.elapsed() < RENEW_EVERY {
-            return;
-        }
-        self.renewed = Instant::now();
-        let renewed = self.client.post(&format!("/api/v1/removal-holds/{}", self.id), None);
-        self.lapsed = renewed.is_err();
+        let path = format!("/api/v1/removal-holds/{}", held.id);
+        let (going_on, ended) = mpsc::channel();
+        let renewed = path.clone();
+        let renewer = thread::spawn(move || {
+            let lapsed = renew(&client, &renewed, &ended);
+            (client, lapsed)
+        });
+        Ok(Some(Self { path, going_on, renewer }))
     }
 
     /// Whether it had lapsed.
     fn end(self) -> bool {
-        let ended = self.client.delete(&format!("/api/v1/removal-holds/{}", self.id));
-        self.lapsed || ended.is_err()
+        drop(self.going_on);
+        let Ok((client, lapsed)) = self.renewer.join() else { return true };
+        client.delete(&self.path).is_err() || lapsed
     }
+}
+
+/// Until the backup ends; whether the hold lapsed. A server that was restarted has no hold any more: what is copied is
+/// right all the same, and what was removed meanwhile shows as missing.
+fn renew(client: &Client, path: &str, ended: &Receiver<()>) -> bool {
+    while ended.recv_timeout(RENEW_EVERY) == Err(RecvTimeoutError::Timeout) {
+        if client.post(path, None).is_err() {
+            return true;
+        }
+    }
+    false
 }
 
 fn made_json(made: &Made) -> Value {

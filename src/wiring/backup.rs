@@ -14,7 +14,7 @@ use super::offline::{check_locked, permit};
 use super::people::People;
 use super::{StartError, io, store};
 use crate::config::{Settings, Size, StorageSettings};
-use crate::seams::SystemClock;
+use crate::seams::{OsRandom, Random, SystemClock};
 use crate::services::backup::{
     self, BackupError, Folder, Found, Made, Maker, Restored, Source, State, Target, Verified, Wanted, Watch,
 };
@@ -65,7 +65,7 @@ pub fn back_up_to_stream(
 ) -> Result<Made, StartError> {
     let permit = permit()?;
     let (source, _lock) = source(settings, options.served)?;
-    let scratch = Scratch::make(&absolute(scratch)?.join(format!("pierhead-backup-{}", std::process::id())))?;
+    let scratch = Scratch::within(scratch, "pierhead-backup")?;
     let disk = RealDisk::new(&scratch.0);
     let maker = Maker { program: env!("CARGO_PKG_VERSION"), clock: &SystemClock };
     let wanted = wanted(settings, &scratch.0, options);
@@ -154,7 +154,6 @@ pub fn restore(from: From<'_>, data: &Path, watch: &mut Watch<'_>) -> Result<Out
         }
         From::Stream(input) => backup::from_stream(&permit()?, input, &target, watch)?,
     };
-    store::write_format(target.disk.as_ref()).map_err(io("cannot write FORMAT"))?;
     let report = check_locked(&data, &target.disk, &lock, false, &mut |_, _| {})?;
     Ok(Outcome { restored, report })
 }
@@ -164,11 +163,11 @@ fn target(data: &Path) -> Result<Target, StartError> {
     let entries = disk.list(Path::new("")).map_err(io("cannot list the data directory"))?;
     let has = |name: &str| entries.iter().any(|entry| entry.name == name);
     let harmless = |name: &str| name == paths::LOCK || name == "lost+found" || name.starts_with('.');
-    let unfinished = has(paths::RESTORE) && !has(paths::FORMAT);
+    let unfinished = has(paths::RESTORE);
     if !unfinished && !entries.iter().all(|entry| harmless(&entry.name)) {
         return Err(StartError::NotEmpty(data.to_owned()));
     }
-    Ok(Target { root: data.to_owned(), disk })
+    Ok(Target { root: data.to_owned(), disk, format: store::write_format })
 }
 
 /// What a drill proved.
@@ -192,13 +191,12 @@ pub fn drill(
     let folder = Folder::existing(&root)?;
     let point = folder.point(name)?;
     let scratch = match scratch {
-        Some(path) => Scratch::make(&absolute(path)?.join(format!("pierhead-drill-{}", std::process::id())))?,
+        Some(path) => Scratch::within(path, "pierhead-drill")?,
         None => Scratch::anew(&root.join(DRILL))?,
     };
     let target = target(&scratch.0)?;
     // What is linked is not read here, but by the check.
     let restored = backup::from_folder(&permit()?, &folder, point, &target, true, watch)?;
-    store::write_format(target.disk.as_ref()).map_err(io("cannot write FORMAT"))?;
     let secrets = open_as_a_start_does(&scratch.0)?;
     let lock = DataLock::existing(&scratch.0)?;
     let report = check_locked(&scratch.0, &target.disk, &lock, true, &mut |_, done| {
@@ -223,9 +221,16 @@ fn open_as_a_start_does(data: &Path) -> Result<Option<StartError>, StartError> {
 struct Scratch(PathBuf);
 
 impl Scratch {
+    /// In a folder that others may write to, by a name that nobody can guess.
+    fn within(folder: &Path, what: &str) -> Result<Self, StartError> {
+        let id = OsRandom.id().map_err(io("cannot name a scratch folder"))?;
+        Self::make(&absolute(folder)?.join(format!("{what}-{id}")))
+    }
+
+    /// What is there already is somebody else's: an error.
     fn make(path: &Path) -> Result<Self, StartError> {
         use std::os::unix::fs::DirBuilderExt;
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        let made = std::fs::DirBuilder::new().mode(0o700).create(path);
         made.map_err(io("cannot make a scratch folder"))?;
         Ok(Self(path.to_owned()))
     }

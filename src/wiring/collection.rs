@@ -7,9 +7,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::StartError;
+use crate::causes;
 use crate::config::Settings;
 use crate::jobs::{Job, Jobs};
-use crate::services::collector::{Collector, Options};
+use crate::services::collector::{Collector, Done, Options};
 use crate::services::images::Shelves;
 
 /// How often it is asked whether it is time.
@@ -35,14 +36,34 @@ pub fn open(settings: &Settings, shelves: &Arc<Shelves>) -> Result<Collector, St
 pub fn watch(collector: &Collector, jobs: &Jobs, gauges: &CollectionGauges) {
     let (collector, gauges) = (collector.clone(), gauges.clone());
     let job = Job::every("collection", "removes what nothing needs any more, when it is time", TICK);
-    jobs.every(job, move |_| {
+    jobs.every(job, move |handle| {
         let (collector, gauges) = (collector.clone(), gauges.clone());
         async move {
-            collector.tick().await;
+            let result = match handle.is_asked() {
+                true => run_now(&collector).await,
+                false => {
+                    collector.tick().await;
+                    Ok(String::new())
+                }
+            };
             gauges.update(&collector);
-            Ok::<_, String>(String::new())
+            result
         }
     });
+}
+
+/// A run that was asked for by the name of the job; what it did.
+async fn run_now(collector: &Collector) -> Result<String, String> {
+    if collector.facts().paused {
+        return Err("collection is paused: `pierhead gc resume` lets it go on".to_owned());
+    }
+    let done = collector.run().await.map_err(|error| causes::chain(&error))?;
+    let Done { untagged, forgotten, unlinked, removed, bytes, files, .. } = done;
+    let did = format!(
+        "removed {removed} blobs of {bytes} bytes, {untagged} untagged manifests; {forgotten} deleted manifests \
+         cannot come back any more, {unlinked} blobs left their repositories, {files} files left quarantine"
+    );
+    Ok(collector.facts().waits.map_or(did.clone(), |why| format!("{did}; waits: {why}")))
 }
 
 /// What it did since the start. Clones are the same ones.

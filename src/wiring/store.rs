@@ -154,7 +154,8 @@ fn report_trail(left: &Leftovers) {
 /// Makes sure that there is a store of this format, made if the directory is new.
 fn prepare(disk: &dyn Disk, data: &Path) -> Result<(), StartError> {
     if has_format(disk, data)? {
-        return Ok(());
+        // Of a restore that was stopped after its last step but this.
+        return disk.remove_dir(Path::new(paths::RESTORE)).map_err(io("cannot remove what a restore left"));
     }
     let listing = io("cannot list the data directory");
     let entries = disk.list(Path::new("")).map_err(&listing)?;

@@ -82,7 +82,7 @@ impl TableKey for DamageKey {
 pub enum DamageKind {
     /// There was no file.
     Missing,
-    /// Its bytes were others; it was moved to quarantine.
+    /// Its bytes were others, and it was moved to quarantine; or it could not be read, and is where it was.
     Damaged,
 }
 

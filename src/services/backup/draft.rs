@@ -147,6 +147,15 @@ fn sync_tree(disk: &dyn Disk, folder: &Path) -> std::io::Result<()> {
 }
 
 /// Whether the files of a point are those its record speaks of; `dir` is its folder. Reads them.
+/// Whether the list of blobs is the one the point was finished with.
+pub(super) fn has_its_list(disk: &dyn Disk, dir: &Path, point: &Point) -> std::io::Result<bool> {
+    match disk.open_read(&dir.join(BLOBS)).and_then(part_of) {
+        Ok(found) => Ok(found == point.blob_list),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 pub(super) fn check(root: &Path, disk: &dyn Disk, dir: &Path, point: &Point) -> Result<(), BackupError> {
     let parts: [(&str, &Part); 4] = [
         (METADATA, &point.metadata),

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use pierhead_storage_format::backup::PointError;
 use pierhead_storage_format::backup::tar::TarError;
+use pierhead_storage_format::backup::{BLOBS, PointError};
 
 use crate::services::error::Error;
 use crate::services::fsck::Unreadable;
@@ -66,6 +66,12 @@ pub enum BackupError {
     /// Another file of the point.
     #[error("{0} of the backup is damaged, or not of it; take another backup")]
     Damaged(String),
+    /// What a point needs cannot be told, so that nothing may be removed.
+    #[error(
+        "the backup was made, but older ones were not removed: {BLOBS} of backup {0} is damaged, so that what it \
+             needs cannot be told; remove its folder if it is not needed, and back up again"
+    )]
+    ListDamaged(String),
     /// A stream that is none of ours, or was cut.
     #[error(transparent)]
     Stream(#[from] TarError),

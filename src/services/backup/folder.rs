@@ -1,6 +1,8 @@
 //! A folder of backups: whose it is, and which points it has.
 
+use std::fs::DirBuilder;
 use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,6 +54,11 @@ impl Folder {
         if !folder.is_marked()? {
             folder.refuse_foreign()?;
             folder.mark().map_err(io("making", root, Path::new(MARKER)))?;
+        }
+        for name in [POINTS, paths::BLOBS] {
+            // Keys are below, whoever may look into the folder that was given.
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(root.join(name));
+            made.map_err(io("making", root, Path::new(name)))?;
         }
         Ok(folder)
     }
@@ -118,7 +125,6 @@ impl Folder {
         file.write_at(MARKER_TEXT.as_bytes(), 0)?;
         file.sync_data()?;
         self.disk.rename(part, Path::new(MARKER))?;
-        self.disk.create_dir(Path::new(POINTS))?;
         self.disk.sync_dir(Path::new(""))
     }
 }

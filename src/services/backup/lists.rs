@@ -64,6 +64,9 @@ impl Merged {
         for (lines, next) in &mut self.lists {
             if next.is_some_and(|(digest, _)| digest == lowest.0) {
                 *next = lines.blob()?;
+                if next.is_some_and(|(digest, _)| digest <= lowest.0) {
+                    return Err(damaged("a list of blobs is not in order"));
+                }
             }
         }
         Ok(Some(lowest))

@@ -1,6 +1,7 @@
 //! Points beyond those to be kept go, then the blobs that no point names. Steps: a point loses its name (it gets
 //! `.part`), which is made durable; its folder goes; the pool is swept. A stop leaves a `.part`, which the next
-//! backup removes, and has the sweep done then.
+//! backup removes, and has the sweep done then. Before any of it, the lists of the points that stay are compared
+//! with their records: with a damaged one nothing goes.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -8,8 +9,9 @@ use std::path::Path;
 use pierhead_storage_format::backup::{BLOBS, PART, POINTS, point_dir};
 use pierhead_storage_format::{Algorithm, Digest, paths};
 
+use super::draft::has_its_list;
 use super::error::{BackupError, io};
-use super::folder::{Folder, State};
+use super::folder::{Folder, Found, State};
 use super::lists::{Lines, Merged};
 use super::{Stage, Watch};
 
@@ -33,12 +35,14 @@ pub(super) fn prune(
     watch(Stage::Pruning, 0, 0);
     let points = folder.points()?;
     let older = points.iter().rev().filter(|p| matches!(p.state, State::Whole(_)) && p.name != made);
-    for point in older.skip(keep.saturating_sub(1)) {
+    let going: Vec<&str> = older.skip(keep.saturating_sub(1)).map(|point| point.name.as_str()).collect();
+    if going.is_empty() && !interrupted {
+        return Ok(pruned);
+    }
+    prove_lists(folder, points.iter().filter(|point| !going.contains(&point.name.as_str())))?;
+    for point in points.iter().filter(|point| going.contains(&point.name.as_str())) {
         forget(folder, &point.name)?;
         pruned.points.push(point.name.clone());
-    }
-    if pruned.points.is_empty() && !interrupted {
-        return Ok(pruned);
     }
     if let Some(damaged) = points.iter().find(|point| matches!(point.state, State::Damaged(_))) {
         tracing::warn!(backup = %damaged.name, "a backup whose record is damaged: blobs are kept, since it may name them; remove its folder to free them");
@@ -46,6 +50,19 @@ pub(super) fn prune(
     }
     pruned.freed = sweep(folder, watch)?;
     Ok(pruned)
+}
+
+/// Refuses if the list of a point that stays is not the one it was made with: what the list does not name goes.
+fn prove_lists<'a>(folder: &Folder, stay: impl Iterator<Item = &'a Found>) -> Result<(), BackupError> {
+    for found in stay {
+        let State::Whole(point) = &found.state else { continue };
+        let dir = point_dir(&found.name);
+        let holds = has_its_list(folder.disk.as_ref(), &dir, point);
+        if !holds.map_err(io("reading", &folder.root, &dir))? {
+            return Err(BackupError::ListDamaged(found.name.clone()));
+        }
+    }
+    Ok(())
 }
 
 fn forget(folder: &Folder, name: &str) -> Result<(), BackupError> {

@@ -1,6 +1,7 @@
 //! A store from a point. Steps, each durable before the next: `restore/` is made; blobs get their names as they
-//! were proved; files; the metadata; `restore/` goes. Then the caller writes `FORMAT`, and it is a store. What a
-//! stop leaves is no store: the same restore, run again, keeps the blobs and does the rest anew.
+//! were proved; files; the metadata; `FORMAT`, with which it is a store; `restore/` goes. What a stop leaves before
+//! `FORMAT` is no store; while `restore/` is there the same restore, run again, takes `FORMAT` away, keeps the blobs
+//! and does the rest anew. A start removes a `restore/` that is there beside `FORMAT`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct Target {
     pub root: PathBuf,
     /// The same.
     pub disk: Arc<dyn Disk>,
+    /// Writes `FORMAT` there, durably.
+    pub format: fn(&dyn Disk) -> std::io::Result<()>,
 }
 
 /// What was restored.
@@ -99,14 +102,18 @@ pub fn from_stream(
     Ok(restored)
 }
 
-/// Until `restore/` goes, there is no store here.
+/// Until `FORMAT` is written again, there is no store here.
 fn begin(target: &Target) -> Result<(), BackupError> {
     let disk = target.disk.as_ref();
     let begin = || {
-        for stale in [paths::RESTORE, "meta", "tls", paths::AUDIT] {
+        // What says that it is a store goes first, while `restore/` says that it may be restored to.
+        disk.remove_file(Path::new(paths::FORMAT))?;
+        disk.sync_dir(Path::new(""))?;
+        for stale in ["meta", "tls", paths::AUDIT] {
             disk.remove_dir(Path::new(stale))?;
         }
         disk.remove_file(Path::new(paths::KEY_FILE))?;
+        disk.remove_dir(Path::new(paths::RESTORE))?;
         disk.create_dir(Path::new(paths::RESTORE))?;
         disk.sync_dir(Path::new(""))
     };
@@ -166,6 +173,7 @@ fn settle(
     let finish = || {
         target.disk.sync_dir(Path::new("meta"))?;
         target.disk.sync_dir(Path::new(""))?;
+        (target.format)(target.disk.as_ref())?;
         target.disk.remove_dir(Path::new(paths::RESTORE))?;
         target.disk.sync_dir(Path::new(""))
     };

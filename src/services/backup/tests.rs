@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use pierhead_storage_format::backup::{COMPLETE, METADATA, PART, POINTS, Point, point_dir};
+use pierhead_storage_format::backup::{BLOBS, COMPLETE, METADATA, PART, POINTS, Point, point_dir};
 use pierhead_storage_format::codec::Record;
 use pierhead_storage_format::keys::{BlobKey, TableKey};
 use pierhead_storage_format::outboard::Outboard;
@@ -91,7 +91,11 @@ impl World {
     fn target(&self, name: &str) -> Target {
         let root = self.scratch.path().join(name);
         fs::create_dir_all(&root).expect("made");
-        Target { disk: Arc::new(RealDisk::new(&root)), root }
+        Target {
+            disk: Arc::new(RealDisk::new(&root)),
+            root,
+            format: |disk| disk.create(Path::new(paths::FORMAT)).map(drop),
+        }
     }
 
     fn restore(&self, name: Option<&str>, to: &str) -> Result<Restored, BackupError> {
@@ -311,4 +315,45 @@ fn a_folder_of_something_else_and_one_in_use_are_refused() {
     drop(held);
     assert!(fs::read_dir(world.folder().join(POINTS)).expect("there").next().is_none());
     assert!(matches!(world.restore(None, "nothing"), Err(BackupError::NoPoint(_))));
+}
+
+#[test]
+fn a_damaged_list_of_a_point_that_stays_keeps_everything() {
+    for (what, damage) in [
+        (
+            "a flipped digit",
+            (|list: &mut Vec<u8>| list[80] = if list[80] == b'0' { b'1' } else { b'0' }) as fn(&mut Vec<u8>),
+        ),
+        ("a line cut off", |list| list.truncate(list.len() / 2)),
+        ("a line less", |list| list.truncate(list.iter().position(|byte| *byte == b'\n').unwrap_or(0) + 1)),
+        ("no line", Vec::clear),
+    ] {
+        let world = world();
+        world.back_up(&world.store("data", 1, &[1, 2, 3]), USUAL).expect("made");
+        let second = world.back_up(&world.store("data", 2, &[2, 3, 4]), USUAL).expect("made");
+        let list = world.folder().join(point_dir(&second.point.name)).join(BLOBS);
+        let mut bytes = fs::read(&list).expect("there");
+        damage(&mut bytes);
+        fs::write(&list, bytes).expect("written");
+        let made = world.back_up(&world.store("data", 3, &[4, 5]), Wanted { keep: Some(2), ..USUAL });
+        assert!(
+            matches!(&made, Err(BackupError::ListDamaged(name)) if *name == second.point.name),
+            "{what}: {made:?}"
+        );
+        assert_eq!(Folder::list(&world.folder()).expect("listed").len(), 3, "{what}");
+        for number in 1..=5 {
+            assert!(world.folder().join(paths::blob(&blob(number).0)).exists(), "{what}: blob {number}");
+        }
+    }
+}
+
+#[test]
+fn a_restore_that_stopped_before_its_last_step_is_run_again() {
+    let world = world();
+    world.back_up(&world.store("data", 7, &[0, 1]), USUAL).expect("made");
+    world.restore(None, "new").expect("restored");
+    assert!(world.scratch.path().join("new").join(paths::FORMAT).exists());
+    fs::create_dir(world.scratch.path().join("new").join(paths::RESTORE)).expect("as a stop leaves it");
+    world.restore(None, "new").expect("restored again");
+    world.assert_same("data", "new", &[0, 1]);
 }

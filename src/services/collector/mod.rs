@@ -232,13 +232,16 @@ impl Collector {
         let inner = &self.0;
         let now = inner.shelves.clock.monotonic_ms();
         self.turn_if_due();
-        if !self.is_halted() && !inner.ordered.swap(true, Ordering::SeqCst) {
+        let stops = inner.stopping.load(Ordering::SeqCst);
+        if !stops && !inner.ordered.swap(true, Ordering::SeqCst) {
             self.put_in_order().await;
         }
         let asked = inner.asked.swap(false, Ordering::SeqCst);
         let due = inner.options.on && now >= *lock(&inner.next);
         if self.is_halted() || !(asked || due) {
             if asked {
+                // What it was to accept was the clock as it was then.
+                inner.accepts.store(false, Ordering::SeqCst);
                 lock(&inner.status).running = false;
             }
             return;
@@ -293,14 +296,15 @@ impl Collector {
         let options = self.0.options;
         let cutoff = course.watch.before(options.grace).filter(|_| self.is_warm());
         lock(&self.0.status).waits = self.waits(&course.watch);
-        self.let_manifests_go(&permit, &course.watch).await?;
+        // What is wrong there is told at the end: blobs go all the same.
+        let manifests = self.let_manifests_go(&permit, &course.watch).await;
         if let Some(cutoff) = cutoff {
             self.sweep(&permit, cutoff).await?;
         }
         if let Some(cutoff) = course.watch.before(options.quarantine) {
             self.unlink_files(&permit, cutoff).await?;
         }
-        Ok(())
+        manifests
     }
 
     /// Untagged manifests, where the settings say so, and those that were deleted long enough ago.
@@ -331,13 +335,17 @@ impl Collector {
         }
     }
 
-    /// Once a process, before anything goes: decisions here need every row. False if it was halted.
+    /// Once a process, before anything goes: decisions here need every row. False if it was halted; a pause holds up
+    /// what is collected, not the removals of repositories that somebody asked for.
     async fn begin(&self, permit: &Permit) -> Result<bool, Error> {
         let meta = self.0.shelves.meta.clone();
         tasks::blocking(move || meta.wait_until_checked()).await??;
         let removals = self.0.shelves.finish_removals().await?;
         if removals > 0 {
             tracing::info!(removals, "finished removals of repositories that were cut short");
+        }
+        if self.is_halted() {
+            return Ok(false);
         }
         self.list_old_ones(permit).await?;
         self.move_files_again().await?;

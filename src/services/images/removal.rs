@@ -3,7 +3,8 @@
 //! other changes wait nor a stop in between leaves anything that cannot be removed by asking again.
 //!
 //! The first of several change sets leaves a `removal` row, the last takes it: after a stop in between the removal is
-//! gone on with ([`Shelves::finish_removals`]).
+//! gone on with ([`Shelves::finish_removals`]). A push takes it too: whoever asked for the removal did not mean what
+//! came after it, so that a removal that was cut short ends there. One under way goes on to its end.
 //!
 //! V1: rights on a repository go in the change set that its row goes in: a later one of its name has none of them.
 
@@ -25,6 +26,17 @@ use crate::stores::meta::{Attached, Tx};
 
 /// What one change set removes at most: tags and blobs count one, manifests ten and one for each thing they name.
 const SHARE: usize = 4000;
+
+/// Which change set of a removal it is.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    /// The first, if the permit still holds.
+    First(&'a Permit),
+    /// Another one of whoever asked.
+    Next,
+    /// One after a stop, as long as nothing was pushed since the first.
+    Resumed,
+}
 
 /// Grants and shares: who, on what.
 type Rights = (Vec<(Id, String)>, Vec<(Id, String)>);
@@ -56,11 +68,11 @@ impl Shelves {
         let by = self.access.called(permit.actor());
         // The trail says that it was removed when it was: with the last step.
         let (event, bare) = (permit.event(), self.access.again(permit)?.traced(None));
-        let mut asked = Some(&bare);
+        let mut step = Step::First(&bare);
         loop {
-            match self.remove_some(asked, event.clone(), (name.clone(), id, by.clone()), share).await {
+            match self.remove_some(step, event.clone(), (name.clone(), id, by.clone()), share).await {
                 Ok(true) => break,
-                Ok(false) => asked = None,
+                Ok(false) => step = Step::Next,
                 // Manifests that name very much; fewer of them fit.
                 Err(Error::TooMuch) if share > 1 => share = (share / 8).max(1),
                 Err(error) => return Err(error),
@@ -78,7 +90,7 @@ impl Shelves {
             let what = (name.clone(), key.repository, record.by);
             let mut share = SHARE;
             loop {
-                match self.remove_some(None, None, what.clone(), share).await {
+                match self.remove_some(Step::Resumed, None, what.clone(), share).await {
                     Ok(true) => break,
                     Ok(false) => {}
                     Err(Error::TooMuch) if share > 1 => share = (share / 8).max(1),
@@ -107,10 +119,10 @@ impl Shelves {
     }
 
     /// Removes some of what is in a repository, and the repository if that was all, with the event of it;
-    /// whether it was. With `permit`, only if that still holds.
+    /// whether nothing is left to do.
     async fn remove_some(
         &self,
-        permit: Option<&Permit>,
+        step: Step<'_>,
         event: Attached,
         (name, id, by): (RepositoryName, u64, String),
         share: usize,
@@ -119,6 +131,7 @@ impl Shelves {
         let (now, has_undo, is_begun) = (self.clock.now_ms(), self.undo_ms > 0, permit.is_none());
         let last = event.clone();
         let stage = move |tx: &mut Tx<'_>| last.map_or(Ok(true), |event| event.stage(tx).map(|()| true));
+        let (is_first, is_resumed) = (matches!(step, Step::First(_)), matches!(step, Step::Resumed));
         let work = move |tx: &mut Tx<'_>| {
             let key = RepositoryKey { name: name.as_str().to_owned() };
             // Removed by another request meanwhile, and perhaps made anew: that one stays.
@@ -127,6 +140,9 @@ impl Shelves {
                 tx.delete(&removal)?;
                 return Ok(stage(tx)?);
             }
+            if is_resumed && tx.get(&removal)?.is_none() {
+                return Ok(true); // a push took it
+            }
             let undo = has_undo.then(|| by.clone());
             let mut rows = Rows::existing(tx, name, now)?.with_undo(undo);
             if !is_begun {
@@ -134,7 +150,7 @@ impl Shelves {
             }
             if !rows.empty(share)? {
                 rows.finish()?;
-                if tx.get(&removal)?.is_none() {
+                if is_first {
                     tx.put(&removal, &RemovalRecord { name: key.name, begun_at: now, by })?;
                 }
                 return Ok(false);
@@ -147,9 +163,9 @@ impl Shelves {
             forget(tx, rights)?;
             Ok(stage(tx)?)
         };
-        let done = match permit {
-            Some(permit) => self.access.commit(&self.meta, permit, work).await,
-            None => self.meta.commit(work).await,
+        let done = match step {
+            Step::First(permit) => self.access.commit(&self.meta, permit, work).await,
+            Step::Next | Step::Resumed => self.meta.commit(work).await,
         };
         if let Some(event) = event {
             event.settled(matches!(done, Ok(true)));

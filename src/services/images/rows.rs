@@ -2,7 +2,7 @@
 //! changes here, so that the invariants R1 to R10 of `FORMAT.md` hold after each change set.
 
 use pierhead_storage_format::Digest;
-use pierhead_storage_format::housekeeping::{UnreferencedKey, UnreferencedRecord};
+use pierhead_storage_format::housekeeping::{RemovalKey, UnreferencedKey, UnreferencedRecord};
 use pierhead_storage_format::keys::{
     BlobRepositoryKey, CounterKey, ManifestKey, ManifestReferenceKey, ManifestTagKey, ReferrerKey,
     RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TableKey, TagKey,
@@ -60,11 +60,18 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         }
     }
 
-    /// A repository, made if it is not there.
+    /// A repository that something is pushed to, made if it is not there. A removal of it that was cut short is not
+    /// gone on with then: what is pushed stays.
     pub fn existing_or_new(tx: &'a mut Tx<'tx>, name: RepositoryName, making: Making) -> Result<Self, Error> {
         let found = tx.get(&RepositoryKey { name: name.as_str().to_owned() })?;
         let id = match found {
-            Some(record) => record.id,
+            Some(record) => {
+                let removal = RemovalKey { repository: record.id };
+                if tx.get(&removal)?.is_some() {
+                    tx.delete(&removal)?;
+                }
+                record.id
+            }
             None => making.repository(tx, &name)?,
         };
         Self::of(tx, name, id, making.now)

@@ -71,7 +71,10 @@ impl Shelves {
                     old.push((key.digest, record.pushed_at));
                 }
             }
-            removed += self.remove_batch(permit, name, id, old).await?;
+            removed += match self.remove_batch(permit, name, id, old.clone()).await {
+                Err(Error::TooMuch) => self.remove_each(permit, name, id, old).await?,
+                done => done?,
+            };
         }
     }
 
@@ -100,6 +103,26 @@ impl Shelves {
                 return Ok(None);
             }
         }
+    }
+
+    /// One by one; one that is too much for a change set alone stays.
+    async fn remove_each(
+        &self,
+        permit: &Permit,
+        name: &RepositoryName,
+        id: u64,
+        old: Vec<(Digest, u64)>,
+    ) -> Result<u64, Error> {
+        let mut removed = 0;
+        for one in old {
+            match self.remove_batch(permit, name, id, vec![one]).await {
+                Err(Error::TooMuch) => {
+                    tracing::warn!(repository = %name, digest = %one.0, "an untagged manifest is too much for a change set: it stays");
+                }
+                done => removed += done?,
+            }
+        }
+        Ok(removed)
     }
 
     /// Looks again in the change set. An index that names one meanwhile has seen it, or comes after.

@@ -1,10 +1,11 @@
 //! The work of a cycle: pages of blob rows, slices of their bytes, rests between.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{BlobKey, TableKey};
+use pierhead_storage_format::scrub::DamageKind;
 
 use super::Scrub;
 use crate::seams::tasks;
@@ -28,7 +29,11 @@ const IDLE: Duration = Duration::from_secs(60);
 const RECENT: u64 = 10 * 60_000;
 /// So many of them at most: memory is bounded, and the cycle comes to the rest.
 const MOST_RECENT: usize = 100_000;
-/// After an error of the store.
+/// A blob that cannot be read is tried so often in a cycle, then it is a finding.
+const TRIES: u32 = 3;
+/// So many in a row are the disk's trouble, not theirs.
+const TROUBLE: u32 = 3;
+/// After an error of the store, or in such trouble.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Blobs to look at, and the one that is being looked at.
@@ -36,6 +41,10 @@ const AGAIN: Duration = Duration::from_secs(60);
 struct Work {
     queue: VecDeque<(Digest, u64)>,
     look: Option<(Look, u64)>,
+    /// How often blobs of this page could not be read.
+    tries: BTreeMap<Digest, u32>,
+    /// Blobs that could not be read since one could.
+    unread: u32,
 }
 
 /// What a slice brought.
@@ -119,11 +128,12 @@ impl Scrub {
             blobs = recent.len(),
             "the last run did not stop in order: its last blobs are read again"
         );
-        let mut work = Work { queue: recent.into(), look: None };
+        let mut work = Work { queue: recent.into(), ..Work::default() };
         while !work.queue.is_empty() || work.look.is_some() {
             let slice = self.slice(&mut work, false).await?;
             let rest = self.rest(&slice, false);
-            self.settle_findings(slice.found).await?;
+            // What cannot be read now, the cycle comes to.
+            drop(self.settle_findings(slice.found).await?);
             tokio::time::sleep(rest).await;
         }
         Ok(())
@@ -160,14 +170,38 @@ impl Scrub {
         }
         let asked = self.known().asked;
         let slice = self.slice(work, full).await?;
-        let rest = self.rest(&slice, full);
+        let mut rest = self.rest(&slice, full);
         self.count(&slice, asked);
-        self.settle_findings(slice.found).await?;
+        let read = slice.blobs;
+        let unread = self.settle_findings(slice.found).await?;
+        if self.try_again(work, read, unread).await? {
+            rest = AGAIN;
+        }
         if kept.elapsed() >= KEEP_EVERY {
             *kept = Instant::now();
             self.keep(&self.system()?).await?;
         }
         Ok(rest)
+    }
+
+    /// Has what could not be read read again after the rest of its page, or writes it down; whether so much in a row
+    /// could not be that the disk had better be left alone for a while.
+    async fn try_again(&self, work: &mut Work, read: u64, unread: Vec<(Digest, u64)>) -> Result<bool, Error> {
+        if read > unread.len() as u64 {
+            work.unread = 0;
+        }
+        for (digest, size) in unread {
+            work.unread = work.unread.saturating_add(1);
+            let tries = work.tries.entry(digest).or_default();
+            *tries += 1;
+            if *tries < TRIES {
+                work.queue.push_back((digest, size));
+            } else {
+                work.tries.remove(&digest);
+                self.record(digest, DamageKind::Damaged, size, Vec::new()).await?;
+            }
+        }
+        Ok(work.unread >= TROUBLE)
     }
 
     async fn begin_if_due(&self) -> Result<Duration, Error> {
@@ -182,6 +216,7 @@ impl Scrub {
 
     /// The next page of blobs; false if there is none.
     async fn fill(&self, work: &mut Work) -> Result<bool, Error> {
+        work.tries.clear();
         let after = self.known().state.after.map(|digest| BlobKey { digest }.encode());
         let meta = self.0.parts.meta.clone();
         let page = tasks::blocking(move || meta.page::<BlobKey>(&[], after.as_deref(), ROWS)).await??;
@@ -227,7 +262,8 @@ impl Scrub {
         if known.asked == asked {
             known.state.blobs += slice.blobs;
             known.state.bytes += slice.bytes;
-            known.state.after = slice.last.or(known.state.after);
+            // What is read again is no step back.
+            known.state.after = slice.last.max(known.state.after);
         }
     }
 }
@@ -279,7 +315,7 @@ impl Work {
 impl Slice {
     fn end(&mut self, digest: Digest, size: u64, looked: Looked) {
         self.blobs += 1;
-        self.last = Some(digest);
+        self.last = self.last.max(Some(digest));
         if looked != Looked::Sound {
             self.found.push((digest, size, looked));
         }

@@ -8,10 +8,11 @@ use pierhead_storage_format::keys::{
 use pierhead_storage_format::scrub::{DamageKey, DamageKind, DamageRecord};
 
 use super::{Scrub, permitted};
+use crate::causes;
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
-use crate::stores::blobs::Looked;
+use crate::stores::blobs::{BlobError, Looked};
 use crate::stores::meta::Meta;
 
 /// Images that are named of a blob.
@@ -67,18 +68,30 @@ impl Scrub {
         .await?
     }
 
-    /// Has what looked wrong set aside, and written down, if it is.
-    pub(super) async fn settle_findings(&self, found: Vec<(Digest, u64, Looked)>) -> Result<(), Error> {
+    /// Has what looked wrong set aside, and written down, if it is. What could not be read stays where it is, and is
+    /// given back: the disk may fail for a while only.
+    pub(super) async fn settle_findings(
+        &self,
+        found: Vec<(Digest, u64, Looked)>,
+    ) -> Result<Vec<(Digest, u64)>, Error> {
+        let mut unread = Vec::new();
         for (digest, size, looked) in found {
             let parts = match &looked {
                 Looked::Suspect(parts) => parts.iter().map(|part| (part.start, part.end)).collect(),
                 _ => Vec::new(),
             };
-            if let Some(kind) = self.judge(&digest, &looked).await? {
-                self.record(digest, kind, size, parts).await?;
+            match self.judge(&digest, &looked).await {
+                Ok(Some(kind)) => self.record(digest, kind, size, parts).await?,
+                Ok(None) => {}
+                Err(Error::Store(error @ BlobError::Io { .. })) => {
+                    let error = causes::chain(&error);
+                    tracing::warn!(%digest, error, "a blob cannot be read; its file stays where it is");
+                    unread.push((digest, size));
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(unread)
     }
 
     /// What is wrong with a blob that looked so. One that its outboard alone speaks against loses that.
@@ -88,7 +101,7 @@ impl Scrub {
             let there = blobs.size_on_disk(digest).await.map_err(Error::Store)?;
             return Ok(there.is_none().then_some(DamageKind::Missing));
         }
-        if blobs.quarantine(digest).await.map_err(Error::Store)? {
+        if blobs.quarantine_wrong(digest).await.map_err(Error::Store)? {
             return Ok(Some(DamageKind::Damaged));
         }
         if matches!(looked, Looked::Suspect(parts) if !parts.is_empty()) {
@@ -98,7 +111,7 @@ impl Scrub {
         Ok(None)
     }
 
-    async fn record(
+    pub(super) async fn record(
         &self,
         digest: Digest,
         kind: DamageKind,

@@ -5,7 +5,9 @@
 //! damaged, kept until it is well again or gone.
 //!
 //! - S1: nothing is called damaged before its bytes were hashed by its own digest; then its file goes to
-//!   quarantine, HEAD answers 404, and the next push heals it. Only then is the finding recorded.
+//!   quarantine, HEAD answers 404, and the next push heals it. Only then is the finding recorded. What cannot
+//!   be read stays where it is: it is tried again, and is a finding when that does not help. Where much in a row
+//!   cannot be read, the scrub rests a minute each time.
 //! - S2: reads go past the page cache, a slice at a time, and rest: at its rate, and at least as long as they took.
 //!   A cycle that an administrator asked for at full rate does not rest.
 //! - S3: how far a cycle is, is written down every half minute: a restart goes on from there. After a stop out

@@ -241,9 +241,17 @@ impl Blobs {
 
     /// Moves a blob's file to `quarantine/`, durably, if it is damaged: whoever found it so may have
     /// looked at a file that was replaced since. Whether it was moved; a blob without a file is not.
+    /// One that cannot be read to its end is damaged: a push heals it, since it makes a new file.
     pub async fn quarantine(&self, digest: &Digest) -> Result<bool, BlobError> {
         let (store, digest) = (Arc::clone(&self.0), *digest);
-        blocking(move || store.quarantine(&digest)).await
+        blocking(move || store.quarantine(&digest, true)).await
+    }
+
+    /// The same, but for a file that cannot be read to its end: that is an error, and it stays where it is. For who
+    /// looks at every blob: a disk that fails for a while must not cost them all.
+    pub async fn quarantine_wrong(&self, digest: &Digest) -> Result<bool, BlobError> {
+        let (store, digest) = (Arc::clone(&self.0), *digest);
+        blocking(move || store.quarantine(&digest, false)).await
     }
 }
 
@@ -298,12 +306,17 @@ impl Store {
         self.disk.sync_dir(&folder).map_err(io("syncing a blob folder"))
     }
 
-    fn quarantine(&self, digest: &Digest) -> Result<bool, BlobError> {
+    fn quarantine(&self, digest: &Digest, unreadable: bool) -> Result<bool, BlobError> {
         let id = self.random.id().map_err(io("making a quarantine name"))?;
         let Some(suspect) = self.open_if_there(digest)? else { return Ok(false) };
         // All of it is read, which may take long: not while others wait for the place.
-        if read::is_sound(self, digest, suspect.as_ref())? {
-            return Ok(false);
+        match read::is_sound(self, digest, suspect.as_ref()) {
+            Ok(true) => return Ok(false),
+            Ok(false) => {}
+            Err(BlobError::Io { source, .. }) if unreadable => {
+                tracing::warn!(%digest, error = %source, "a blob cannot be read");
+            }
+            Err(error) => return Err(error),
         }
         let held = self.small.hold(); // the log may have the right bytes, and must not go now
         let _place = self.places.lock(digest);

@@ -102,8 +102,8 @@ pub(super) fn whole(store: &Store, digest: &Digest, size: u64) -> Result<Bytes, 
     Ok(bytes.into())
 }
 
-/// Whether `file` is what this name says; one that cannot be read to its end is not. Reads all of
-/// it, past the cache: it may be large, and is looked at once. Blocks.
+/// Whether `file` is what this name says; an error if it cannot be read to its end. Reads all of it, past the
+/// cache: it may be large, and is looked at once. Blocks.
 pub(super) fn is_sound(store: &Store, digest: &Digest, file: &dyn DiskReader) -> Result<bool, BlobError> {
     let len = file.len().map_err(io("looking at a blob"))?;
     if len > SMALL {
@@ -116,10 +116,6 @@ pub(super) fn is_sound(store: &Store, digest: &Digest, file: &dyn DiskReader) ->
         let read = match fill(file, block.space(BLOCK), at, BLOCK) {
             Ok(0) => break,
             Ok(read) => read,
-            Err(BlobError::Io { source, .. }) => {
-                tracing::warn!(%digest, at, error = %source, "a blob cannot be read");
-                return Ok(false);
-            }
             Err(error) => return Err(error),
         };
         hasher.update(&block.as_ref()[..read]);

@@ -131,20 +131,42 @@ async fn a_removed_repository_is_made_anew_by_what_is_restored_in_it() {
     }
 }
 
-#[tokio::test]
-async fn a_removal_that_was_cut_short_is_gone_on_with() {
-    let house = House::with(true, |settings| settings.registry.delete = true).await;
-    push(&house, "acme/web", b"one", &["v1"]).await;
-    let key = RepositoryKey { name: "acme/web".to_owned() };
+/// As a stop leaves it that came after the first of several change sets.
+async fn cut_short(house: &House, name: &str) -> RepositoryKey {
+    let key = RepositoryKey { name: name.to_owned() };
     let id = house.meta().get(&key).expect("read").expect("there").id;
-    let row = RemovalRecord { name: "acme/web".to_owned(), begun_at: 1, by: "acme/anna".to_owned() };
+    let row = RemovalRecord { name: name.to_owned(), begun_at: 1, by: "acme/anna".to_owned() };
     let put: Result<(), crate::stores::meta::MetaError> =
         house.meta().commit(move |tx| tx.put(&RemovalKey { repository: id }, &row)).await;
     put.expect("committed");
+    key
+}
+
+#[tokio::test]
+async fn a_removal_that_was_cut_short_is_gone_on_with_also_while_the_collector_is_paused() {
+    for paused in [false, true] {
+        let house = House::with(true, |settings| settings.registry.delete = true).await;
+        push(&house, "acme/web", b"one", &["v1"]).await;
+        let key = cut_short(&house, "acme/web").await;
+        house.pause(paused).await;
+        let house = house.reopen().await;
+        house.collector.tick().await;
+        assert!(house.meta().get(&key).expect("read").is_none(), "paused: {paused}");
+        assert_eq!(deleted(&house).await[0].record.deleted_by, "acme/anna");
+        house.sound().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_pushed_after_a_removal_was_cut_short_stays() {
+    let house = House::with(true, |settings| settings.registry.delete = true).await;
+    push(&house, "acme/web", b"one", &["v1"]).await;
+    cut_short(&house, "acme/web").await;
+    push(&house, "acme/web", b"two", &["v2"]).await;
+    assert_eq!(house.meta().page::<RemovalKey>(&[], None, 9).expect("rows").len(), 0);
     let house = house.reopen().await;
-    house.collect().await;
-    assert!(house.meta().get(&key).expect("read").is_none());
-    assert_eq!(deleted(&house).await[0].record.deleted_by, "acme/anna");
+    house.collector.tick().await;
+    assert_eq!(pulls(&house, "acme/web", "v2", b"two").await, (200, 200));
     house.sound().await;
 }
 
