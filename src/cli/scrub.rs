@@ -54,7 +54,12 @@ pub fn run(command: ScrubCommand) -> Result<(), Failure> {
 }
 
 fn show(asked: &Asked, answer: &Value) -> Result<(), Failure> {
-    asked.show(answer, || Ok(format!("{}\n", words(&read(answer)?))))
+    asked.show(answer, || {
+        let scrub: ScrubView = read(answer)?;
+        let next = scrub.next_at.as_ref().filter(|_| scrub.ended_at.is_some());
+        let next = next.map_or_else(String::new, |next| format!("next {next}\n"));
+        Ok(format!("{}\n{next}", words(&scrub)))
+    })
 }
 
 /// How far it is, in a line.
@@ -65,7 +70,7 @@ pub fn words(scrub: &ScrubView) -> String {
         "running" => format!("running at {rate}: {read}"),
         "paused" => format!("PAUSED: {read}"),
         _ => match (&scrub.ended_at, &scrub.next_at) {
-            (Some(ended), Some(next)) => format!("last ended {ended}: {read}; next {next}"),
+            (Some(ended), Some(_)) => format!("last ended {ended}: {read}"),
             (Some(ended), None) => format!("last ended {ended}: {read}; off"),
             (None, Some(next)) => format!("next {next}"),
             (None, None) => "off".to_owned(),

@@ -128,7 +128,7 @@ impl Shelves {
         share: usize,
     ) -> Result<bool, Error> {
         let rights = self.rights(&name);
-        let (now, has_undo, is_begun) = (self.clock.now_ms(), self.undo_ms > 0, permit.is_none());
+        let (now, has_undo) = (self.clock.now_ms(), self.undo_ms > 0);
         let last = event.clone();
         let stage = move |tx: &mut Tx<'_>| last.map_or(Ok(true), |event| event.stage(tx).map(|()| true));
         let (is_first, is_resumed) = (matches!(step, Step::First(_)), matches!(step, Step::Resumed));
@@ -145,7 +145,7 @@ impl Shelves {
             }
             let undo = has_undo.then(|| by.clone());
             let mut rows = Rows::existing(tx, name, now)?.with_undo(undo);
-            if !is_begun {
+            if is_first {
                 rows.may_empty()?;
             }
             if !rows.empty(share)? {

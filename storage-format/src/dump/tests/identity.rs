@@ -89,6 +89,7 @@ pub(super) fn any_row() -> impl Strategy<Value = Row> {
     let tables: Vec<Option<Table>> = here.copied().map(Some).chain([None]).collect();
     (prop::sample::select(tables), parts()).prop_map(|(table, parts)| match table {
         None => organisation(parts),
+        Some(table @ (Table::RepositoryPulls | Table::AccountDay)) => usage(table, parts),
         Some(table @ (Table::Ban | Table::BanExemption)) => protection(table, parts),
         Some(table @ (Table::Retention | Table::RetentionLog | Table::RetentionState)) => {
             retention(table, parts)
@@ -215,6 +216,13 @@ fn rights(table: Table, parts: Parts) -> Row {
             };
             row(&EventKey { id }, &record)
         }
+        other => unreachable!("table {} is not of this kind", other.name()),
+    }
+}
+
+fn usage(table: Table, parts: Parts) -> Row {
+    let Parts { ids: [id, _], a, b, until, .. } = parts;
+    match table {
         Table::RepositoryPulls => {
             row(&RepositoryPullsKey { repository: a }, &RepositoryPullsRecord { pulls: b, pulled_at: a })
         }
