@@ -12,7 +12,7 @@ use super::errors::{Failure, FailureView, Kind};
 use super::reply::Reply;
 use super::route::{ROUTES, Row, Takes};
 use super::said::{GROUPS, Said};
-use super::text::{AccessKey, IdText, JobName, NameOrId, Organisation, Repository};
+use super::text::{AccessKey, IdText, JobName, ManifestDigest, NameOrId, Organisation, Repository, TagName};
 use super::{Admin, Call, bans};
 use crate::api::openapi::{self, Failing, Operation, Parameter, Shape, Surface};
 
@@ -104,6 +104,9 @@ fn parameter(name: &'static str) -> Parameter {
         "repository" => {
             ("A repository by its whole name, each slash of it as `%2F`.", Shape::of::<Repository>())
         }
+        "tag" => ("A tag.", Shape::of::<TagName>()),
+        "digest" => ("The digest of a manifest.", Shape::of::<ManifestDigest>()),
+        "number" => ("The number of a deleted manifest, as the trash lists it.", Shape::of::<u64>()),
         _ => ("The id of an upload session, 32 lower-case hex digits.", Shape::of::<IdText>()),
     };
     Parameter { name, description, shape }

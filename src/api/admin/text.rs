@@ -50,6 +50,10 @@ texts! {
     Password { "pattern": "^[^\u{0}-\u{1f}\u{7f}-\u{9f}]*$", "minLength": 8, "maxLength": 128, "format": "password" };
     /// The AK of an access key.
     AccessKey { "pattern": "^[A-Z0-9]{16,32}$" };
+    /// A tag: a letter, digit or `_`, then at most 127 more, `.` and `-` among them.
+    TagName { "pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$" };
+    /// An algorithm and its hash in lower-case hex.
+    ManifestDigest { "pattern": "^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$" };
     /// The name of a job: lower-case words joined by `-`.
     JobName { "pattern": "^[a-z][a-z-]*$", "maxLength": 64 };
     /// RFC 3339.
