@@ -2,10 +2,10 @@
 //! Must not name a store.
 
 pub mod admin;
+mod failure;
 mod guarded;
 pub mod health;
 pub mod iam;
-mod kinds;
 pub mod metrics;
 mod openapi;
 mod pattern;

@@ -1,21 +1,15 @@
 //! Everything that can go wrong in this surface: one table from kind to status, code and message.
 //! Scripts act on codes, people read messages; every change of the table shows in
-//! `errors.golden.txt`. `{}` stands for a fact.
-//!
-//! E1: a cause is for the log, never for the client.
+//! `errors.golden.txt`.
 
-use hyper::header::{self, HeaderName};
+use hyper::header;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::reply::Reply;
-use crate::api::kinds::kinds;
-use crate::causes;
+use crate::api::failure::{self, Told, kinds};
 use crate::services::access::Refusal;
 use crate::services::error::Error;
-
-/// Characters of a fact that are told at most.
-const MAX_FACT: usize = 500;
 
 kinds! {
     Stranger = FORBIDDEN "forbidden" "only root and the user the server runs as may administer it; you are user {}";
@@ -66,64 +60,14 @@ struct Problem<'a> {
 }
 
 /// A request that was not done.
-#[derive(Debug)]
-pub struct Failure(Box<Facts>);
-
-#[derive(Debug)]
-struct Facts {
-    kind: Kind,
-    fact: String,
-    headers: Vec<(HeaderName, String)>,
-    cause: Option<Error>,
-}
+pub type Failure = failure::Failure<Kind>;
 
 impl Failure {
-    /// Of this kind, whose message needs no fact.
-    pub fn new(kind: Kind) -> Self {
-        Self::about(kind, "")
-    }
-
-    /// Of this kind, with the fact its message has a place for.
-    pub fn about(kind: Kind, fact: impl ToString) -> Self {
-        let mut fact = fact.to_string();
-        if let Some((end, _)) = fact.char_indices().nth(MAX_FACT) {
-            fact.truncate(end);
-            fact.push_str("...");
-        }
-        Self(Box::new(Facts { kind, fact, headers: Vec::new(), cause: None }))
-    }
-
-    /// With a header more.
-    pub fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.0.headers.push((name, value.into()));
-        self
-    }
-
-    /// What went wrong.
-    pub const fn kind(&self) -> Kind {
-        self.0.kind
-    }
-
-    /// Tells the log, with the cause, never with the fact: it may be of the body.
-    pub fn log(&self, route: &str, request_id: &str) {
-        let (status, code, _) = self.0.kind.row();
-        let cause = self.0.cause.as_ref().map(|cause| causes::chain(cause)).unwrap_or_default();
-        if status.is_server_error() {
-            tracing::error!(request_id, route, status = status.as_u16(), code, cause, "request failed");
-        } else {
-            tracing::debug!(request_id, route, status = status.as_u16(), code, cause, "request refused");
-        }
-    }
-
     /// The answer.
     pub fn into_reply(self) -> Reply {
-        let (status, code, message) = self.0.kind.row();
-        let message = message.replacen("{}", &self.0.fact, 1);
-        let mut reply = Reply::json(status, &FailureView { error: Problem { code, message: &message } });
-        for (name, value) in self.0.headers {
-            reply = reply.with(name, &value);
-        }
-        reply
+        let Told { status, code, message, headers, .. } = self.told();
+        let reply = Reply::json(status, &FailureView { error: Problem { code, message: &message } });
+        headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, &value))
     }
 }
 
@@ -135,7 +79,7 @@ impl From<Refusal> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let mut failure = match &error {
+        let failure = match &error {
             Error::Refused(refusal) => Self::from(*refusal),
             Error::RepositoryUnknown(name) => Self::about(Kind::RepositoryUnknown, name),
             Error::OrganisationUnknown(name) => Self::about(Kind::OrganisationUnknown, name),
@@ -168,8 +112,7 @@ impl From<Error> for Failure {
             | Error::Secrets(_)
             | Error::Bug(_) => Self::new(Kind::Internal),
         };
-        failure.0.cause = Some(error);
-        failure
+        failure.because(error)
     }
 }
 

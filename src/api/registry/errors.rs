@@ -2,24 +2,19 @@
 //!
 //! Codes are those of OCI distribution-spec "Error Codes" and, where that has none, of the Docker
 //! Registry HTTP API V2. Clients print `code: message` and scripts match the texts, so that every
-//! change of the table shows in `errors.golden.txt`. `{}` stands for a fact, such as a limit.
+//! change of the table shows in `errors.golden.txt`.
 //!
-//! E1: a cause is for the log, never for the client.
-//! E2: an error about bytes on our disk is never a 2xx, 3xx or 404 that would look like an answer.
+//! B1: an error about bytes on our disk is never a 2xx, 3xx or 404 that would look like an answer.
 
 use hyper::ext::ReasonPhrase;
-use hyper::header::{self, HeaderName};
-use serde_json::{Value, json};
+use hyper::header;
+use serde_json::json;
 
 use super::reply::Reply;
-use crate::api::kinds::kinds;
-use crate::causes;
+use crate::api::failure::{self, Told, kinds};
 use crate::services::access::Refusal;
 use crate::services::error::{Error, SourceError};
 use crate::services::guard::Refused;
-
-/// Characters of a fact in a message: some quote the client.
-const MAX_FACT: usize = 300;
 
 /// Of a 5xx docker and skopeo show the status line alone.
 const DISK_FULL: ReasonPhrase =
@@ -76,87 +71,28 @@ kinds! {
 }
 
 /// A request that was not done.
-#[derive(Debug)]
-pub struct Failure(Box<Facts>);
-
-#[derive(Debug)]
-struct Facts {
-    kind: Kind,
-    fact: String,
-    details: Vec<Value>,
-    headers: Vec<(HeaderName, String)>,
-    cause: Option<Error>,
-}
+pub type Failure = failure::Failure<Kind>;
 
 impl Failure {
-    /// Of this kind, whose message needs no fact.
-    pub fn new(kind: Kind) -> Self {
-        Self::about(kind, "")
-    }
-
-    /// Of this kind, with the fact its message has a place for.
-    pub fn about(kind: Kind, fact: impl ToString) -> Self {
-        let fact = shortened(fact.to_string());
-        Self(Box::new(Facts { kind, fact, details: Vec::new(), headers: Vec::new(), cause: None }))
-    }
-
-    /// With a header more.
-    pub fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.0.headers.push((name, value.into()));
-        self
-    }
-
-    fn detailed(mut self, detail: Value) -> Self {
-        self.0.details.push(detail);
-        self
-    }
-
-    /// What went wrong.
-    pub const fn kind(&self) -> Kind {
-        self.0.kind
-    }
-
-    /// Tells the log, with the cause: our faults as errors, the client's for debugging.
-    pub fn log(&self, route: &str, request_id: &str) {
-        let (status, code, _) = self.0.kind.row();
-        let cause =
-            self.0.cause.as_ref().map(|cause| causes::chain(cause)).map(shortened).unwrap_or_default();
-        if status.is_server_error() {
-            tracing::error!(request_id, route, status = status.as_u16(), code, cause, "request failed");
-        } else {
-            tracing::debug!(request_id, route, status = status.as_u16(), code, cause, "request refused");
-        }
+    /// Seconds after which most of these are over.
+    pub fn later(kind: Kind) -> Self {
+        Self::new(kind).with(header::RETRY_AFTER, "5")
     }
 
     /// The answer: the protocol's JSON, an entry for each detail.
     pub fn into_reply(self) -> Reply {
-        let (status, code, message) = self.0.kind.row();
-        let message = message.replacen("{}", &self.0.fact, 1);
-        let mut entries: Vec<Value> = self
-            .0
-            .details
-            .into_iter()
-            .map(|d| json!({"code": code, "message": message, "detail": d}))
-            .collect();
-        if entries.is_empty() {
-            entries.push(json!({"code": code, "message": message}));
-        }
+        let kind = self.kind();
+        let Told { status, code, message, details, headers } = self.told();
+        let entry = |detail| json!({"code": code, "message": message, "detail": detail});
+        let entries = match details.is_empty() {
+            true => vec![json!({"code": code, "message": message})],
+            false => details.into_iter().map(entry).collect(),
+        };
         let mut reply = Reply::json(status, &json!({ "errors": entries }));
-        if self.0.kind == Kind::NoSpace {
+        if kind == Kind::NoSpace {
             reply = reply.saying(DISK_FULL);
         }
-        for (name, value) in self.0.headers {
-            reply = reply.with(name, &value);
-        }
-        reply
-    }
-}
-
-/// What is told or logged of a text that a client may have written, and written long.
-fn shortened(text: String) -> String {
-    match text.char_indices().nth(MAX_FACT) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
+        headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, &value))
     }
 }
 
@@ -182,7 +118,7 @@ impl From<Refusal> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let mut failure = match &error {
+        let failure = match &error {
             Error::Refused(refusal) => Self::from(*refusal),
             Error::RepositoryUnknown(name) => {
                 Self::new(Kind::RepositoryUnknown).detailed(json!({"name": name.as_str()}))
@@ -233,21 +169,14 @@ impl From<Error> for Failure {
                 Self::new(Kind::Internal)
             }
         };
-        failure.0.cause = Some(error);
-        failure
-    }
-}
-
-impl Failure {
-    /// Seconds after which most of these are over.
-    pub fn later(kind: Kind) -> Self {
-        Self::new(kind).with(header::RETRY_AFTER, "5")
+        failure.because(error)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
+    use serde_json::Value;
 
     use super::*;
 

@@ -1,24 +1,19 @@
 //! Everything that can go wrong in this surface: one table from kind to status, code and message. The
 //! codes are SWR's where its manuals or clients name one (swr-api, "Codes"); those that end in `0000` are ours, made the same
-//! way: status, then number. Every change of the table shows in `errors.golden.txt`. `{}` stands for a fact.
+//! way: status, then number. Every change of the table shows in `errors.golden.txt`.
 //!
-//! E1: a cause is for the log, never for the client.
-//! E2: a body has every shape that some client reads: SWR's list, Terraform's two, the gateway's pair (swr-api §9.1).
-//! E3: what is not there and what the one who asks may not know of are refused alike.
+//! S1: a body has every shape that some client reads: SWR's list, Terraform's two, the gateway's pair (swr-api §9.1).
+//! S2: what is not there and what the one who asks may not know of are refused alike.
 
-use hyper::header::{self, HeaderName};
+use hyper::header;
 use serde_json::json;
 
 use super::reply::Reply;
-use crate::api::kinds::kinds;
-use crate::causes;
+use crate::api::failure::{self, Told, kinds};
 use crate::services::access::Refusal;
 use crate::services::error::{Error, SourceError, Thing};
 use crate::services::guard::Refused;
 use crate::services::identity::SignInError;
-
-/// Characters of a fact that are told at most.
-const MAX_FACT: usize = 500;
 
 kinds! {
     Unauthenticated = UNAUTHORIZED "APIGW.0301" "Incorrect IAM authentication information: {}";
@@ -84,69 +79,21 @@ kinds! {
 }
 
 /// A request that was not done.
-#[derive(Debug)]
-pub struct Failure(Box<Facts>);
-
-#[derive(Debug)]
-struct Facts {
-    kind: Kind,
-    fact: String,
-    headers: Vec<(HeaderName, String)>,
-    cause: Option<Error>,
-}
+pub type Failure = failure::Failure<Kind>;
 
 impl Failure {
-    /// Of this kind, whose message needs no fact.
-    pub fn new(kind: Kind) -> Self {
-        Self::about(kind, "")
-    }
-
-    /// Of this kind, with the fact its message has a place for.
-    pub fn about(kind: Kind, fact: impl ToString) -> Self {
-        let mut fact = fact.to_string();
-        if let Some((end, _)) = fact.char_indices().nth(MAX_FACT) {
-            fact.truncate(end);
-            fact.push_str("...");
-        }
-        Self(Box::new(Facts { kind, fact, headers: Vec::new(), cause: None }))
-    }
-
-    /// With a header more.
-    pub fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.0.headers.push((name, value.into()));
-        self
-    }
-
     /// The same on an image, where what is said of rights in organizations is said by default.
-    pub fn on_repository(mut self) -> Self {
-        self.0.kind = match self.0.kind {
-            Kind::OrganisationGrantMissing => Kind::RepositoryGrantMissing,
-            Kind::OrganisationGrantExists => Kind::RepositoryGrantExists,
-            kind => kind,
-        };
-        self
-    }
-
-    /// What went wrong.
-    pub const fn kind(&self) -> Kind {
-        self.0.kind
-    }
-
-    /// Tells the log, with the cause, never with the fact: it may be of the body.
-    pub fn log(&self, route: &str, request_id: &str) {
-        let (status, code, _) = self.0.kind.row();
-        let cause = self.0.cause.as_ref().map(|cause| causes::chain(cause)).unwrap_or_default();
-        if status.is_server_error() {
-            tracing::error!(request_id, route, status = status.as_u16(), code, cause, "request failed");
-        } else {
-            tracing::debug!(request_id, route, status = status.as_u16(), code, cause, "request refused");
+    pub fn on_repository(self) -> Self {
+        match self.kind() {
+            Kind::OrganisationGrantMissing => self.as_kind(Kind::RepositoryGrantMissing),
+            Kind::OrganisationGrantExists => self.as_kind(Kind::RepositoryGrantExists),
+            _ => self,
         }
     }
 
     /// The answer. The server puts the same id into `X-Request-Id`.
     pub fn into_reply(self, request_id: &str) -> Reply {
-        let (status, code, message) = self.0.kind.row();
-        let message = message.replacen("{}", &self.0.fact, 1);
+        let Told { status, code, message, headers, .. } = self.told();
         let value = json!({
             "errors": [{"errorCode": code, "errorMessage": message, "detail": ""}],
             "errorCode": code,
@@ -156,7 +103,7 @@ impl Failure {
             "request_id": request_id,
         });
         let reply = Reply::json(status, &value);
-        self.0.headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, &value))
+        headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, &value))
     }
 }
 
@@ -196,9 +143,7 @@ impl From<Refusal> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let mut failure = of(&error);
-        failure.0.cause = Some(error);
-        failure
+        of(&error).because(error)
     }
 }
 

@@ -168,30 +168,19 @@ impl House {
 
     /// The same once more, as after a stop without notice.
     pub async fn reopen(self) -> Self {
-        let Self {
-            clock,
-            lab,
-            settings,
-            folder,
-            acme,
-            people,
-            images,
-            audit,
-            collector,
-            retention,
-            guard,
-            surfaces,
-            store,
-            ..
-        } = self;
-        drop((people, images, audit, collector, retention, guard, surfaces));
-        let freed = Arc::try_unwrap(store).map_err(|_| "nobody uses it").expect("the last");
-        drop(freed);
-        Self { acme, ..Self::opened(lab, settings, folder, clock).await }
+        self.reopen_after(|_| {}).await
     }
 
     /// The same, and `fsck` finds nothing in between.
     pub async fn reopen_sound(self) -> Self {
+        let check = |settings: &Settings| {
+            let report = fsck(&settings.storage.data, true, &mut |_, _| {}).expect("a report");
+            assert!(report.is_clean(), "{:?}", report.findings);
+        };
+        self.reopen_after(check).await
+    }
+
+    async fn reopen_after(self, between: impl FnOnce(&Settings)) -> Self {
         let Self {
             clock,
             lab,
@@ -210,8 +199,7 @@ impl House {
         } = self;
         drop((people, images, audit, collector, retention, guard, surfaces));
         drop(Arc::try_unwrap(store).map_err(|_| "nobody uses it").expect("the last"));
-        let report = fsck(&settings.storage.data, true, &mut |_, _| {}).expect("a report");
-        assert!(report.is_clean(), "{:?}", report.findings);
+        between(&settings);
         Self { acme, ..Self::opened(lab, settings, folder, clock).await }
     }
 
