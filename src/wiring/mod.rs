@@ -11,6 +11,7 @@ mod backup;
 mod collection;
 mod gauges;
 mod managed;
+mod memory;
 mod offline;
 mod people;
 mod protection;

@@ -16,7 +16,7 @@ use super::store::Store;
 use super::surfaces::{Surfaces, recorder};
 use super::tls::Certificates;
 use super::upkeep::Upkeep;
-use super::{StartError, audit, retention, space};
+use super::{StartError, audit, memory, retention, space};
 use crate::api::Recorder;
 use crate::api::admin::Services;
 use crate::api::health::Health;
@@ -121,6 +121,7 @@ impl Rooms {
         count(&jobs, &self.shelves);
         protection::watch(&self.guard, access, &self.protection_gauges, &jobs);
         self.upkeep.watch(&jobs);
+        memory::watch(&jobs);
         managed.watch(&self.store.meta, &jobs);
         jobs
     }

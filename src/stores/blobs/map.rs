@@ -1,4 +1,4 @@
-//! Maps of published blobs: the one place with `unsafe`.
+//! Maps of published blobs: one of the two places with `unsafe`.
 //!
 //! A touch of a mapped page that cannot be read is a signal that would end the process. So every
 //! piece is populated (MADV_POPULATE_READ, which returns an error instead) before it is handed on,
