@@ -50,6 +50,7 @@ impl Entry {
     pub async fn turn(&self) -> bool {
         if let Some(timing) = &self.timing {
             return tokio::select! {
+                biased;
                 () = self.asked.notified() => true,
                 () = timing.due() => false,
             };
@@ -58,6 +59,8 @@ impl Entry {
         loop {
             let due = self.due(is_first);
             tokio::select! {
+                // Whoever asked is told of his own run.
+                biased;
                 () = self.asked.notified() => return true,
                 () = due => {}
             }

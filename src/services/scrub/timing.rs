@@ -44,7 +44,8 @@ impl Scrub {
         if at_once {
             return None;
         }
-        let left = self.facts().next_at?.saturating_sub(self.0.parts.clock.now_ms());
+        let Some(next_at) = self.facts().next_at else { return Some(LOOK_EVERY) };
+        let left = next_at.saturating_sub(self.0.parts.clock.now_ms());
         // A clock that is set right is noticed.
         (left > 0).then(|| Duration::from_millis(left).min(LOOK_EVERY))
     }
