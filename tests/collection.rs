@@ -288,7 +288,11 @@ fn the_job_of_the_collector_runs_it_when_asked_and_says_what_it_did_or_why_not()
     let run = || {
         let output = server.command(&["jobs", "run", "collection", "--json"]);
         let view: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        (output.status.code(), view["last"]["ok"].clone(), view["last"]["result"].as_str().unwrap_or("").to_owned())
+        (
+            output.status.code(),
+            view["last"]["ok"].clone(),
+            view["last"]["result"].as_str().unwrap_or("").to_owned(),
+        )
     };
     // Nobody counts on it once two generations of leases have passed.
     let removed = until("it is removed", Duration::from_secs(60), || {

@@ -434,7 +434,8 @@ mod tests {
     fn a_hold_is_renewed_again_and_again_until_the_backup_ends_or_it_lapsed() {
         let (going_on, ended) = mpsc::channel::<()>();
         let (tell, renewals) = mpsc::channel();
-        let renewer = thread::spawn(move || renew(Duration::from_millis(1), &ended, || tell.send(()).is_ok()));
+        let renewer =
+            thread::spawn(move || renew(Duration::from_millis(1), &ended, || tell.send(()).is_ok()));
         for _ in 0..3 {
             renewals.recv_timeout(Duration::from_secs(20)).expect("whatever the backup does");
         }

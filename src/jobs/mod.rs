@@ -62,11 +62,7 @@ impl Job {
     }
 
     /// Runs when its work says so, about so often; only when somebody asks if there is no `period`.
-    pub const fn own(
-        name: &'static str,
-        about: &'static str,
-        period: Option<std::time::Duration>,
-    ) -> Self {
+    pub const fn own(name: &'static str, about: &'static str, period: Option<std::time::Duration>) -> Self {
         Self { name, about, schedule: Schedule::Own(period), can_pause: false }
     }
 

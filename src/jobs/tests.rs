@@ -158,7 +158,10 @@ async fn work_that_knows_its_turns_runs_when_it_says_so_and_when_asked() {
     });
     let view = |jobs: &Jobs| jobs.show("own").expect("there");
     tokio::time::sleep(600 * MINUTE).await;
-    assert_eq!((view(&jobs).runs, view(&jobs).next_at, view(&jobs).schedule.as_str()), (0, Some(7), "every 1h"));
+    assert_eq!(
+        (view(&jobs).runs, view(&jobs).next_at, view(&jobs).schedule.as_str()),
+        (0, Some(7), "every 1h")
+    );
     assert_eq!(jobs.pause("own", true), Err(Refused::Own("own")));
     told.0.notify_one();
     tokio::time::sleep(MINUTE / 2).await;

@@ -71,10 +71,8 @@ impl Images {
         let goes = move |record: &DeletedManifestRecord| {
             of.as_ref().is_none_or(|name| name.as_str() == record.repository)
         };
-        tasks::to_the_end(
-            async move { shelves.forget_deleted(&permit, u64::MAX, goes, &Unhindered).await },
-        )
-        .await?
+        tasks::to_the_end(async move { shelves.forget_deleted(&permit, u64::MAX, goes, &Unhindered).await })
+            .await?
     }
 }
 

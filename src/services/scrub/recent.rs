@@ -69,7 +69,12 @@ mod tests {
         let cases: [(&str, &[(u64, u64)], usize, &[u64]); 4] = [
             ("none", &[], 9, &[]),
             ("within ten minutes of the last", &[(1, 0), (2, 90 * minute), (3, 85 * minute)], 9, &[2, 3]),
-            ("ten minutes before it", &[(1, 90 * minute), (2, 80 * minute), (3, 80 * minute - 1)], 9, &[1, 2]),
+            (
+                "ten minutes before it",
+                &[(1, 90 * minute), (2, 80 * minute), (3, 80 * minute - 1)],
+                9,
+                &[1, 2],
+            ),
             ("more than fit", &[(1, 4), (2, 9), (3, 7), (4, 1), (5, 8)], 3, &[2, 5, 3]),
         ];
         for (name, blobs, most, expected) in cases {

@@ -72,7 +72,10 @@ fn clear_beside(shelves: &Shelves, leftover: &Leftover) -> Result<(), Error> {
     let going = shelves.leases.take(published.iter().copied());
     let unrecorded = without_record(&shelves.meta, published)?;
     if !unrecorded.iter().all(|digest| going.has(digest)) {
-        tracing::info!(upload = leftover.id, "a blob of the last run is in use again: that stays until the next start");
+        tracing::info!(
+            upload = leftover.id,
+            "a blob of the last run is in use again: that stays until the next start"
+        );
         return Ok(());
     }
     shelves.blobs.clear_leftover(leftover, &unrecorded).map_err(Error::Store)

@@ -234,7 +234,11 @@ mod tests {
         disk.rename(Path::new("a/one"), Path::new("b/two")).expect("moved");
         disk.remove_file(Path::new("a/two")).expect("removed");
         disk.sync_dir(b).expect("synced");
-        assert_eq!(power.loose(), 1, "what came before the rename's sync, and the rename; not what came after");
+        assert_eq!(
+            power.loose(),
+            1,
+            "what came before the rename's sync, and the rename; not what came after"
+        );
         disk.create(Path::new("b/three")).expect("made");
         power.cut(0);
         assert_eq!((there("b/two"), there("b/three")), (Some("a/one".to_owned()), None));

@@ -22,7 +22,10 @@ async fn a_blob_that_nobody_recorded_goes_unless_somebody_publishes_it_meanwhile
     let (uploads, leases) = house.uploads_again();
     let hold = leases.hold(&nobodys).await;
     uploads.clear_leftovers(left.clone()).await.expect("looked at");
-    assert!(at(paths::blob(&nobodys)).exists() && at(paths::upload_dir(&id)).exists(), "it is published just now");
+    assert!(
+        at(paths::blob(&nobodys)).exists() && at(paths::upload_dir(&id)).exists(),
+        "it is published just now"
+    );
     drop(hold);
     leases.forget();
     uploads.clear_leftovers(left).await.expect("cleared");

@@ -421,7 +421,8 @@ async fn a_paused_run_lets_others_have_their_turn_and_goes_on() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     jobs.pause("retention-run", true).expect("it may be");
-    let other = house.meta().get(&RepositoryKey { name: "acme/other".to_owned() }).expect("read").expect("there");
+    let other =
+        house.meta().get(&RepositoryKey { name: "acme/other".to_owned() }).expect("read").expect("there");
     let turn = tokio::time::timeout(Duration::from_secs(10), house.retention.run_if_due(other.id));
     let ended = turn.await.expect("nobody is waited for").expect("run");
     assert!(matches!(&ended, Outcome::Done(state) if state.removed == 1), "{ended:?}");

@@ -18,7 +18,8 @@ async fn a_small_blob_of_which_nobody_can_tell_yet_gets_its_file_and_is_asked_ab
     std::fs::remove_file(at(&nobodys)).expect("as a collection did");
     // As a stop without notice, after which the rows are being checked.
     let copy = tempfile::tempdir().expect("a scratch folder");
-    let made = std::process::Command::new("cp").arg("-a").arg(scratch.root().join(".")).arg(copy.path()).status();
+    let made =
+        std::process::Command::new("cp").arg("-a").arg(scratch.root().join(".")).arg(copy.path()).status();
     assert!(made.expect("cp starts").success());
     let disk = || Arc::new(RealDisk::new(copy.path()));
     let there = |blob: &bytes::Bytes| copy.path().join(paths::blob(&sha256(blob))).exists();

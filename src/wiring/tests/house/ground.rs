@@ -24,10 +24,7 @@ pub struct Ground {
 
 impl House {
     /// A lab on a disk of the test's own.
-    pub async fn on(
-        disk: impl FnOnce(&Path) -> Arc<dyn Disk>,
-        change: impl FnOnce(&mut Settings),
-    ) -> Self {
+    pub async fn on(disk: impl FnOnce(&Path) -> Arc<dyn Disk>, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let clock = Arc::new(TestClock::default());
         clock.set(OPENED);
