@@ -57,6 +57,8 @@ async fn run_now(collector: &Collector) -> Result<String, String> {
     if collector.facts().paused {
         return Err("collection is paused: `pierhead gc resume` lets it go on".to_owned());
     }
+    // A tick may be long in coming where runs are asked for one after the other.
+    collector.turn_if_due();
     collector.run().await.map_err(|error| causes::chain(&error))?;
     Ok(said(&collector.facts()))
 }

@@ -22,9 +22,12 @@ impl Collector {
         let options = self.0.options;
         let took = self.0.shelves.clock.monotonic_ms().saturating_sub(since);
         let rest = least(count, bytes, options.blobs, options.bytes).saturating_sub(took);
+        if rest == 0 {
+            return;
+        }
         let over = tokio::time::sleep(Duration::from_millis(rest));
         tokio::pin!(over);
-        while rest > 0 {
+        loop {
             let told = self.0.halt.notified();
             tokio::pin!(told);
             told.as_mut().enable();

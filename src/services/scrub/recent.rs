@@ -65,13 +65,14 @@ mod tests {
 
     #[test]
     fn the_newest_are_read_first_and_old_ones_not_at_all() {
-        let minute = 60_000;
-        let cases: [(&str, &[(u64, u64)], usize, &[u64]); 4] = [
+        type Case = (&'static str, &'static [(u64, u64)], usize, &'static [u64]);
+        const MINUTE: u64 = 60_000;
+        let cases: [Case; 4] = [
             ("none", &[], 9, &[]),
-            ("within ten minutes of the last", &[(1, 0), (2, 90 * minute), (3, 85 * minute)], 9, &[2, 3]),
+            ("within ten minutes of the last", &[(1, 0), (2, 90 * MINUTE), (3, 85 * MINUTE)], 9, &[2, 3]),
             (
                 "ten minutes before it",
-                &[(1, 90 * minute), (2, 80 * minute), (3, 80 * minute - 1)],
+                &[(1, 90 * MINUTE), (2, 80 * MINUTE), (3, 80 * MINUTE - 1)],
                 9,
                 &[1, 2],
             ),

@@ -47,7 +47,9 @@ enum Way {
 
 /// The switches of the disk that is in use.
 #[derive(Clone, Default)]
-struct Switches(Arc<Mutex<Option<(Arc<Faults>, Arc<Power>)>>>);
+struct Switches(Arc<Mutex<Option<Pair>>>);
+
+type Pair = (Arc<Faults>, Arc<Power>);
 
 impl Switches {
     fn disk(&self) -> impl FnOnce(&Path) -> Arc<dyn Disk> {
@@ -86,7 +88,7 @@ struct Image {
 impl Image {
     /// One whose layer is its own, and now and then too large for the log of small blobs.
     fn new(name: &str) -> Self {
-        let size = if name.len() % 2 == 0 { 10 } else { 7_000 };
+        let size = if name.len().is_multiple_of(2) { 10 } else { 7_000 };
         let layer: &'static [u8] = Box::leak(format!("{name:>10}").repeat(size).into_bytes().into());
         let blobs = [&b"{}"[..], layer];
         let described =
