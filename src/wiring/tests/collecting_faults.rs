@@ -28,7 +28,7 @@ const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 const NAME: &str = "acme/web";
 const EIO: u64 = 5;
 const ENOSPC: u64 = 28;
-const STRIDE: u64 = 2;
+const STRIDE: u64 = 3;
 /// Rounds in which nothing fails, so that there is something of every age.
 const WELL: usize = 3;
 /// Long for whatever is tried again until it works.
