@@ -82,10 +82,10 @@ impl Upkeep {
         });
         let about = "looks whether blobs that were found damaged are well again";
         let looking = self.scrub.clone();
-        jobs.every(Job::every("scrub-findings", about, LOOK_EVERY), move |_| {
+        jobs.every(Job::every("scrub-findings", about, LOOK_EVERY), move |handle| {
             let scrub = looking.clone();
             async move {
-                scrub.look_again().await.map(|()| String::new()).map_err(|error| causes::chain(&error))
+                scrub.look_again(&handle).await.map(|()| String::new()).map_err(|error| causes::chain(&error))
             }
         });
     }

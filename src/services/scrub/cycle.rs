@@ -33,13 +33,14 @@ struct Run {
     /// What had been asked for when it was begun.
     asked: u64,
     kept: Instant,
-    looked: Option<Instant>,
+    /// When findings are looked at again.
+    look_at: Instant,
 }
 
 impl Run {
     fn new(asked: u64) -> Self {
-        let (work, kept) = (Work::default(), Instant::now());
-        Self { work, is_recent: false, reread: 0, is_over: false, asked, kept, looked: None }
+        let (work, now) = (Work::default(), Instant::now());
+        Self { work, is_recent: false, reread: 0, is_over: false, asked, kept: now, look_at: now }
     }
 }
 
@@ -57,6 +58,12 @@ impl Scrub {
         } else if unclean {
             tracing::info!("the last run did not stop in order; the scrub does not begin by itself");
         }
+        match self.count_findings().await {
+            Ok(findings) => self.known().findings = findings,
+            Err(error) => {
+                tracing::warn!(error = causes::chain(&error), "findings of the scrub were not counted")
+            }
+        }
         self.keep_now().await;
     }
 
@@ -72,12 +79,13 @@ impl Scrub {
 
     /// One run; what it did.
     pub async fn run(&self, handle: &Handle) -> Result<String, String> {
-        let _turn = self.0.turn.lock().await;
         if handle.is_asked() {
-            self.begin_if_idle().await?;
+            self.begin_if_idle().await?; // who looks at findings lets it have its turn
         }
+        let _turn = self.0.turn.lock().await;
         let mut run = Run::new(self.known().asked);
         loop {
+            self.recheck_now_and_then(&mut run.look_at, handle).await;
             let (asked, paused) = {
                 let known = self.known();
                 (known.asked, known.state.paused)
@@ -89,7 +97,6 @@ impl Scrub {
             if asked != run.asked {
                 run = Run::new(asked);
             }
-            self.recheck_now_and_then(&mut run.looked).await;
             let rest = match self.step(&mut run).await {
                 Ok(Some(rest)) => rest,
                 Ok(None) => return Ok(self.ended(&run)),
@@ -104,14 +111,6 @@ impl Scrub {
                 () = self.0.wake.notified() => {}
                 () = handle.stopped() => {}
             }
-        }
-    }
-
-    /// Looks whether what was found is well again, unless a run does.
-    pub async fn look_again(&self) -> Result<(), Error> {
-        match self.0.turn.try_lock() {
-            Ok(_turn) => self.recheck().await,
-            Err(_) => Ok(()),
         }
     }
 
@@ -149,14 +148,17 @@ impl Scrub {
         }
     }
 
-    async fn recheck_now_and_then(&self, looked: &mut Option<Instant>) {
-        if looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+    /// Takes half of the time at most: findings that are large and cannot be read do not hold up the cycle.
+    async fn recheck_now_and_then(&self, look_at: &mut Instant, handle: &Handle) {
+        let began = Instant::now();
+        if began < *look_at {
             return;
         }
-        *looked = Some(Instant::now());
-        if let Err(error) = self.recheck().await {
+        if let Err(error) = self.recheck(handle, || false).await {
             tracing::debug!(%error, "findings of the scrub were not looked at again");
         }
+        let took = began.elapsed();
+        *look_at = began + took + took.max(LOOK_EVERY);
     }
 
     /// Does a slice of work; how long to rest then, none if there is no more.
@@ -262,7 +264,7 @@ impl Scrub {
         Ok(slice)
     }
 
-    fn rest(&self, slice: &Slice, full: bool) -> Duration {
+    pub(super) fn rest(&self, slice: &Slice, full: bool) -> Duration {
         if full {
             return Duration::ZERO;
         }

@@ -1,4 +1,4 @@
-//! What was found, whom it concerns, and that it is well again. All of it bounded: a blob that thousands of images
+//! What was found, and whom it concerns. All of it bounded: a blob that thousands of images
 //! have is not looked up in all of them.
 
 use pierhead_storage_format::Digest;
@@ -21,8 +21,6 @@ const IMAGES: usize = 20;
 const ROWS: usize = 20_000;
 /// Rows of a page.
 const PAGE: usize = 1000;
-/// Findings looked at again at a time.
-const AGAIN: usize = 100;
 
 /// A blob that is missing or damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,50 +169,6 @@ impl Scrub {
             tracing::error!(%digest, ?kind, images = ?affected.images, more = affected.more, "a blob is damaged or missing; pushing one of its images again heals it");
         }
         Ok(())
-    }
-
-    /// Removes findings of blobs that were pushed again, or are no more; counts the rest.
-    pub(super) async fn recheck(&self) -> Result<(), Error> {
-        let (mut after, mut left) = (None::<Vec<u8>>, 0);
-        loop {
-            let (meta, from) = (self.0.parts.meta.clone(), after.take());
-            let page = tasks::blocking(move || meta.page::<DamageKey>(&[], from.as_deref(), AGAIN)).await??;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.encode());
-            for (key, record) in page {
-                if self.is_well(&key.digest, record.size).await? {
-                    self.forget(key).await?;
-                } else {
-                    left += 1;
-                }
-            }
-        }
-        self.known().findings = left;
-        Ok(())
-    }
-
-    /// Whether nothing is wrong with a blob any more: its bytes are right, or nobody has it.
-    async fn is_well(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
-        let (meta, blobs, digest) = (self.0.parts.meta.clone(), self.0.parts.blobs.clone(), *digest);
-        tasks::blocking(move || {
-            if meta.get(&BlobKey { digest })?.is_none() {
-                return Ok(true);
-            }
-            let Ok(mut look) = blobs.look_at(&digest, size).map_err(Error::Store)? else { return Ok(false) };
-            loop {
-                match look.go_on(u64::MAX, 1).map_err(Error::Store)? {
-                    Some(looked) => return Ok(looked == Looked::Sound),
-                    None => continue,
-                }
-            }
-        })
-        .await?
-    }
-
-    async fn forget(&self, key: DamageKey) -> Result<(), Error> {
-        tracing::info!(digest = %key.digest, "a blob that was damaged is well again, or gone");
-        let own = &self.0.parts;
-        own.access.commit(&own.meta, &self.system()?, move |tx| Ok(tx.delete(&key)?)).await
     }
 }
 

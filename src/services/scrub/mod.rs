@@ -16,9 +16,10 @@
 //! - S4: a pause lasts over restarts, and holds up all of it.
 //!
 //! `cycle` is a run of the job, `timing` when one is, `work` what a thread reads, `recent` what is read first, `findings`
-//! what is found and whom it concerns. Must not change what images are. Who reads a
+//! what is found and whom it concerns, `again` whether it is well again. Must not change what images are. Who reads a
 //! blob: `stores/blobs/look`.
 
+mod again;
 mod cycle;
 mod findings;
 mod recent;

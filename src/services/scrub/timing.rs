@@ -33,7 +33,7 @@ impl Timing for Scrub {
 
 impl Scrub {
     /// How long to wait before it is looked again whether there is work; none if there is.
-    fn wait(&self) -> Option<Duration> {
+    pub(super) fn wait(&self) -> Option<Duration> {
         let (paused, at_once) = {
             let known = self.known();
             (known.state.paused, known.state.running || known.unclean)

@@ -9,12 +9,12 @@ use super::findings::Judged;
 use crate::stores::blobs::{Blobs, Look, Looked};
 
 /// Bytes read between two rests, and at full rate between two looks at what was asked for.
-const SLICE: u64 = 1 << 20;
-const FULL_SLICE: u64 = 64 << 20;
+pub(super) const SLICE: u64 = 1 << 20;
+pub(super) const FULL_SLICE: u64 = 64 << 20;
 /// Threads that read at full rate.
-const THREADS: usize = 2;
+pub(super) const THREADS: usize = 2;
 /// What a blob costs at least, in bytes of the rate: opening a file is not free.
-const LEAST: u64 = 16 << 10;
+pub(super) const LEAST: u64 = 16 << 10;
 /// A blob that cannot be read is tried so often, then it is a finding.
 const TRIES: u32 = 3;
 /// So many in a row are the disk's trouble, not theirs.

@@ -1,7 +1,7 @@
 //! The scrub as a job, on a disk that fails and over stops out of order, by clocks that tests set.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,12 +28,16 @@ struct Served {
 
 impl Served {
     async fn on(house: &House, on: bool) -> Self {
+        Self::at_rate(house, on, u64::MAX).await
+    }
+
+    async fn at_rate(house: &House, on: bool, rate: u64) -> Self {
         let parts = Parts {
             meta: house.meta().clone(),
             blobs: house.blobs().clone(),
             access: house.people.access.clone(),
             clock: house.clock.clone(),
-            rules: Rules { on, rate: u64::MAX, every_ms: MONTH },
+            rules: Rules { on, rate, every_ms: MONTH },
         };
         let scrub = Scrub::open(parts).expect("opens");
         scrub.serve().await;
@@ -44,7 +48,26 @@ impl Served {
             let scrub = reading.clone();
             async move { scrub.run(&handle).await }
         });
+        let looking = scrub.clone();
+        jobs.every(Job::every("findings", "looks", Duration::from_millis(MONTH)), move |handle| {
+            let scrub = looking.clone();
+            async move { scrub.look_again(&handle).await.map(|()| String::new()) }
+        });
         Self { scrub, jobs }
+    }
+
+    /// Has findings looked at again, to the end of that.
+    async fn look_again(&self) {
+        let runs = || self.jobs.show("findings").expect("registered").runs;
+        let before = runs();
+        self.jobs.run("findings").expect("asked");
+        let deadline = Instant::now() + DEADLINE;
+        while runs() == before {
+            assert!(Instant::now() < deadline, "findings are looked at");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let last = self.jobs.show("findings").expect("registered").last.expect("it ran");
+        assert!(last.is_ok, "{}", last.text);
     }
 
     fn view(&self) -> JobView {
@@ -92,8 +115,7 @@ async fn found(house: &House, scrub: &Scrub) -> BTreeSet<String> {
     found.into_iter().map(|finding| finding.digest.to_string()).collect()
 }
 
-#[tokio::test(start_paused = true)]
-async fn whatever_step_fails_every_damaged_blob_is_found_in_the_cycle() {
+async fn faulty() -> (House, Arc<Faults>) {
     let switches: Arc<Mutex<Option<Arc<Faults>>>> = Arc::default();
     let told = Arc::clone(&switches);
     let disk = move |root: &Path| {
@@ -103,13 +125,23 @@ async fn whatever_step_fails_every_damaged_blob_is_found_in_the_cycle() {
     };
     let house = House::on(disk, |_| {}).await;
     let faults = switches.lock().expect("no test panics with it").clone().expect("a disk");
+    (house, faults)
+}
+
+fn file(house: &House, blob: &[u8]) -> PathBuf {
+    house.data().join(paths::blob(&digest(blob).parse().expect("a digest")))
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_step_fails_every_damaged_blob_is_found_in_the_cycle() {
+    let (house, faults) = faulty().await;
     let blobs: [&[u8]; 5] = [b"one", b"two", b"three", b"four", b"five"];
     for blob in blobs {
         push(&house, blob).await;
     }
     let served = Served::on(&house, true).await;
     served.ran(&house, 1).await;
-    let file = |blob: &[u8]| house.data().join(paths::blob(&digest(blob).parse().expect("a digest")));
+    let file = |blob: &[u8]| file(&house, blob);
     let hurt: BTreeSet<String> = blobs[..4].iter().map(|blob| digest(blob)).collect();
     for step in 0.. {
         for blob in &blobs[..3] {
@@ -126,7 +158,7 @@ async fn whatever_step_fails_every_damaged_blob_is_found_in_the_cycle() {
         for blob in &blobs[..4] {
             push(&house, blob).await;
         }
-        served.scrub.look_again().await.expect("looked");
+        served.look_again().await;
         assert_eq!(found(&house, &served.scrub).await, BTreeSet::new(), "step {step}: they are well again");
         if !reached {
             assert!(step > 12, "{step} steps are fewer than that takes");
@@ -188,5 +220,71 @@ async fn the_job_runs_when_asked_and_is_paused_by_its_own_command() {
     let refused = served.ran(&house, 2).await;
     assert!(refused.contains("is paused"), "{refused}");
     assert_eq!(served.view().failures, 1);
+    served.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn looking_at_findings_again_heeds_the_rate_a_pause_and_a_stop() {
+    const SIZE: usize = 6 << 20;
+    let (house, faults) = faulty().await;
+    let blob: &'static [u8] = Box::leak(vec![7u8; SIZE].into());
+    push(&house, blob).await;
+    std::fs::remove_file(file(&house, blob)).expect("removed");
+    let served = Served::on(&house, true).await;
+    served.ran(&house, 1).await;
+    served.stop().await;
+    std::fs::write(file(&house, blob), blob).expect("written");
+
+    let served = Served::at_rate(&house, true, 1 << 20).await;
+    assert_eq!(served.scrub.facts().findings, 1, "counted at the start");
+    served.scrub.pause(&permit(&house, Action::MaintainStore)).await.expect("paused");
+    let before = faults.reads();
+    served.look_again().await;
+    assert_eq!((faults.reads(), served.scrub.facts().findings), (before, 1), "nothing is read in a pause");
+    served.scrub.resume(&permit(&house, Action::MaintainStore)).await.expect("resumed");
+    served.jobs.run("findings").expect("asked");
+    let deadline = Instant::now() + DEADLINE;
+    while faults.reads() == before {
+        assert!(Instant::now() < deadline, "it is read");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    served.stop().await;
+    let read = faults.reads() - before;
+    assert!(read < SIZE as u64 >> 20, "{read} reads: it does not read on after the stop");
+
+    let served = Served::at_rate(&house, true, 1 << 20).await;
+    assert_eq!(found(&house, &served.scrub).await.len(), 1, "what was not read to its end is a finding");
+    let began = tokio::time::Instant::now();
+    served.look_again().await;
+    // Each slice and its rest take a second; half of it is rest at least.
+    assert!(began.elapsed() >= Duration::from_millis(2500), "{:?}", began.elapsed());
+    assert_eq!((found(&house, &served.scrub).await.len(), served.scrub.facts().findings), (0, 0));
+    served.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_that_cannot_be_looked_at_stays_and_hides_no_other() {
+    let (house, _) = faulty().await;
+    let mut blobs: [&[u8]; 3] = [b"one", b"two", b"three"];
+    blobs.sort_by_key(|blob| digest(blob));
+    for blob in blobs {
+        push(&house, blob).await;
+    }
+    let served = Served::on(&house, true).await;
+    served.ran(&house, 1).await;
+    for blob in blobs {
+        std::fs::write(file(&house, blob), b"nonsense").expect("written");
+    }
+    served.scrub.begin(&permit(&house, Action::MaintainStore), false).await.expect("begun");
+    served.ran(&house, 2).await;
+    let [first, second, third] = blobs;
+    std::os::unix::fs::symlink(file(&house, first), file(&house, first)).expect("one that leads to itself");
+    push(&house, second).await;
+    served.look_again().await;
+    let left = BTreeSet::from([first, third].map(digest));
+    assert_eq!((found(&house, &served.scrub).await, served.scrub.facts().findings), (left, 2));
+    served.fall().await;
+    let served = Served::on(&house, false).await;
+    assert_eq!(served.scrub.facts().findings, 2, "at once after a restart");
     served.stop().await;
 }
