@@ -282,3 +282,32 @@ fn very_many_blobs_are_collected_while_images_are_pushed_and_pulled() {
     server.stop();
     verdict::sound(&data);
 }
+
+#[test]
+fn the_job_of_the_collector_runs_it_when_asked_and_says_what_it_did_or_why_not() {
+    let settings = support::Settings::default().set("COLLECTION_GRACE", "0ms").set("COLLECTION_ON", "false");
+    let Some(server) = support::Server::own(settings) else { return };
+    push_blob(server.http(), "acme/web", b"nobody's");
+    let run = || {
+        let output = server.command(&["jobs", "run", "collection", "--json"]);
+        let view: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (
+            output.status.code(),
+            view["last"]["ok"].clone(),
+            view["last"]["result"].as_str().unwrap_or("").to_owned(),
+        )
+    };
+    // Nobody counts on it once two generations of leases have passed.
+    let removed = until("it is removed", Duration::from_secs(60), || {
+        let (code, ok, result) = run();
+        assert_eq!((code, ok), (Some(0), json!(true)), "{result}");
+        Some(result).filter(|result| result.starts_with("removed 1 blobs of 8 bytes"))
+    });
+    let shown = server.command(&["jobs", "show", "collection", "--json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    assert_eq!(shown["last"]["result"], json!(removed), "it is shown until the next run");
+    assert!(gc(server.data(), &["pause"])["paused"].as_bool().unwrap_or(false));
+    let (code, ok, why) = run();
+    assert_eq!((code, ok), (Some(1), json!(false)));
+    assert!(why.contains("pierhead gc resume"), "{why}");
+}

@@ -74,6 +74,15 @@ fn damage_is_found_named_answered_with_404_and_healed_by_the_next_push() {
     let clean = scrub(&server);
     assert_eq!((clean["blobs"].as_u64(), clean["findings"].as_u64()), (Some(8), Some(0)), "{clean}");
     assert!(findings(&server).is_empty());
+    let job = until("the job has ended", SOON, || {
+        let job = json(&asked(&server, &["jobs", "show", "scrub"]));
+        Some(job).filter(|job| job["running"].is_null())
+    });
+    let result = job["last"]["result"].as_str().expect("a result");
+    assert!(result.starts_with("8 blobs of ") && result.ends_with(" read, 0 damaged or missing"), "{job}");
+    assert!(job["next_at"].is_string() && job["state"] == "waiting", "{job}");
+    let refused = server.command(&["jobs", "pause", "scrub"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("by the command that is for it"));
 
     flip(&file(&server, &image.layers[0]), 1_500_000);
     flip(&file(&server, &image.layers[1]), 7);
@@ -114,6 +123,8 @@ fn a_pause_lasts_over_restarts_and_a_cycle_goes_on_where_it_was() {
     }
     assert!(asked(&server, &["scrub", "run"]).status.success());
     until_true("some of it is read", SOON, || status(&server)["bytes"].as_u64() > Some(3_000_000));
+    let job = json(&asked(&server, &["jobs", "show", "scrub"]));
+    assert!(job["running"]["began_at"].is_string() && job["running"]["unit"] == "blobs", "{job}");
     assert_eq!(json(&asked(&server, &["scrub", "pause"]))["state"], "paused");
     assert!(server.stop().success());
     server.start();

@@ -208,7 +208,7 @@ impl Hold {
         let (going_on, ended) = mpsc::channel();
         let renewed = path.clone();
         let renewer = thread::spawn(move || {
-            let lapsed = renew(&client, &renewed, &ended);
+            let lapsed = renew(RENEW_EVERY, &ended, || client.post(&renewed, None).is_ok());
             (client, lapsed)
         });
         Ok(Some(Self { path, going_on, renewer }))
@@ -224,9 +224,9 @@ impl Hold {
 
 /// Until the backup ends; whether the hold lapsed. A server that was restarted has no hold any more: what is copied is
 /// right all the same, and what was removed meanwhile shows as missing.
-fn renew(client: &Client, path: &str, ended: &Receiver<()>) -> bool {
-    while ended.recv_timeout(RENEW_EVERY) == Err(RecvTimeoutError::Timeout) {
-        if client.post(path, None).is_err() {
+fn renew(every: Duration, ended: &Receiver<()>, mut renewed: impl FnMut() -> bool) -> bool {
+    while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+        if !renewed() {
             return true;
         }
     }
@@ -424,4 +424,30 @@ fn progress() -> Box<Watch<'static>> {
             let _ = write!(io::stderr(), "\r{stage:<10}{done:>12}{of}   \r");
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_is_renewed_again_and_again_until_the_backup_ends_or_it_lapsed() {
+        let (going_on, ended) = mpsc::channel::<()>();
+        let (tell, renewals) = mpsc::channel();
+        let renewer =
+            thread::spawn(move || renew(Duration::from_millis(1), &ended, || tell.send(()).is_ok()));
+        for _ in 0..3 {
+            renewals.recv_timeout(Duration::from_secs(20)).expect("whatever the backup does");
+        }
+        drop(going_on);
+        assert!(!renewer.join().expect("no panic"), "it held to the end");
+
+        let (_going_on, ended) = mpsc::channel::<()>();
+        let mut left = 2;
+        let lapsed = renew(Duration::from_millis(1), &ended, || {
+            left -= 1;
+            left > 0
+        });
+        assert!(lapsed && left == 0, "the server has it no more");
+    }
 }

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use super::Job;
 use super::lock;
 use super::schedule::Schedule;
+use super::timing::Timing;
 use super::view::{JobView, LastRun, Progress, Refused, Running};
 use crate::seams::Clock;
 
@@ -20,6 +21,8 @@ const MAX_TEXT: usize = 1000;
 pub struct Entry {
     job: Job,
     clock: Arc<dyn Clock>,
+    /// Of work that knows itself when its turn is.
+    timing: Option<Arc<dyn Timing>>,
     asked: Notify,
     paused: watch::Sender<bool>,
     state: Mutex<State>,
@@ -37,18 +40,27 @@ struct State {
 }
 
 impl Entry {
-    pub fn new(job: Job, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(job: Job, clock: Arc<dyn Clock>, timing: Option<Arc<dyn Timing>>) -> Self {
         let next_at = job.schedule.wait(clock.now_ms(), true).map(|wait| clock.now_ms().saturating_add(wait));
         let state = Mutex::new(State { next_at, ..State::default() });
-        Self { job, clock, asked: Notify::new(), paused: watch::Sender::new(false), state }
+        Self { job, clock, timing, asked: Notify::new(), paused: watch::Sender::new(false), state }
     }
 
     /// Waits for the next turn; whether somebody asked for it.
     pub async fn turn(&self) -> bool {
+        if let Some(timing) = &self.timing {
+            return tokio::select! {
+                biased;
+                () = self.asked.notified() => true,
+                () = timing.due() => false,
+            };
+        }
         let is_first = lock(&self.state).runs == 0;
         loop {
             let due = self.due(is_first);
             tokio::select! {
+                // Whoever asked is told of his own run.
+                biased;
                 () = self.asked.notified() => return true,
                 () = due => {}
             }
@@ -84,6 +96,10 @@ impl Entry {
     pub async fn unpaused(&self) {
         // An error means that the entry is gone, which holds the sender.
         let _ = self.paused.subscribe().wait_for(|paused| !*paused).await;
+    }
+
+    pub fn is_paused(&self) -> bool {
+        *self.paused.borrow()
     }
 
     /// A run begins, if none is under way.
@@ -144,6 +160,9 @@ impl Entry {
     }
 
     pub fn pause(&self, is_paused: bool) -> Result<(), Refused> {
+        if self.timing.is_some() {
+            return Err(Refused::Own(self.job.name));
+        }
         if !self.job.can_pause {
             return Err(Refused::Needed(self.job.name));
         }
@@ -152,7 +171,9 @@ impl Entry {
     }
 
     pub fn view(&self) -> JobView {
-        let is_paused = *self.paused.borrow();
+        let timing = self.timing.as_deref();
+        let is_paused = timing.map_or(*self.paused.borrow(), Timing::is_paused);
+        let own_at = timing.and_then(Timing::next_at);
         let state = lock(&self.state);
         JobView {
             name: self.job.name,
@@ -162,7 +183,7 @@ impl Entry {
             is_paused,
             running: state.running.clone(),
             last: state.last.clone(),
-            next_at: state.next_at.filter(|_| !is_paused && state.running.is_none()),
+            next_at: state.next_at.or(own_at).filter(|_| !is_paused && state.running.is_none()),
             runs: state.runs,
             failures: state.failures,
             succeeded_at: state.succeeded_at,

@@ -30,6 +30,23 @@ impl Handle {
         self.entry.progress(Progress { done, total, unit });
     }
 
+    /// Whether the job is paused: work that others wait for lets them have their turn then, and waits by
+    /// [`goes_on`](Self::goes_on) afterwards.
+    pub fn is_paused(&self) -> bool {
+        self.entry.is_paused()
+    }
+
+    /// Whether the appliance stops: the work is to end as soon as what it leaves is whole.
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Waits until the appliance stops.
+    pub async fn stopped(&self) {
+        // An error means that the jobs are gone, which have stopped then.
+        let _ = self.stop.clone().wait_for(|stop| *stop).await;
+    }
+
     /// To be asked between batches: waits while the job is paused; false once the appliance stops, and the work is to
     /// end as soon as what it leaves is whole.
     pub async fn goes_on(&self) -> bool {

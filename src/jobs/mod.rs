@@ -5,14 +5,17 @@
 //!
 //! - J1: one run at a time per job; the next is a whole period after the last ended, so that slow work never piles up.
 //! - J2: a panic or an error in a run is a failed result, not the end of the job.
-//! - J3: what is known of runs, and a pause, are in memory: a restart begins anew, with nothing paused.
+//! - J3: what is known of runs, and a pause, are in memory: a restart begins anew, with nothing paused. Work that
+//!   remembers its turns over restarts says when they are, and is paused by commands of its own.
 //! - J4: at the stop nothing begins any more, and what runs is told and waited for.
 //!
-//! `entry` is one job's state, `handle` what work reports with, `schedule` when the next run is, `view` what is shown.
+//! `entry` is one job's state, `handle` what work reports with, `schedule` when the next run is, `timing` what work says
+//! that knows it better, `view` what is shown.
 
 mod entry;
 mod handle;
 mod schedule;
+mod timing;
 mod view;
 
 #[cfg(test)]
@@ -31,6 +34,7 @@ use crate::seams::Clock;
 use entry::Entry;
 pub use handle::Handle;
 pub use schedule::Schedule;
+pub use timing::Timing;
 pub use view::{JobView, LastRun, Refused, Running};
 
 /// Background work, as it is registered.
@@ -55,6 +59,11 @@ impl Job {
     /// Runs soon after the start, for what was missed, then each day at that time.
     pub const fn daily(name: &'static str, about: &'static str, at: TimeOfDay) -> Self {
         Self { name, about, schedule: Schedule::Daily(at), can_pause: false }
+    }
+
+    /// Runs when its work says so, about so often; only when somebody asks if there is no `period`.
+    pub const fn own(name: &'static str, about: &'static str, period: Option<std::time::Duration>) -> Self {
+        Self { name, about, schedule: Schedule::Own(period), can_pause: false }
     }
 
     /// The same, which may be paused.
@@ -84,13 +93,32 @@ impl Jobs {
 
     /// Runs `work` again and again, as the job's schedule says. What it gives is what is shown of the run: what
     /// was done, in a few words (none if there was nothing to do), or why it was not.
-    pub fn every<F, E, W>(&self, job: Job, mut work: W)
+    pub fn every<F, E, W>(&self, job: Job, work: W)
     where
         F: Future<Output = Result<String, E>> + Send + 'static,
         E: Display + Send + 'static,
         W: FnMut(Handle) -> F + Send + 'static,
     {
-        let entry = Arc::new(Entry::new(job, Arc::clone(&self.0.clock)));
+        self.register(job, None, work);
+    }
+
+    /// The same for work that says itself when its turn is.
+    pub fn by_itself<F, E, W>(&self, job: Job, timing: Arc<dyn Timing>, work: W)
+    where
+        F: Future<Output = Result<String, E>> + Send + 'static,
+        E: Display + Send + 'static,
+        W: FnMut(Handle) -> F + Send + 'static,
+    {
+        self.register(job, Some(timing), work);
+    }
+
+    fn register<F, E, W>(&self, job: Job, timing: Option<Arc<dyn Timing>>, mut work: W)
+    where
+        F: Future<Output = Result<String, E>> + Send + 'static,
+        E: Display + Send + 'static,
+        W: FnMut(Handle) -> F + Send + 'static,
+    {
+        let entry = Arc::new(Entry::new(job, Arc::clone(&self.0.clock), timing));
         lock(&self.0.entries).insert(job.name, Arc::clone(&entry));
         let mut stop = self.0.stop.subscribe();
         self.spawn(async move {
@@ -121,7 +149,7 @@ impl Jobs {
             return Err(Refused::Stopping);
         }
         let job = Job { name, about, schedule: Schedule::Asked, can_pause: true };
-        let new = || Arc::new(Entry::new(job, Arc::clone(&self.0.clock)));
+        let new = || Arc::new(Entry::new(job, Arc::clone(&self.0.clock), None));
         let entry = Arc::clone(lock(&self.0.entries).entry(name).or_insert_with(new));
         entry.begin()?;
         let work = work(Handle::new(Arc::clone(&entry), stop, true));

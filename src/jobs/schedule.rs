@@ -18,6 +18,8 @@ pub enum Schedule {
     Daily(TimeOfDay),
     /// When somebody asks.
     Asked,
+    /// When the work itself says so ([`Timing`](super::Timing)): about so often, or only when somebody asks.
+    Own(Option<Duration>),
 }
 
 impl Schedule {
@@ -27,7 +29,7 @@ impl Schedule {
             Self::Every(period) => Some(u64::try_from(period.as_millis()).unwrap_or(u64::MAX)),
             Self::Daily(_) if is_first => Some(SOON),
             Self::Daily(at) => Some(at.last(now).saturating_add(DAY).saturating_sub(now)),
-            Self::Asked => None,
+            Self::Asked | Self::Own(_) => None,
         }
     }
 }
@@ -35,7 +37,7 @@ impl Schedule {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Every(period) => {
+            Self::Every(period) | Self::Own(Some(period)) => {
                 let seconds = period.as_secs();
                 match (seconds % 3600, seconds % 60) {
                     (0, _) => write!(f, "every {}h", seconds / 3600),
@@ -44,7 +46,7 @@ impl fmt::Display for Schedule {
                 }
             }
             Self::Daily(at) => write!(f, "daily at {at} UTC"),
-            Self::Asked => f.write_str("when asked"),
+            Self::Asked | Self::Own(None) => f.write_str("when asked"),
         }
     }
 }

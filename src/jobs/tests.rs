@@ -122,3 +122,57 @@ async fn a_daily_job_runs_soon_after_the_start_and_then_at_its_time() {
     assert_eq!(jobs.show("nightly").expect("there").next_at, Some(start + 3_600_000 + day));
     jobs.stop().await;
 }
+
+/// Due once for each time it is told.
+#[derive(Default)]
+struct Told(tokio::sync::Notify);
+
+impl Timing for Told {
+    fn due(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.0.notified())
+    }
+
+    fn next_at(&self) -> Option<u64> {
+        Some(7)
+    }
+
+    fn is_paused(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_knows_its_turns_runs_when_it_says_so_and_when_asked() {
+    let (jobs, _) = jobs();
+    let (told, asked) = (Arc::new(Told::default()), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&asked);
+    jobs.by_itself(Job::own("own", "counts", Some(60 * MINUTE)), told.clone(), move |handle| {
+        counted.fetch_add(usize::from(handle.is_asked()), Ordering::SeqCst);
+        async move {
+            handle.progress(1, None, "things");
+            tokio::select! {
+                () = handle.stopped() => Ok::<_, String>("stopped".to_owned()),
+                () = tokio::time::sleep(MINUTE) => Ok("done".to_owned()),
+            }
+        }
+    });
+    let view = |jobs: &Jobs| jobs.show("own").expect("there");
+    tokio::time::sleep(600 * MINUTE).await;
+    assert_eq!(
+        (view(&jobs).runs, view(&jobs).next_at, view(&jobs).schedule.as_str()),
+        (0, Some(7), "every 1h")
+    );
+    assert_eq!(jobs.pause("own", true), Err(Refused::Own("own")));
+    told.0.notify_one();
+    tokio::time::sleep(MINUTE / 2).await;
+    assert_eq!((view(&jobs).running.is_some(), view(&jobs).next_at), (true, None));
+    assert_eq!(jobs.run("own").map(drop), Err(Refused::Running("own")));
+    tokio::time::sleep(MINUTE).await;
+    jobs.run("own").expect("asked for");
+    tokio::time::sleep(2 * MINUTE).await;
+    assert_eq!((view(&jobs).runs, asked.load(Ordering::SeqCst)), (2, 1));
+    told.0.notify_one();
+    tokio::time::sleep(MINUTE / 2).await;
+    jobs.stop().await;
+    assert_eq!(view(&jobs).last.map(|last| last.text), Some("stopped".to_owned()));
+}

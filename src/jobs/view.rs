@@ -75,6 +75,9 @@ pub enum Refused {
     /// It runs only when somebody asks for it, by its own command.
     #[error("job {0} is begun by the command that is for it")]
     Asked(&'static str),
+    /// It is paused by a command of its own, which is remembered over restarts.
+    #[error("job {0} is paused, and let go on, by the command that is for it")]
+    Own(&'static str),
     /// The appliance stops.
     #[error("the server is stopping")]
     Stopping,

@@ -253,3 +253,28 @@ impl Drop for Scratch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_scratch_folder_is_its_owners_alone_is_never_somebody_elses_and_goes() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let one = Scratch::within(folder.path(), "test").expect("made");
+        let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode(&one.0), 0o700);
+        let taken = Scratch::make(&one.0).err().expect("it is there").to_string();
+        assert!(taken.contains("scratch folder"), "{taken}");
+        std::fs::write(one.0.join("file"), b"of a backup").expect("written");
+        let path = one.0.clone();
+        // What a killed run left is not dropped.
+        std::mem::forget(one);
+        let again = Scratch::anew(&path).expect("made anew");
+        assert_eq!((mode(&path), std::fs::read_dir(&path).expect("readable").count()), (0o700, 0));
+        drop(again);
+        assert!(!path.exists());
+    }
+}

@@ -10,7 +10,7 @@ use super::StartError;
 use crate::causes;
 use crate::config::Settings;
 use crate::jobs::{Job, Jobs};
-use crate::services::collector::{Collector, Done, Options};
+use crate::services::collector::{Collector, Done, Options, Status};
 use crate::services::images::Shelves;
 
 /// How often it is asked whether it is time.
@@ -43,7 +43,7 @@ pub fn watch(collector: &Collector, jobs: &Jobs, gauges: &CollectionGauges) {
                 true => run_now(&collector).await,
                 false => {
                     collector.tick().await;
-                    Ok(String::new())
+                    Ok(said(&collector.facts()))
                 }
             };
             gauges.update(&collector);
@@ -57,13 +57,29 @@ async fn run_now(collector: &Collector) -> Result<String, String> {
     if collector.facts().paused {
         return Err("collection is paused: `pierhead gc resume` lets it go on".to_owned());
     }
-    let done = collector.run().await.map_err(|error| causes::chain(&error))?;
-    let Done { untagged, forgotten, unlinked, removed, bytes, files, .. } = done;
-    let did = format!(
+    // A tick may be long in coming where runs are asked for one after the other.
+    collector.turn_if_due();
+    collector.run().await.map_err(|error| causes::chain(&error))?;
+    Ok(said(&collector.facts()))
+}
+
+/// What the last run did, until the next one: a look each second that it is not time says nothing of its own.
+fn said(status: &Status) -> String {
+    if status.ended_at == 0 {
+        return String::new();
+    }
+    let Done { untagged, forgotten, unlinked, removed, bytes, files, .. } = status.last;
+    let mut did = format!(
         "removed {removed} blobs of {bytes} bytes, {untagged} untagged manifests; {forgotten} deleted manifests \
          cannot come back any more, {unlinked} blobs left their repositories, {files} files left quarantine"
     );
-    Ok(collector.facts().waits.map_or(did.clone(), |why| format!("{did}; waits: {why}")))
+    if let Some(why) = status.waits {
+        did.push_str(&format!("; waits: {why}"));
+    }
+    if let Some(trouble) = &status.trouble {
+        did.push_str(&format!("; ended early: {trouble}"));
+    }
+    did
 }
 
 /// What it did since the start. Clones are the same ones.

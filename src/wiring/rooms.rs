@@ -35,7 +35,7 @@ use crate::services::counters::Counters;
 use crate::services::guard::{Guard, slots};
 use crate::services::images::{Images, PushRules, Shelves};
 use crate::services::retention::Retention;
-use crate::services::uploads::{Limits, Uploads, clear_leftovers};
+use crate::services::uploads::{Limits, Uploads};
 use crate::stores::blobs::Resumable;
 
 /// How often the ballast and the gauges are looked after.
@@ -231,17 +231,16 @@ pub(super) fn services(settings: &Settings, shelves: &Arc<Shelves>) -> (Images, 
 /// Has the uploads of an earlier run proved while others are served, until the stop.
 fn prove(stop: &Stop, store: &Arc<Store>, uploads: &Uploads, resumables: Vec<Resumable>) -> JoinSet<()> {
     let mut proofs = JoinSet::new();
-    let (unproved, given_up) = uploads.take_up(resumables);
-    let (ends, stop, store, uploads) =
-        (Arc::new(AtomicBool::new(false)), stop.clone(), Arc::clone(store), uploads.clone());
-    let told = Arc::clone(&ends);
+    let (unproved, mut given_up) = uploads.take_up(resumables);
+    given_up.extend(store.unsure.clone());
+    let (ends, stop, uploads) = (Arc::new(AtomicBool::new(false)), stop.clone(), uploads.clone());
+    let (told, clearing) = (Arc::clone(&ends), uploads.clone());
     proofs.spawn(async move {
         stop.reached(Phase::Finishing).await;
         told.store(true, Ordering::Relaxed);
     });
     proofs.spawn(async move {
-        let cleared = tasks::blocking(move || clear_leftovers(&store.meta, &store.blobs, &given_up)).await;
-        if let Ok(Err(error)) = cleared {
+        if let Err(error) = clearing.clear_leftovers(given_up).await {
             tracing::warn!(%error, "uploads that nobody goes on with stay until the next start");
         }
     });

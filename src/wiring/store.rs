@@ -10,9 +10,9 @@ use pierhead_storage_format::{Algorithm, paths, store};
 
 use super::{StartError, io};
 use crate::config::{Size, StorageSettings};
-use crate::seams::{OsRandom, SystemClock};
+use crate::seams::{Clock, OsRandom, SystemClock};
 use crate::services::uploads::{clear_leftovers, replay_small_blobs};
-use crate::stores::blobs::{self, Blobs, Resumable};
+use crate::stores::blobs::{self, Blobs, Leftover, Resumable};
 use crate::stores::disk::{Disk, RealDisk};
 use crate::stores::lock::DataLock;
 use crate::stores::meta::{self, IndexOutcome, Meta};
@@ -46,6 +46,8 @@ pub struct Store {
     pub trail: Trail,
     /// Space kept back.
     pub reserve: Arc<Reserve>,
+    /// Small blobs of an earlier run that may have no row: to be cleared when all rows are checked.
+    pub unsure: Option<Leftover>,
     _lock: DataLock,
 }
 
@@ -59,8 +61,16 @@ impl Store {
 
 /// Opens, or makes, the store, with the uploads of an earlier run that may go on. Blocks.
 pub fn open(settings: &StorageSettings) -> Result<(Store, Vec<Resumable>), StartError> {
+    open_on(settings, Arc::new(RealDisk::new(&settings.data)), Arc::new(SystemClock))
+}
+
+/// The same on a disk, and by a clock, of the caller's own.
+pub(super) fn open_on(
+    settings: &StorageSettings,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+) -> Result<(Store, Vec<Resumable>), StartError> {
     let lock = DataLock::create(&settings.data)?;
-    let disk = Arc::new(RealDisk::new(&settings.data));
     prepare(disk.as_ref(), &settings.data)?;
     let listing = io("cannot list the data directory");
     if meta::is_absent(disk.as_ref()).map_err(&listing)? && holds_blobs(disk.as_ref()).map_err(&listing)? {
@@ -69,26 +79,27 @@ pub fn open(settings: &StorageSettings) -> Result<(Store, Vec<Resumable>), Start
     let reserve = Reserve::open(disk.clone(), settings.ballast.bytes(), settings.reserve.bytes());
     let reserve = reserve.map_err(io("cannot keep space back"))?;
     let reserve = Arc::new(reserve.with_soft_mark(settings.soft_mark.map(Size::bytes)));
-    let meta = open_meta(settings, disk.clone(), &reserve)?;
+    let meta = open_meta(settings, disk.clone(), clock, &reserve)?;
     let (random, checkpoint_every) = (Arc::new(OsRandom), blobs::CHECKPOINT_EVERY);
     let (blobs, found) = Blobs::open(blobs::Options { disk: disk.clone(), random, checkpoint_every })?;
-    replay_small_blobs(&meta, &blobs)?;
+    let unsure = replay_small_blobs(&meta, &blobs)?;
     clear_leftovers(&meta, &blobs, &found.leftovers)?;
     let (trail, left) = Trail::open(disk, Arc::new(OsRandom))?;
     report_trail(&left);
-    Ok((Store { meta, blobs, trail, reserve, _lock: lock }, found.resumables))
+    Ok((Store { meta, blobs, trail, reserve, unsure, _lock: lock }, found.resumables))
 }
 
 fn open_meta(
     settings: &StorageSettings,
     disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
     reserve: &Arc<Reserve>,
 ) -> Result<Meta, StartError> {
     let reserve = Arc::clone(reserve);
     let (meta, opened) = Meta::open(meta::Options {
         disk,
         index_dir: settings.data.join(paths::INDEX),
-        clock: Arc::new(SystemClock),
+        clock,
         cache_bytes: settings.index_cache.bytes(),
         snapshot_after: settings.snapshot_after.bytes(),
         boot: boot_id(),

@@ -313,7 +313,7 @@ def examples_of_retention(create, update):
     second = create("date_rule", {"days": "3"}, of=place).id
     assert second > first
     same(listed(), 200, {"body": [shown(second, "date_rule", {"days": "3"})]})
-    # Nothing is that old here; tests that set the clock show the rest.
+    # Nothing is that old here; `retention.py` lives for days.
     assert versions() == ["v1", "v2.1", "v2.2", "w2"], versions()
 
 

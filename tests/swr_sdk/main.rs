@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says on stderr what it skipped"
 )]
 
+mod days;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -149,11 +150,17 @@ fn furnished(server: &Server) -> Value {
 
 /// Runs a script, which is told `given`: the operations it prints, sorted.
 fn run(python: &Path, script: &str, given: &str) -> Vec<String> {
+    run_with(python, script, given, &[])
+}
+
+/// The same with more in its environment.
+fn run_with(python: &Path, script: &str, given: &str, environment: &[(String, String)]) -> Vec<String> {
     let home = tempfile::tempdir().expect("a scratch folder");
     let mut child = Command::new(python)
         .arg(folder().join(script))
         .env("HOME", home.path())
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .envs(environment.iter().cloned())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -9,6 +9,7 @@ use pierhead_storage_format::records::CounterRecord;
 use super::Collector;
 use crate::services::access::Permit;
 use crate::services::error::Error;
+use crate::services::images::Course as _;
 use crate::stores::meta::Tx;
 
 /// Rows looked at together.
@@ -34,9 +35,9 @@ impl Collector {
             after = Some(last.encode());
             for (key, record) in page {
                 listed += self.list_repository(permit, key.name, record.id).await?;
-            }
-            if self.is_halted() {
-                return Ok(()); // begun again by the next run
+                if self.is_halted() {
+                    return Ok(()); // begun again by the next run
+                }
             }
         }
         if listed > 0 {
@@ -56,22 +57,30 @@ impl Collector {
             if self.is_halted() {
                 return Ok(None);
             }
+            let since = self.0.shelves.clock.monotonic_ms();
             let unkept = page.into_iter().filter(|(_, record)| record.references == 0);
-            listed += self.list(permit, unkept.map(|(key, _)| (None, key)).collect()).await?;
+            let put = self.list(permit, unkept.map(|(key, _)| (None, key)).collect()).await?;
+            listed += put;
+            self.rest(since, put).await;
         }
     }
 
+    /// Ends early when it is halted.
     async fn list_repository(&self, permit: &Permit, name: String, id: u64) -> Result<u64, Error> {
         let (mut listed, mut after) = (0, None::<Vec<u8>>);
         let prefix = RepositoryBlobKey::prefix(id);
-        loop {
+        while !self.is_halted() {
+            let since = self.0.shelves.clock.monotonic_ms();
             let page = self.0.shelves.meta.page::<RepositoryBlobKey>(&prefix, after.as_deref(), BATCH)?;
-            let Some((last, _)) = page.last() else { return Ok(listed) };
+            let Some((last, _)) = page.last() else { break };
             after = Some(last.encode());
             let unnamed = page.into_iter().filter(|(_, record)| record.references == 0);
             let found = unnamed.map(|(key, _)| (Some((name.clone(), id)), BlobKey { digest: key.digest }));
-            listed += self.list(permit, found.collect()).await?;
+            let put = self.list(permit, found.collect()).await?;
+            listed += put;
+            self.rest(since, put).await;
         }
+        Ok(listed)
     }
 
     async fn list(&self, permit: &Permit, found: Vec<Found>) -> Result<u64, Error> {

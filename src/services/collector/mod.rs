@@ -312,11 +312,11 @@ impl Collector {
         let (shelves, options) = (&self.0.shelves, self.0.options);
         let age = options.untagged.and_then(|age| watch.before(age)).filter(|_| self.is_warm());
         if let Some(cutoff) = age {
-            let untagged = shelves.remove_untagged(permit, cutoff, || self.is_halted()).await?;
+            let untagged = shelves.remove_untagged(permit, cutoff, self).await?;
             self.did(Done { untagged, ..Done::default() });
         }
         if let Some(cutoff) = watch.before(options.undo) {
-            let forgotten = shelves.forget_deleted(permit, cutoff, |_| true, || self.is_halted()).await?;
+            let forgotten = shelves.forget_deleted(permit, cutoff, |_| true, self).await?;
             self.did(Done { forgotten, ..Done::default() });
         }
         Ok(())
@@ -340,7 +340,7 @@ impl Collector {
     async fn begin(&self, permit: &Permit) -> Result<bool, Error> {
         let meta = self.0.shelves.meta.clone();
         tasks::blocking(move || meta.wait_until_checked()).await??;
-        let removals = self.0.shelves.finish_removals().await?;
+        let removals = self.0.shelves.finish_removals(&pace::UntilStopped(self)).await?;
         if removals > 0 {
             tracing::info!(removals, "finished removals of repositories that were cut short");
         }

@@ -1,8 +1,10 @@
 //! Not faster than the settings say, and not longer than anybody wants.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Collector;
+use crate::services::images::Course;
 
 /// What a batch may take at least, milliseconds: `count` things and `bytes` at rates a second, 0 for none.
 fn least(count: u64, bytes: u64, counts: u64, rate: u64) -> u64 {
@@ -13,18 +15,55 @@ fn least(count: u64, bytes: u64, counts: u64, rate: u64) -> u64 {
 impl Collector {
     /// Waits until a batch that began at `since` (monotonic) has taken as long as it may at least, or is halted.
     pub(super) async fn keep_pace(&self, since: u64, count: u64, bytes: u64) {
+        self.pace(since, count, bytes, || self.is_halted()).await;
+    }
+
+    async fn pace(&self, since: u64, count: u64, bytes: u64, ends: impl Fn() -> bool + Send) {
         let options = self.0.options;
         let took = self.0.shelves.clock.monotonic_ms().saturating_sub(since);
         let rest = least(count, bytes, options.blobs, options.bytes).saturating_sub(took);
         if rest == 0 {
             return;
         }
-        let halted = self.0.halt.notified();
-        tokio::pin!(halted);
-        halted.as_mut().enable();
-        if !self.is_halted() {
-            let _ = tokio::time::timeout(Duration::from_millis(rest), halted).await; // either is fine
+        let over = tokio::time::sleep(Duration::from_millis(rest));
+        tokio::pin!(over);
+        loop {
+            let told = self.0.halt.notified();
+            tokio::pin!(told);
+            told.as_mut().enable();
+            if ends() {
+                return;
+            }
+            tokio::select! {
+                () = &mut over => return,
+                () = told => {}
+            }
         }
+    }
+}
+
+impl Course for Collector {
+    fn is_halted(&self) -> bool {
+        Self::is_halted(self)
+    }
+
+    async fn rest(&self, since: u64, count: u64) {
+        // A batch of which nothing goes may come after many others like it.
+        tokio::task::yield_now().await;
+        self.keep_pace(since, count, 0).await;
+    }
+}
+
+/// The same, but that a pause does not hold it up: for what somebody asked for.
+pub(super) struct UntilStopped<'a>(pub(super) &'a Collector);
+
+impl Course for UntilStopped<'_> {
+    fn is_halted(&self) -> bool {
+        self.0.0.stopping.load(Ordering::SeqCst)
+    }
+
+    async fn rest(&self, since: u64, count: u64) {
+        self.0.pace(since, count, 0, || self.is_halted()).await;
     }
 }
 

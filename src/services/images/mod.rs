@@ -16,6 +16,7 @@
 mod accessories;
 mod blobs;
 mod catalogue;
+mod course;
 mod document;
 mod frees;
 mod immutable;
@@ -38,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use accessories::{About, Accessory};
 pub use blobs::{Reading, Sources};
 pub use catalogue::{OrderBy, RepositoryFacts, Wanted};
+pub use course::Course;
 pub use frees::Frees;
 pub use immutable::Immutable;
 pub use listing::{Page, Referrer};

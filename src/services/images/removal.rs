@@ -16,7 +16,7 @@ use pierhead_storage_format::identity::keys::{GrantKey, RepositorySettingsKey, S
 use pierhead_storage_format::keys::RepositoryKey;
 
 use super::rows::Rows;
-use super::{Images, Shelves, permitted};
+use super::{Course, Images, Shelves, permitted};
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
@@ -81,8 +81,8 @@ impl Shelves {
         self.forget_later_rights(name).await
     }
 
-    /// Goes on with the removals that a stop cut short; how many.
-    pub async fn finish_removals(&self) -> Result<u64, Error> {
+    /// Goes on with the removals that a stop cut short, as far as `course` lets it; how many came to their end.
+    pub async fn finish_removals(&self, course: &impl Course) -> Result<u64, Error> {
         let mut finished = 0;
         while let Some((key, record)) = self.meta.page::<RemovalKey>(&[], None, 1)?.pop() {
             let name: RepositoryName =
@@ -90,9 +90,13 @@ impl Shelves {
             let what = (name.clone(), key.repository, record.by);
             let mut share = SHARE;
             loop {
+                if course.is_halted() {
+                    return Ok(finished);
+                }
+                let since = self.clock.monotonic_ms();
                 match self.remove_some(Step::Resumed, None, what.clone(), share).await {
                     Ok(true) => break,
-                    Ok(false) => {}
+                    Ok(false) => course.rest(since, share as u64).await,
                     Err(Error::TooMuch) if share > 1 => share = (share / 8).max(1),
                     Err(error) => return Err(error),
                 }

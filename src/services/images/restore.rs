@@ -5,6 +5,7 @@ use pierhead_storage_format::Digest;
 use pierhead_storage_format::housekeeping::{DeletedManifestKey, DeletedManifestRecord};
 use pierhead_storage_format::keys::TableKey;
 
+use super::course::{Course, Unhindered};
 use super::{Images, Shelves, document, permitted, trash};
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
@@ -70,7 +71,7 @@ impl Images {
         let goes = move |record: &DeletedManifestRecord| {
             of.as_ref().is_none_or(|name| name.as_str() == record.repository)
         };
-        tasks::to_the_end(async move { shelves.forget_deleted(&permit, u64::MAX, goes, || false).await })
+        tasks::to_the_end(async move { shelves.forget_deleted(&permit, u64::MAX, goes, &Unhindered).await })
             .await?
     }
 }
@@ -142,29 +143,44 @@ impl Shelves {
         restored.await
     }
 
-    /// Forgets what was deleted at `cutoff` or before and `goes`, until it is `halted`; how many.
+    /// Forgets what was deleted at `cutoff` or before and `goes`, as far as `course` lets it; how many.
     pub async fn forget_deleted(
         &self,
         permit: &Permit,
         cutoff: u64,
         goes: impl Fn(&DeletedManifestRecord) -> bool + Send,
-        halted: impl Fn() -> bool + Send,
+        course: &impl Course,
     ) -> Result<u64, Error> {
         let (mut forgotten, mut after) = (0, None::<Vec<u8>>);
-        while !halted() {
+        while !course.is_halted() {
+            let since = self.clock.monotonic_ms();
             let mut page = self.meta.page::<DeletedManifestKey>(&[], after.as_deref(), BATCH)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.encode());
             page.retain(|(_, record)| record.deleted_at <= cutoff && goes(record));
             let numbers: Vec<u64> = page.into_iter().map(|(key, _)| key.number).collect();
-            match self.forget_batch(permit, numbers.clone()).await {
-                Err(Error::TooMuch) => {
-                    for number in numbers {
-                        forgotten += self.forget_batch(permit, vec![number]).await?;
-                    }
-                }
-                done => forgotten += done?,
+            let gone = match self.forget_batch(permit, numbers.clone()).await {
+                Err(Error::TooMuch) => self.forget_each(permit, numbers, course).await?,
+                done => done?,
+            };
+            forgotten += gone;
+            course.rest(since, gone).await;
+        }
+        Ok(forgotten)
+    }
+
+    async fn forget_each(
+        &self,
+        permit: &Permit,
+        numbers: Vec<u64>,
+        course: &impl Course,
+    ) -> Result<u64, Error> {
+        let mut forgotten = 0;
+        for number in numbers {
+            if course.is_halted() {
+                break;
             }
+            forgotten += self.forget_batch(permit, vec![number]).await?;
         }
         Ok(forgotten)
     }

@@ -2,7 +2,8 @@
 //! repository names it, while it is about another manifest that is there, and while somebody counts on it.
 //!
 //! One repository at a time: first what its indexes name is gathered, then its manifests are looked at. Memory is that of
-//! [`CHILDREN`] numbers; a repository whose indexes name more is left alone, and the log says so.
+//! [`CHILDREN`] numbers; a repository whose indexes name more is left alone, and the log says so. Whoever runs it is
+//! asked after every page whether it goes on.
 
 use std::collections::HashSet;
 
@@ -12,8 +13,8 @@ use pierhead_storage_format::keys::{
 };
 use pierhead_storage_format::records::{ManifestRecord, ReferenceRole};
 
-use super::Shelves;
 use super::rows::Rows;
+use super::{Course, Shelves};
 use crate::services::access::Permit;
 use crate::services::error::Error;
 use crate::services::names::RepositoryName;
@@ -26,12 +27,12 @@ const REMOVED: usize = 50;
 const CHILDREN: usize = 1 << 20;
 
 impl Shelves {
-    /// Removes untagged manifests last pushed at `cutoff` or before, until it is `halted`; how many.
+    /// Removes untagged manifests last pushed at `cutoff` or before, as far as `course` lets it; how many.
     pub async fn remove_untagged(
         &self,
         permit: &Permit,
         cutoff: u64,
-        halted: impl Fn() -> bool + Send,
+        course: &impl Course,
     ) -> Result<u64, Error> {
         let (mut removed, mut after) = (0, None::<Vec<u8>>);
         loop {
@@ -39,11 +40,11 @@ impl Shelves {
             let Some((last, _)) = page.last() else { return Ok(removed) };
             after = Some(last.encode());
             for (key, record) in page {
-                if halted() {
+                if course.is_halted() {
                     return Ok(removed);
                 }
                 let Ok(name) = key.name.parse::<RepositoryName>() else { continue };
-                removed += self.remove_untagged_of(permit, &name, record.id, cutoff).await?;
+                removed += self.remove_untagged_of(permit, (&name, record.id), cutoff, course).await?;
             }
         }
     }
@@ -51,18 +52,21 @@ impl Shelves {
     async fn remove_untagged_of(
         &self,
         permit: &Permit,
-        name: &RepositoryName,
-        id: u64,
+        (name, id): (&RepositoryName, u64),
         cutoff: u64,
+        course: &impl Course,
     ) -> Result<u64, Error> {
-        let Some(children) = self.children(id)? else {
-            tracing::warn!(repository = %name, "its indexes name too much: untagged manifests of it stay");
+        let Some(children) = self.children(id, course).await? else {
+            if !course.is_halted() {
+                tracing::warn!(repository = %name, "its indexes name too much: untagged manifests of it stay");
+            }
             return Ok(0);
         };
         let (mut removed, mut after) = (0, None::<Vec<u8>>);
-        loop {
+        while !course.is_halted() {
+            let since = self.clock.monotonic_ms();
             let page = self.meta.page::<ManifestKey>(&ManifestKey::prefix(id), after.as_deref(), REMOVED)?;
-            let Some((last, _)) = page.last() else { return Ok(removed) };
+            let Some((last, _)) = page.last() else { break };
             after = Some(last.encode());
             let mut old = Vec::new();
             for (key, record) in page {
@@ -71,11 +75,14 @@ impl Shelves {
                     old.push((key.digest, record.pushed_at));
                 }
             }
-            removed += match self.remove_batch(permit, name, id, old.clone()).await {
-                Err(Error::TooMuch) => self.remove_each(permit, name, id, old).await?,
+            let gone = match self.remove_batch(permit, name, id, old.clone()).await {
+                Err(Error::TooMuch) => self.remove_each(permit, (name, id), old, course).await?,
                 done => done?,
             };
+            removed += gone;
+            course.rest(since, gone).await;
         }
+        Ok(removed)
     }
 
     /// Neither tagged nor about something that is there.
@@ -89,11 +96,14 @@ impl Shelves {
         Ok(tagged.is_empty() && !about)
     }
 
-    /// What the indexes of a repository name; none if that is too much.
-    fn children(&self, repository: u64) -> Result<Option<HashSet<u64>>, Error> {
+    /// What the indexes of a repository name; none if that is too much, or `course` is halted before the end.
+    async fn children(&self, repository: u64, course: &impl Course) -> Result<Option<HashSet<u64>>, Error> {
         let prefix = repository.to_be_bytes();
         let (mut children, mut after) = (HashSet::new(), None::<Vec<u8>>);
         loop {
+            if course.is_halted() {
+                return Ok(None);
+            }
             let page = self.meta.page::<ManifestReferenceKey>(&prefix, after.as_deref(), BATCH)?;
             let Some((last, _)) = page.last() else { return Ok(Some(children)) };
             after = Some(last.encode());
@@ -102,6 +112,7 @@ impl Shelves {
             if children.len() > CHILDREN {
                 return Ok(None);
             }
+            tokio::task::yield_now().await;
         }
     }
 
@@ -109,12 +120,15 @@ impl Shelves {
     async fn remove_each(
         &self,
         permit: &Permit,
-        name: &RepositoryName,
-        id: u64,
+        (name, id): (&RepositoryName, u64),
         old: Vec<(Digest, u64)>,
+        course: &impl Course,
     ) -> Result<u64, Error> {
         let mut removed = 0;
         for one in old {
+            if course.is_halted() {
+                break;
+            }
             match self.remove_batch(permit, name, id, vec![one]).await {
                 Err(Error::TooMuch) => {
                     tracing::warn!(repository = %name, digest = %one.0, "an untagged manifest is too much for a change set: it stays");

@@ -13,7 +13,8 @@
 //!
 //! What it writes: setting a policy is one change set (row, selectors). A run is change sets of [`BATCH`] versions, each
 //! with its events and log rows, a pause between them, then one with the state. After a stop in between the run is still
-//! due: the next start does it again, which is as if it had gone on.
+//! due: the next start does it again, which is as if it had gone on. The same when a run is paused: it lets others have
+//! their turn, and begins anew when it goes on.
 //!
 //! `rules` is what a policy may say, `stored` how it is kept, `plan` what goes (pure), `run` takes it away, `log` tells
 //! what went, `time` whether ages can be told, `preview` what would go.
@@ -200,7 +201,7 @@ impl Retention {
         self.0.stopping.store(true, Ordering::SeqCst);
     }
 
-    /// The same, and waits for it. Whoever paused a run has to let it go first.
+    /// The same, and waits for it.
     pub async fn settle(&self) {
         self.end();
         drop(self.0.turn.lock().await);

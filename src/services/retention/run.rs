@@ -57,7 +57,16 @@ enum Taken {
     All(u64),
     /// Something that was counted on went: so many are gone.
     Again(u64),
+    /// The job was paused: so many are gone.
+    Paused(u64),
     Left,
+}
+
+/// How a turn ended.
+enum Turn {
+    Over(Outcome),
+    /// The job was paused: so many versions are gone, with those of the turns before.
+    Paused(u64),
 }
 
 impl Retention {
@@ -105,24 +114,45 @@ impl Retention {
         self.run(repository, false, None).await
     }
 
+    /// Turn after turn; while the job is paused others have theirs.
     async fn run(&self, id: u64, is_forced: bool, handle: Option<&Handle>) -> Result<Outcome, Error> {
+        let mut gone = 0;
+        while self.goes_on(handle).await {
+            match self.turn(id, is_forced, gone, handle).await? {
+                Turn::Over(outcome) => return Ok(outcome),
+                Turn::Paused(by_now) => gone = by_now,
+            }
+        }
+        Ok(Outcome::Left)
+    }
+
+    /// One run at a time; `before` versions are gone by earlier turns of this one.
+    async fn turn(
+        &self,
+        id: u64,
+        is_forced: bool,
+        before: u64,
+        handle: Option<&Handle>,
+    ) -> Result<Turn, Error> {
         let _turn = self.0.turn.lock().await;
         if self.is_stopping() {
-            return Ok(Outcome::Left);
+            return Ok(Turn::Over(Outcome::Left));
         }
-        let Some(held) = stored::held(&self.0.parts.meta, id)? else { return Ok(Outcome::Nothing) };
+        let Some(held) = stored::held(&self.0.parts.meta, id)? else {
+            return Ok(Turn::Over(Outcome::Nothing));
+        };
         let state = self.state(id)?;
         if !is_forced && !self.is_due(&held, &state) {
-            return Ok(Outcome::Nothing);
+            return Ok(Turn::Over(Outcome::Nothing));
         }
         let now = match self.time().await? {
             Ok(now) => now,
-            Err(until) => return Ok(Outcome::Waits(until)),
+            Err(until) => return Ok(Turn::Over(Outcome::Waits(until))),
         };
         let name = held.name.clone();
-        let ended = self.run_at(Arc::new(held), now, handle).await;
+        let ended = self.run_at(Arc::new(held), now, before, handle).await;
         match &ended {
-            Ok(Outcome::Done(state)) => {
+            Ok(Turn::Over(Outcome::Done(state))) => {
                 tracing::info!(repository = %name, removed = state.removed, kept = state.kept, "retention ran");
             }
             Ok(_) => {}
@@ -137,12 +167,19 @@ impl Retention {
         state.retention != held.number || state.started_at < held.updated_at || state.started_at < last
     }
 
-    async fn run_at(&self, held: Arc<Held>, now: u64, handle: Option<&Handle>) -> Result<Outcome, Error> {
-        let mut removed = 0;
+    async fn run_at(
+        &self,
+        held: Arc<Held>,
+        now: u64,
+        before: u64,
+        handle: Option<&Handle>,
+    ) -> Result<Turn, Error> {
+        let mut removed = before;
         for _ in 0..ATTEMPTS {
             let planned = self.plan(Arc::clone(&held), now).await?;
             match self.take_away(&held, &planned, removed, handle).await? {
-                Taken::Left => return Ok(Outcome::Left),
+                Taken::Left => return Ok(Turn::Over(Outcome::Left)),
+                Taken::Paused(gone) => return Ok(Turn::Paused(removed + gone)),
                 Taken::Again(gone) => removed += gone,
                 Taken::All(gone) => {
                     let done = RetentionStateRecord {
@@ -155,7 +192,7 @@ impl Retention {
                         problem: None,
                         next: 0,
                     };
-                    return self.finish(&held, done).await;
+                    return self.finish(&held, done).await.map(Turn::Over);
                 }
             }
         }
@@ -206,8 +243,11 @@ impl Retention {
         loop {
             let (page, last) = self.going(held, planned.cut.clone(), after).await?;
             for batch in page.chunks(BATCH) {
-                if !self.goes_on(handle).await {
+                if self.is_stopping() {
                     return Ok(Taken::Left);
+                }
+                if handle.is_some_and(Handle::is_paused) {
+                    return Ok(Taken::Paused(gone));
                 }
                 match self.take_batch(held, &planned.kept, batch.to_vec()).await? {
                     Some(went) => gone += went,

@@ -1,4 +1,4 @@
-//! What was found, whom it concerns, and that it is well again. All of it bounded: a blob that thousands of images
+//! What was found, and whom it concerns. All of it bounded: a blob that thousands of images
 //! have is not looked up in all of them.
 
 use pierhead_storage_format::Digest;
@@ -21,8 +21,6 @@ const IMAGES: usize = 20;
 const ROWS: usize = 20_000;
 /// Rows of a page.
 const PAGE: usize = 1000;
-/// Findings looked at again at a time.
-const AGAIN: usize = 100;
 
 /// A blob that is missing or damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +40,35 @@ pub struct Affected {
     pub images: Vec<String>,
     /// Whether there may be more.
     pub more: bool,
+}
+
+/// A blob that is a finding, to be written down.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
+    digest: Digest,
+    kind: DamageKind,
+    size: u64,
+    parts: Vec<(u64, u64)>,
+}
+
+impl Judged {
+    /// One that cannot be read, however often it is tried.
+    pub(super) const fn unreadable(digest: Digest, size: u64) -> Self {
+        Self { digest, kind: DamageKind::Damaged, size, parts: Vec::new() }
+    }
+}
+
+/// What became of all that looked wrong in a slice.
+#[derive(Default)]
+pub(super) struct Settled {
+    /// Set aside, or not there: to be written down.
+    pub(super) judged: Vec<Judged>,
+    /// What could not be read: its file stays where it is, since the disk may fail for a while only.
+    pub(super) unread: Vec<(Digest, u64)>,
+    /// What nothing could be told of: it is to be read again.
+    pub(super) untold: Vec<(Digest, u64)>,
+    /// Why; the first of the reasons.
+    pub(super) error: Option<Error>,
 }
 
 impl Scrub {
@@ -68,30 +95,38 @@ impl Scrub {
         .await?
     }
 
-    /// Has what looked wrong set aside, and written down, if it is. What could not be read stays where it is, and is
-    /// given back: the disk may fail for a while only.
-    pub(super) async fn settle_findings(
-        &self,
-        found: Vec<(Digest, u64, Looked)>,
-    ) -> Result<Vec<(Digest, u64)>, Error> {
-        let mut unread = Vec::new();
+    /// Has what looked wrong set aside, if it is. Goes through all of it, whatever fails.
+    pub(super) async fn settle_findings(&self, found: Vec<(Digest, u64, Looked)>) -> Settled {
+        let mut settled = Settled::default();
         for (digest, size, looked) in found {
             let parts = match &looked {
                 Looked::Suspect(parts) => parts.iter().map(|part| (part.start, part.end)).collect(),
                 _ => Vec::new(),
             };
             match self.judge(&digest, &looked).await {
-                Ok(Some(kind)) => self.record(digest, kind, size, parts).await?,
+                Ok(Some(kind)) => settled.judged.push(Judged { digest, kind, size, parts }),
                 Ok(None) => {}
                 Err(Error::Store(error @ BlobError::Io { .. })) => {
                     let error = causes::chain(&error);
                     tracing::warn!(%digest, error, "a blob cannot be read; its file stays where it is");
-                    unread.push((digest, size));
+                    settled.unread.push((digest, size));
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    settled.untold.push((digest, size));
+                    settled.error.get_or_insert(error);
+                }
             }
         }
-        Ok(unread)
+        settled
+    }
+
+    /// Writes findings down, the last first; what could not be written stays in `judged`.
+    pub(super) async fn record_all(&self, judged: &mut Vec<Judged>) -> Result<(), Error> {
+        while let Some(one) = judged.last() {
+            self.record(one.clone()).await?;
+            judged.pop();
+        }
+        Ok(())
     }
 
     /// What is wrong with a blob that looked so. One that its outboard alone speaks against loses that.
@@ -111,13 +146,7 @@ impl Scrub {
         Ok(None)
     }
 
-    pub(super) async fn record(
-        &self,
-        digest: Digest,
-        kind: DamageKind,
-        size: u64,
-        parts: Vec<(u64, u64)>,
-    ) -> Result<(), Error> {
+    async fn record(&self, Judged { digest, kind, size, parts }: Judged) -> Result<(), Error> {
         let found_at = self.0.parts.clock.now_ms();
         let record = DamageRecord { found_at, kind, size, parts };
         let own = &self.0.parts;
@@ -130,58 +159,16 @@ impl Scrub {
             Ok(true)
         });
         if recorded.await? {
+            {
+                let mut known = self.known();
+                known.state.damaged += 1;
+                known.findings += 1;
+            }
             let meta = own.meta.clone();
-            let affected = tasks::blocking(move || affected(&meta, &digest)).await??;
+            let affected = tasks::blocking(move || affected(&meta, &digest)).await?.unwrap_or_default();
             tracing::error!(%digest, ?kind, images = ?affected.images, more = affected.more, "a blob is damaged or missing; pushing one of its images again heals it");
-            let mut known = self.known();
-            known.state.damaged += 1;
-            known.findings += 1;
         }
         Ok(())
-    }
-
-    /// Removes findings of blobs that were pushed again, or are no more; counts the rest.
-    pub(super) async fn recheck(&self) -> Result<(), Error> {
-        let (mut after, mut left) = (None::<Vec<u8>>, 0);
-        loop {
-            let (meta, from) = (self.0.parts.meta.clone(), after.take());
-            let page = tasks::blocking(move || meta.page::<DamageKey>(&[], from.as_deref(), AGAIN)).await??;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.encode());
-            for (key, record) in page {
-                if self.is_well(&key.digest, record.size).await? {
-                    self.forget(key).await?;
-                } else {
-                    left += 1;
-                }
-            }
-        }
-        self.known().findings = left;
-        Ok(())
-    }
-
-    /// Whether nothing is wrong with a blob any more: its bytes are right, or nobody has it.
-    async fn is_well(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
-        let (meta, blobs, digest) = (self.0.parts.meta.clone(), self.0.parts.blobs.clone(), *digest);
-        tasks::blocking(move || {
-            if meta.get(&BlobKey { digest })?.is_none() {
-                return Ok(true);
-            }
-            let Ok(mut look) = blobs.look_at(&digest, size).map_err(Error::Store)? else { return Ok(false) };
-            loop {
-                match look.go_on(u64::MAX, 1).map_err(Error::Store)? {
-                    Some(looked) => return Ok(looked == Looked::Sound),
-                    None => continue,
-                }
-            }
-        })
-        .await?
-    }
-
-    async fn forget(&self, key: DamageKey) -> Result<(), Error> {
-        tracing::info!(digest = %key.digest, "a blob that was damaged is well again, or gone");
-        let own = &self.0.parts;
-        own.access.commit(&own.meta, &self.system()?, move |tx| Ok(tx.delete(&key)?)).await
     }
 }
 

@@ -10,16 +10,24 @@
 //!   cannot be read, the scrub rests a minute each time.
 //! - S2: reads go past the page cache, a slice at a time, and rest: at its rate, and at least as long as they took.
 //!   A cycle that an administrator asked for at full rate does not rest.
-//! - S3: how far a cycle is, is written down every half minute: a restart goes on from there. After a stop out
-//!   of order the blobs of the last ten minutes before it are read first.
+//! - S3: how far a cycle is, is written down every half minute: a restart goes on from there, and never after a blob
+//!   that something is still to be done about. After a stop out of order the blobs of the last ten minutes before it
+//!   are read first, the newest of them if they are very many; not where no cycle begins by itself.
+//! - S4: a pause lasts over restarts, and holds up all of it.
 //!
-//! `cycle` is the work, `findings` what is found and whom it concerns. Must not change what images are. Who reads a
+//! `cycle` is a run of the job, `timing` when one is, `work` what a thread reads, `recent` what is read first, `findings`
+//! what is found and whom it concerns, `again` whether it is well again. Must not change what images are. Who reads a
 //! blob: `stores/blobs/look`.
 
+mod again;
 mod cycle;
 mod findings;
+mod recent;
+mod timing;
+mod work;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pierhead_storage_format::scrub::{ScrubStateKey, ScrubStateRecord};
 use tokio::sync::Notify;
@@ -31,6 +39,9 @@ use crate::stores::blobs::Blobs;
 use crate::stores::meta::Meta;
 
 pub use findings::Finding;
+
+/// How often it is looked whether a cycle is due, and findings are well again.
+pub const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// How it is done.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +75,8 @@ pub struct Scrub(Arc<Inner>);
 struct Inner {
     parts: Parts,
     known: Mutex<Known>,
+    /// Held by the run under way, and by who looks at findings in between.
+    turn: tokio::sync::Mutex<()>,
     /// Something was asked for.
     wake: Notify,
 }
@@ -75,6 +88,8 @@ struct Known {
     findings: u64,
     /// Counts what was asked for, so that work under way notices.
     asked: u64,
+    /// What came last before a stop out of order is still to be read.
+    unclean: bool,
 }
 
 /// How far it is. Times are UTC milliseconds since 1970, 0 for never.
@@ -96,8 +111,8 @@ impl Scrub {
     /// As an earlier run left it. Blocks.
     pub fn open(parts: Parts) -> Result<Self, Error> {
         let state = parts.meta.get(&ScrubStateKey {})?.unwrap_or_default();
-        let known = Known { state, findings: 0, asked: 0 };
-        Ok(Self(Arc::new(Inner { parts, known: Mutex::new(known), wake: Notify::new() })))
+        let known = Mutex::new(Known { state, ..Known::default() });
+        Ok(Self(Arc::new(Inner { parts, known, turn: Default::default(), wake: Notify::new() })))
     }
 
     /// How far it is.
@@ -118,9 +133,11 @@ impl Scrub {
     /// Begins a cycle now, from the first blob on, also where one is under way; at full rate if asked.
     pub async fn begin(&self, permit: &Permit, full: bool) -> Result<Facts, Error> {
         let now = self.0.parts.clock.now_ms();
-        self.ask(permit, move |state| {
-            let ended_at = state.ended_at;
-            *state = ScrubStateRecord {
+        self.ask(permit, move |known| {
+            // A whole cycle comes to what came last as well.
+            known.unclean = false;
+            let ended_at = known.state.ended_at;
+            known.state = ScrubStateRecord {
                 running: true,
                 full,
                 began_at: now,
@@ -134,20 +151,20 @@ impl Scrub {
 
     /// Stops reading until it is told to go on, over restarts too.
     pub async fn pause(&self, permit: &Permit) -> Result<Facts, Error> {
-        self.ask(permit, |state| state.paused = true).await
+        self.ask(permit, |known| known.state.paused = true).await
     }
 
     /// Goes on.
     pub async fn resume(&self, permit: &Permit) -> Result<Facts, Error> {
-        self.ask(permit, |state| state.paused = false).await
+        self.ask(permit, |known| known.state.paused = false).await
     }
 
-    async fn ask(&self, permit: &Permit, change: impl FnOnce(&mut ScrubStateRecord)) -> Result<Facts, Error> {
+    async fn ask(&self, permit: &Permit, change: impl FnOnce(&mut Known)) -> Result<Facts, Error> {
         permitted(permit, Action::MaintainStore)?;
         {
             let mut known = self.known();
             known.asked += 1;
-            change(&mut known.state);
+            change(&mut known);
         }
         self.keep(permit).await?;
         self.0.wake.notify_one();

@@ -1,29 +1,38 @@
 //! What an earlier run left under `uploads/` and nobody goes on with: a blob that was published but
 //! never got its record is nobody's. Whether it has one is asked of an index all of whose rows were
-//! checked: a blob whose row is merely missing there must not be unlinked.
+//! checked: a blob whose row is merely missing there must not be unlinked. Beside the serving a blob is asked
+//! about, and unlinked, while nobody can publish it ([`Leases`](crate::services::leases::Leases)).
 
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::BlobKey;
 
+use super::Uploads;
+use crate::seams::tasks;
 use crate::services::error::Error;
-use crate::stores::blobs::{Blobs, Leftover, Replayed};
+use crate::services::images::Shelves;
+use crate::stores::blobs::{Blobs, Leftover, Named, Replayed};
 use crate::stores::meta::Meta;
 
 /// Goes through the log of small blobs that an earlier run left, before anything else uses the stores.
 /// While the rows of the index are still being checked, a blob without a row is kept, so that nobody
-/// waits for the check: a file too many is what `fsck` names and takes little space. Blocks.
-pub fn replay_small_blobs(meta: &Meta, blobs: &Blobs) -> Result<(), Error> {
+/// waits for the check: those are given back, to be cleared when it is over. Blocks.
+pub fn replay_small_blobs(meta: &Meta, blobs: &Blobs) -> Result<Option<Leftover>, Error> {
     let recorded = |digest: &Digest| {
         // Asked first: an index that is found wrong is exchanged before its check is over.
         let checking = meta.status().checking;
-        Ok(meta.get(&BlobKey { digest: *digest })?.is_some() || checking)
+        Ok(match (meta.get(&BlobKey { digest: *digest })?, checking) {
+            (Some(_), _) => Named::Yes,
+            (None, false) => Named::No,
+            (None, true) => Named::Unsure,
+        })
     };
     let replayed = blobs.replay(recorded, Error::Store)?;
     if replayed != Replayed::default() {
-        let Replayed { blobs, rewritten, removed, kept } = replayed;
-        tracing::info!(blobs, rewritten, removed, kept, "went through the log of small blobs");
+        let Replayed { blobs, rewritten, removed, kept, unsure } = &replayed;
+        let unsure = unsure.as_ref().map_or(0, |left| left.published.len());
+        tracing::info!(blobs, rewritten, removed, kept, unsure, "went through the log of small blobs");
     }
-    Ok(())
+    Ok(replayed.unsure)
 }
 
 /// Clears them, before anything else uses the stores. Blocks.
@@ -43,6 +52,33 @@ pub fn clear_leftovers(meta: &Meta, blobs: &Blobs, leftovers: &[Leftover]) -> Re
         );
     }
     Ok(())
+}
+
+impl Uploads {
+    /// Clears them beside the serving. What somebody pushes, or was told of, meanwhile stays for the next start.
+    pub async fn clear_leftovers(&self, leftovers: Vec<Leftover>) -> Result<(), Error> {
+        let shelves = std::sync::Arc::clone(&self.shelves);
+        tasks::blocking(move || leftovers.iter().try_for_each(|leftover| clear_beside(&shelves, leftover)))
+            .await?
+    }
+}
+
+/// The rows are asked when nobody can publish the blobs any more.
+fn clear_beside(shelves: &Shelves, leftover: &Leftover) -> Result<(), Error> {
+    let published = &leftover.published;
+    if !without_record(&shelves.meta, published)?.is_empty() {
+        shelves.meta.wait_until_checked()?;
+    }
+    let going = shelves.leases.take(published.iter().copied());
+    let unrecorded = without_record(&shelves.meta, published)?;
+    if !unrecorded.iter().all(|digest| going.has(digest)) {
+        tracing::info!(
+            upload = leftover.id,
+            "a blob of the last run is in use again: that stays until the next start"
+        );
+        return Ok(());
+    }
+    shelves.blobs.clear_leftover(leftover, &unrecorded).map_err(Error::Store)
 }
 
 fn without_record(meta: &Meta, digests: &[Digest]) -> Result<Vec<Digest>, Error> {

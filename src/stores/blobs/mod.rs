@@ -68,7 +68,7 @@ pub use publish::Published;
 pub use read::{BlobReader, Reading};
 pub use recovery::{Found, Proved, Resumable};
 pub use removals::{Hold, Removing};
-pub use small::Replayed;
+pub use small::{Named, Replayed};
 pub use upload::Upload;
 
 /// What the store works with.
@@ -164,11 +164,12 @@ impl Blobs {
     }
 
     /// Goes through the log of small blobs that an earlier run left: files that are missing or wrong
-    /// are written anew, blobs that are not `recorded` are removed. An error of `recorded`, or of listing
+    /// are written anew, blobs that are not `recorded` are removed; those of which that is unsure get their files, and
+    /// are among what the next start looks at, unless they are cleared before. An error of `recorded`, or of listing
     /// the log (made by `error`), ends it; what cannot be mended is logged and kept. Blocks.
-    pub fn replay<E>(
+    pub fn replay<E, N: Into<Named>>(
         &self,
-        mut recorded: impl FnMut(&Digest) -> Result<bool, E>,
+        mut recorded: impl FnMut(&Digest) -> Result<N, E>,
         error: fn(BlobError) -> E,
     ) -> Result<Replayed, E> {
         self.0.small.replay(&mut recorded, error)

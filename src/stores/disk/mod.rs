@@ -7,6 +7,8 @@
 
 #[cfg(test)]
 pub mod faulty;
+#[cfg(test)]
+pub mod power;
 mod read;
 mod real;
 

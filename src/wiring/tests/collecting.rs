@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::house::{House, digest};
+use crate::services::access::{Action, Resource};
 
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 /// As the settings have it, in seconds.
@@ -126,6 +127,32 @@ async fn nothing_goes_for_a_grace_period_after_a_start_nor_while_it_is_paused() 
     house.hours(1).await;
     house.collector.tick().await;
     assert_eq!(house.collector.facts().total.unlinked, 1);
+}
+
+#[tokio::test]
+async fn a_time_that_was_to_be_accepted_while_it_is_paused_is_not_accepted_later() {
+    let house = lab().await;
+    house.hours(1).await;
+    house.collect().await;
+    // A start days later: the clock may be wrong.
+    house.after_more(3 * 86_400).await;
+    let house = house.reopen().await;
+    let ask = |accept: bool| {
+        let permit = house.permit(Action::ManageCollection, Resource::Registry);
+        house.collector.ask(&permit, accept).expect("asked");
+    };
+    house.pause(true).await;
+    ask(true);
+    house.collector.tick().await;
+    house.pause(false).await;
+    ask(false);
+    house.collector.tick().await;
+    let waits = house.collector.facts().waits;
+    assert!(waits.is_some_and(|why| why.contains("the clock jumped")), "{waits:?}");
+    ask(true);
+    house.collector.tick().await;
+    let waits = house.collector.facts().waits;
+    assert_eq!(waits, Some("the grace period since the start is not over"), "it is accepted now");
 }
 
 #[tokio::test]

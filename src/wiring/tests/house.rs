@@ -1,5 +1,7 @@
 //! An appliance without sockets: two accounts, some users, and requests as calls.
 
+mod ground;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -132,6 +134,16 @@ impl House {
 
     async fn opened(lab: bool, settings: Settings, folder: tempfile::TempDir, clock: Arc<TestClock>) -> Self {
         let (store, _) = store::open(&settings.storage).expect("a store");
+        Self::furnished(lab, settings, folder, clock, store).await
+    }
+
+    async fn furnished(
+        lab: bool,
+        settings: Settings,
+        folder: tempfile::TempDir,
+        clock: Arc<TestClock>,
+        store: Store,
+    ) -> Self {
         let store = Arc::new(store);
         let people = People::open_at(&settings, lab, &store, clock.clone()).expect("people");
         let shelves = shelves(&settings, &store, &people, clock.clone());

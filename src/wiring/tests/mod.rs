@@ -3,16 +3,20 @@
 
 mod catalogue;
 mod collecting;
+mod collecting_faults;
 mod collecting_model;
 mod guarded;
+mod holding_up;
 mod house;
 mod iam;
 mod immutable;
+mod leftovers;
 mod pulls;
 mod pushes;
 mod quotas;
 mod removal;
 mod retention;
+mod scrubbing;
 mod sessions;
 mod tokens;
 mod trail;

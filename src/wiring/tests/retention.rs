@@ -11,6 +11,7 @@ use pierhead_storage_format::retention::{
 use serde_json::{Value, json};
 
 use super::house::{House, OPENED, PASSWORD, basic, digest};
+use crate::jobs::Jobs;
 use crate::services::access::{Action, Permit, Resource};
 use crate::services::audit::{Order, Search, Wanted};
 use crate::services::error::Error;
@@ -388,4 +389,54 @@ async fn a_log_keeps_the_newest_and_all_of_it_goes_with_its_repository() {
     assert_eq!(meta.get(&RetentionStateKey { repository: id }).expect("read"), None);
     assert_eq!(meta.page::<RetentionLogKey>(&RetentionLogKey::prefix(id), None, 1).expect("read"), []);
     assert_eq!(meta.page::<TextKey>(&TextKey::prefix(TextOwner::Retention(id)), None, 1).expect("read"), []);
+}
+
+#[tokio::test]
+async fn a_paused_run_lets_others_have_their_turn_and_goes_on() {
+    let house = House::open().await;
+    for n in 0..250 {
+        push_at(&house, &format!("t{n:03}"), n).await;
+    }
+    let anna = basic("acme/anna", PASSWORD);
+    let headers = [("authorization", anna.as_str()), ("content-type", INDEX)];
+    let other = house.ask(Method::PUT, "/v2/acme/other/manifests/old", &headers, manifest("old", &[])).await;
+    assert_eq!(other.status, 201);
+    for path in [PATH, "/v2/manage/namespaces/acme/repos/other/retentions"] {
+        let rule = policy("date_rule", json!({"days": "1"}), "none");
+        assert_eq!(swr(&house, Method::POST, path, rule).await.0, 201);
+    }
+    ran(&house, 0).await;
+    house.after(3 * DAY);
+    let jobs = Jobs::new(house.clock.clone());
+    let (retention, run) = (house.retention.clone(), permit(&house, Action::UpdateRetention));
+    let begun = jobs.start("retention-run", "runs", |handle| async move {
+        let ended = retention.run_one(&run, &handle).await.map_err(|error| error.to_string())?;
+        Ok::<_, String>(format!("{ended:?}"))
+    });
+    begun.expect("begun");
+    for _ in 0..1500 {
+        if tags(&house).await.len() < 250 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    jobs.pause("retention-run", true).expect("it may be");
+    let other =
+        house.meta().get(&RepositoryKey { name: "acme/other".to_owned() }).expect("read").expect("there");
+    let turn = tokio::time::timeout(Duration::from_secs(10), house.retention.run_if_due(other.id));
+    let ended = turn.await.expect("nobody is waited for").expect("run");
+    assert!(matches!(&ended, Outcome::Done(state) if state.removed == 1), "{ended:?}");
+    let left = tags(&house).await.len();
+    assert!(left > 0 && jobs.show("retention-run").expect("there").running.is_some(), "{left} are left");
+    jobs.pause("retention-run", false).expect("it may go on");
+    settle_to(&house, &[]).await;
+    for _ in 0..1500 {
+        if jobs.show("retention-run").expect("there").last.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let last = jobs.show("retention-run").expect("there").last.expect("it ended");
+    assert!(last.is_ok && last.text.contains("removed: 250"), "{last:?}");
+    jobs.stop().await;
 }

@@ -45,7 +45,7 @@ use super::{Places, lock};
 use crate::seams::Random;
 use crate::stores::disk::{Disk, Filesystem};
 
-pub use replay::Replayed;
+pub use replay::{Named, Replayed};
 
 /// The most bytes of a small blob: up to here a sync of its own costs more than writing it twice.
 pub(super) const SMALL: usize = small::MAX_BLOB;

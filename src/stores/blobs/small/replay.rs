@@ -1,6 +1,7 @@
 //! What start-up does with the log of an earlier run. For every record whose bytes its digest proves:
 //! without a metadata record the blob's file goes; with one it is compared with the bytes, past the page
-//! cache (what is read back from memory may be lost), and written anew where it differs. Then
+//! cache (what is read back from memory may be lost), and written anew where it differs. Where nobody can tell yet
+//! it gets its file too, and before its segment goes an intent below `uploads/`, so that it is asked about again. Then
 //! everything is made durable, and the segments go. A sync that fails may tell of any of them, and tells
 //! once: all are then gone through again, a few times.
 //!
@@ -20,6 +21,7 @@ use pierhead_storage_format::small::{self, MAX_SEGMENT};
 use pierhead_storage_format::{Digest, paths};
 
 use super::{Ground, Small, placer, retirer, segments};
+use crate::stores::blobs::Leftover;
 use crate::stores::blobs::error::{BlobError, io as failed};
 use crate::stores::blobs::hash;
 use crate::stores::blobs::pool::{BLOCK, Pool};
@@ -31,7 +33,7 @@ const READERS: usize = 4;
 const PAGE: usize = 4096;
 
 /// What was found in the log of an earlier run, and done about it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
     /// Blobs that have a record in the metadata.
     pub blobs: u64,
@@ -41,14 +43,33 @@ pub struct Replayed {
     pub removed: u64,
     /// Segments that stay, because something could not be done.
     pub kept: u64,
+    /// Blobs that nobody could tell of: their files are there, and are to be cleared if they have no record after all.
+    pub unsure: Option<Leftover>,
+}
+
+/// What the metadata says of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// It has a record.
+    Yes,
+    /// It has none.
+    No,
+    /// It seems to have none, and that cannot be relied on yet.
+    Unsure,
+}
+
+impl From<bool> for Named {
+    fn from(is_recorded: bool) -> Self {
+        if is_recorded { Self::Yes } else { Self::No }
+    }
 }
 
 impl Small {
     /// Goes through what an earlier run left. `recorded` tells whether the metadata has a blob; its
     /// error ends everything, and nothing is lost. Blocks.
-    pub(in crate::stores::blobs) fn replay<E>(
+    pub(in crate::stores::blobs) fn replay<E, N: Into<Named>>(
         &self,
-        recorded: &mut dyn FnMut(&Digest) -> Result<bool, E>,
+        recorded: &mut dyn FnMut(&Digest) -> Result<N, E>,
         error: fn(BlobError) -> E,
     ) -> Result<Replayed, E> {
         let ground = &self.ground;
@@ -66,24 +87,35 @@ impl Small {
                 continue;
             }
             round.kept.iter().for_each(|(number, error)| keep(*number, error));
-            match gone {
-                Ok(()) => {
+            let unsure = match gone {
+                Ok(unsure) => {
                     ground.segments.fetch_sub(round.through.len(), Ordering::SeqCst);
+                    unsure
                 }
-                Err(error) => round.through.iter().for_each(|number| keep(*number, &error)),
-            }
+                Err(error) => {
+                    round.through.iter().for_each(|number| keep(*number, &error));
+                    None
+                }
+            };
             let kept = ground.segments.load(Ordering::SeqCst) as u64;
-            return Ok(Replayed { rewritten, kept, ..round.done });
+            return Ok(Replayed { rewritten, kept, unsure, ..round.done });
         }
         Ok(Replayed::default()) // there is a last round
     }
 
-    fn go_through<E>(
+    fn go_through<E, N: Into<Named>>(
         &self,
         numbers: &[u64],
-        recorded: &mut dyn FnMut(&Digest) -> Result<bool, E>,
+        recorded: &mut dyn FnMut(&Digest) -> Result<N, E>,
     ) -> Result<Round, E> {
-        let mut round = Round::default();
+        let (mut round, mut unsure) = (Round::default(), BTreeSet::new());
+        let recorded = &mut |digest: &Digest| {
+            let named = recorded(digest)?.into();
+            if named == Named::Unsure {
+                unsure.insert(*digest);
+            }
+            Ok(named != Named::No)
+        };
         for &number in numbers {
             let segment = Logged::read(self.ground.disk.as_ref(), number, u64::MAX);
             let ground = &self.ground;
@@ -97,21 +129,29 @@ impl Small {
                 Ok((Err(Healing::Disk(error)), _)) | Err(error) => round.kept.push((number, error)),
             }
         }
+        round.unsure = unsure.into_iter().collect();
         Ok(round)
     }
 
-    fn let_go(&self, round: &Round) -> io::Result<()> {
+    fn let_go(&self, round: &Round) -> io::Result<Option<Leftover>> {
         if round.through.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         retirer::sync_files(&self.ground, &round.digests.iter().collect())?;
         if self.ground.is_doubted(1) {
             return Err(io::Error::other("a sync failed after some of the files were compared"));
         }
+        let unsure = if round.unsure.is_empty() {
+            None
+        } else {
+            let id = retirer::leave_intents(&self.ground, &round.unsure)?;
+            Some(Leftover { id, published: round.unsure.clone() })
+        };
         for number in &round.through {
             self.ground.disk.remove_file(&paths::small_segment(*number))?;
         }
-        self.ground.disk.sync_dir(Path::new(paths::SMALL))
+        self.ground.disk.sync_dir(Path::new(paths::SMALL))?;
+        Ok(unsure)
     }
 }
 
@@ -121,6 +161,7 @@ struct Round {
     done: Replayed,
     through: Vec<u64>,
     digests: BTreeSet<Digest>,
+    unsure: Vec<Digest>,
     kept: Vec<(u64, io::Error)>,
 }
 
@@ -224,7 +265,7 @@ impl Logged {
             }
         }
         let rewritten = heal_all(ground, &there, wanted).map_err(Healing::Disk)?;
-        Ok(Replayed { blobs: there.len() as u64, rewritten, removed, kept: 0 })
+        Ok(Replayed { blobs: there.len() as u64, rewritten, removed, ..Replayed::default() })
     }
 }
 

@@ -124,8 +124,8 @@ fn sync_each(ground: &Ground, digests: &BTreeSet<&Digest>) -> io::Result<()> {
     folders.iter().try_for_each(|folder| ground.disk.sync_dir(folder))
 }
 
-/// Start-up looks for records of these, and removes the blobs that have none.
-fn leave_intents(ground: &Ground, digests: &[Digest]) -> io::Result<()> {
+/// Start-up looks for records of these, and removes the blobs that have none; the folder of the intents.
+pub(super) fn leave_intents(ground: &Ground, digests: &[Digest]) -> io::Result<String> {
     let id = ground.random.id()?;
     ground.disk.create_dir(&paths::upload_dir(&id))?;
     for digest in digests {
@@ -135,7 +135,8 @@ fn leave_intents(ground: &Ground, digests: &[Digest]) -> io::Result<()> {
         }
     }
     ground.disk.sync_dir(&paths::upload_dir(&id))?;
-    ground.disk.sync_dir(Path::new(paths::UPLOADS))
+    ground.disk.sync_dir(Path::new(paths::UPLOADS))?;
+    Ok(id)
 }
 
 /// One that a power cut brings back is gone through once more.

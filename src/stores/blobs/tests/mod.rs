@@ -7,6 +7,7 @@ mod outboards;
 mod reading;
 mod resuming;
 mod sources;
+mod unsure;
 mod uploads;
 
 use std::path::Path;
