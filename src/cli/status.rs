@@ -104,6 +104,9 @@ fn disk(space: &SpaceView) -> Vec<String> {
         format!("{free} free of {}{state}", human::size(space.total)),
         format!("low below {soft}, {hard} kept back, {} promised", human::size(space.promised)),
     ];
+    if let Some(most) = &space.promised_most {
+        lines.push(format!("{}: {} promised", most.who, human::size(most.bytes)));
+    }
     if space.reclaimed > 0 {
         let bytes = human::size(space.reclaimed_bytes);
         lines.push(format!("{} stale uploads removed, {bytes}", space.reclaimed));

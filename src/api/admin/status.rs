@@ -145,6 +145,8 @@ pub struct SpaceView {
     pub total: u64,
     /// Bytes that uploads under way have yet to bring.
     pub promised: u64,
+    /// Who was promised most of them (`who`) and how many (`bytes`), or `null`.
+    pub promised_most: Option<PromisedView>,
     /// Bytes below which stale uploads are removed.
     pub soft_mark: u64,
     /// Bytes below which uploads are refused.
@@ -157,6 +159,15 @@ pub struct SpaceView {
     pub reclaimed: u64,
     /// Since the start: their bytes.
     pub reclaimed_bytes: u64,
+}
+
+/// Who was promised room on the disk.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PromisedView {
+    /// An account by name or, in a lab, an address.
+    pub who: String,
+    /// Bytes that his uploads have yet to bring.
+    pub bytes: u64,
 }
 
 /// Who is connected.
@@ -216,7 +227,7 @@ impl From<CrowdFacts> for ConnectionsView {
 }
 
 fn space(facts: &Facts) -> SpaceView {
-    let SpaceFacts { free, total, promised, soft, hard, low, full } = facts.space;
+    let SpaceFacts { free, total, promised, ref most, soft, hard, low, full } = facts.space;
     let state = match (full, low) {
         (true, _) => "full",
         (false, true) => "low",
@@ -226,6 +237,7 @@ fn space(facts: &Facts) -> SpaceView {
         free,
         total,
         promised,
+        promised_most: most.clone().map(|(who, bytes)| PromisedView { who, bytes }),
         soft_mark: soft,
         reserve: hard,
         state: state.to_owned(),
