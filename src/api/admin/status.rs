@@ -69,8 +69,10 @@ pub struct GuardView {
     pub turned_away: u64,
     /// Since the start: bans made by the appliance itself.
     pub bans: u64,
-    /// Since the start: bans that end with the process, or were not made, because there were too many.
+    /// Since the start: bans that were not made, because there were too many.
     pub lost: u64,
+    /// Bans that are in memory alone for now, as on a full disk; writing them is tried each minute.
+    pub unwritten: u64,
     /// Addresses, users and accounts that are kept in mind.
     pub keys: u64,
 }
@@ -92,7 +94,8 @@ pub struct LimitedView {
 
 impl GuardView {
     fn new(facts: guard::Facts, newest: Vec<Ban>) -> Self {
-        let guard::Facts { banned, exemptions, limited, ceiling, turned_away, bans, lost, keys } = facts;
+        let guard::Facts { banned, exemptions, limited, ceiling, turned_away, bans, lost, unwritten, keys } =
+            facts;
         let of = |class: Class| limited[class as usize];
         let limited = LimitedView {
             sign_in: of(Class::SignIn),
@@ -102,7 +105,7 @@ impl GuardView {
             ceiling,
         };
         let newest = newest.into_iter().map(BanView::from).collect();
-        Self { banned, newest, exemptions, limited, turned_away, bans, lost, keys }
+        Self { banned, newest, exemptions, limited, turned_away, bans, lost, unwritten, keys }
     }
 }
 
