@@ -21,6 +21,9 @@ const LOOK_EVERY: u64 = 1000;
 /// How long a request waits for others' looks.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often a request makes room that others take.
+const TRIES: usize = 8;
+
 /// What is remembered of making room.
 #[derive(Debug, Default)]
 pub struct Room {
@@ -90,25 +93,29 @@ impl Uploads {
             return Ok(asked?);
         }
         if let Ok(mut last) = timeout(PATIENCE, self.room.last.lock()).await {
-            // Whoever looked before may have made room enough.
-            match ask() {
-                Err(NoPromise::Full(full)) => self.make_room(&mut last, full, bytes).await,
-                asked => return Ok(asked?),
+            // Whoever looked before may have made room enough; who came just now may have taken what was made.
+            for _ in 0..TRIES {
+                match ask() {
+                    Err(NoPromise::Full(full)) if self.make_room(&mut last, full, bytes).await => {}
+                    asked => return Ok(asked?),
+                }
             }
         }
         Ok(ask()?)
     }
 
-    /// Where `bytes` do not fit: ends stale sessions until they do, unless it was just seen that it does not help.
-    async fn make_room(&self, last: &mut Option<Look>, full: Full, bytes: u64) {
+    /// Where `bytes` do not fit: ends stale sessions until they do, unless it was just seen that it does not help. Whether
+    /// that was enough.
+    async fn make_room(&self, last: &mut Option<Look>, full: Full, bytes: u64) -> bool {
         let now = self.shelves.clock.monotonic_ms();
         let wanted = full.floor.saturating_add(bytes).saturating_sub(full.free);
         let stands = |look: &Look| now.saturating_sub(look.at) < LOOK_EVERY && look.left < wanted;
         if last.as_ref().is_some_and(stands) {
-            return;
+            return false;
         }
         let (ended, left) = self.end_stale(wanted, wanted).await;
         *last = (ended.bytes < wanted).then_some(Look { at: now, left });
+        last.is_none()
     }
 
     /// Ends the sessions idle for longest, until `wanted` bytes came free or no stale one is left; none if all of them

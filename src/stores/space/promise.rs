@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::shares::{Holder, share};
+use super::shares::{Holder, room_of_share, share};
 use super::{Full, Look, Reserve, lock};
 
 /// How long the pace of an upload is looked at.
@@ -49,12 +49,10 @@ impl Reserve {
         now: Instant,
     ) -> Result<Promise, NoPromise> {
         let mut look = self.looked(bytes, now);
-        self.fits(&look, bytes)?;
-        let left = self.left_to(&look, holder, largest);
-        if bytes > left {
-            let is_alone = look.promised.of(holder) == 0;
-            let full = Full { free: self.floor.saturating_add(left), floor: self.floor };
-            return Err(if is_alone { full.into() } else { NoPromise::Share });
+        let lacking = self.lacking(&look, (holder, largest), bytes)?;
+        if lacking > 0 {
+            let (wanted, floor) = (self.floor.saturating_add(bytes), self.floor);
+            return Err(Full { free: wanted.saturating_sub(lacking), floor }.into());
         }
         look.promised.add(holder, bytes);
         drop(look);
@@ -62,12 +60,28 @@ impl Reserve {
         Ok(Promise { reserve, holder, largest, rest: bytes, held: bytes, since: now, brought: 0 })
     }
 
+    /// What would have to come free for a holder to be promised so much, of the room and of his share.
+    fn lacking(&self, look: &Look, of: (Holder, u64), bytes: u64) -> Result<u64, NoPromise> {
+        let room = self.floor.saturating_add(bytes).saturating_sub(look.usable());
+        if bytes <= self.left_to(look, of) {
+            return Ok(room);
+        }
+        if look.promised.of(of.0) > 0 {
+            // Nothing but his own would help, where there is room.
+            return if room > 0 { Ok(room) } else { Err(NoPromise::Share) };
+        }
+        Ok(room.max(room_of_share(bytes, self.share, of.1).saturating_sub(self.room_of(look, of.0))))
+    }
+
     /// What a holder may be promised more.
-    fn left_to(&self, look: &Look, holder: Holder, largest: u64) -> u64 {
-        let own = look.promised.of(holder);
-        let others = look.promised.all().saturating_sub(own);
-        let room = look.unwritten().saturating_sub(others).saturating_sub(self.floor);
-        share(room, self.share, largest).saturating_sub(own)
+    fn left_to(&self, look: &Look, (holder, largest): (Holder, u64)) -> u64 {
+        share(self.room_of(look, holder), self.share, largest).saturating_sub(look.promised.of(holder))
+    }
+
+    /// The room that others were not promised.
+    fn room_of(&self, look: &Look, holder: Holder) -> u64 {
+        let others = look.promised.all().saturating_sub(look.promised.of(holder));
+        look.unwritten().saturating_sub(others).saturating_sub(self.floor)
     }
 }
 
@@ -118,7 +132,7 @@ impl Promise {
     /// Holds room for so many more, if there is.
     fn hold(&mut self, bytes: u64, now: Instant) {
         let mut look = self.reserve.looked(bytes, now);
-        let left = self.reserve.left_to(&look, self.holder, self.largest);
+        let left = self.reserve.left_to(&look, (self.holder, self.largest));
         if bytes <= left && self.reserve.fits(&look, bytes).is_ok() {
             look.promised.add(self.holder, bytes);
             self.held += bytes;
