@@ -270,7 +270,7 @@ async fn bans_that_were_not_written_down_at_first_are_written_later_a_batch_at_a
             world.guard.wrong(from, Wrong::Login, &[guess], true);
         }
     }
-    let lifted = Guard::subject_of(IpAddr::from((11 << 24 | 1 << 31 | 0_u32).to_be_bytes()));
+    let lifted = Guard::subject_of(IpAddr::from((11_u32 << 24 | 1 << 31).to_be_bytes()));
     let facts = world.guard.facts();
     assert_eq!((facts.banned, facts.unwritten, facts.lost, world.rows()), (600, 600, 0, 0));
     world.guard.lift(&world.permit(Action::ManageBans), lifted).await.expect("lifted");
