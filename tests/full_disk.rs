@@ -19,9 +19,11 @@ use endurance::filesystem::Filesystem;
 use endurance::{Daemon, Habits, Launch, Load, sizes, verdict};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 use support::clients::require_as_root;
 use support::http::{read_response, with_query};
+use support::server::binary;
 use support::wait::{until, until_true};
 use support::{Image, Repository, Response, Rng, sha256};
 
@@ -79,14 +81,125 @@ fn an_upload_that_does_not_fit_beside_those_under_way_is_refused_at_its_beginnin
     server.stop();
 }
 
+#[test]
+fn who_announces_much_and_sends_little_leaves_others_room_and_is_kept_what_he_was_promised() {
+    if !require_as_root(&["mount", "umount"]) {
+        return;
+    }
+    let filesystem = Filesystem::tmpfs(100);
+    let server = small(&filesystem).start();
+    let (repository, mut rng) = (server_repository(&server), Rng::named("greedy"));
+    let length = usize::try_from((filesystem.free() - (8 << 20)) / 4).expect("a small filesystem");
+    let bodies: Vec<Vec<u8>> = (0..20).map(|_| rng.bytes(length)).collect();
+    let mut let_in = Vec::new();
+    for body in &bodies {
+        let target = format!("blobs/uploads/?digest={}", sha256(body));
+        let mut announced = Announced::from("192.0.2.7", &repository, &target, length);
+        if announced.is_let_in() {
+            announced.send(&body[..1]);
+            let_in.push((announced, body));
+        } else {
+            assert!(announced.line.starts_with("HTTP/1.1 507 "), "{}", announced.line);
+        }
+    }
+    assert!((2..4).contains(&let_in.len()), "{} of quarters were let in", let_in.len());
+    let data = filesystem.data();
+    let status = binary().args(["status", "--data"]).arg(&data).output().expect("runs");
+    let shown = String::from_utf8(status.stdout).expect("text");
+    assert!(shown.contains("address 192.0.2.7: "), "{shown}");
+
+    // Others find room at once, whether they say their length or not.
+    let bytes = rng.bytes(CHUNK);
+    let target = format!("blobs/uploads/?digest={}", sha256(&bytes));
+    repository.request("POST", &target).body(bytes).send().expect(201);
+    let location = repository.begin();
+    repository.http.patch(&location).chunked([&rng.bytes(CHUNK)[..]]).send().expect(202);
+    for number in 0..3 {
+        repository.push(&format!("v{number}"), &Image::random(&mut rng, support::Kind::Oci, &[3000, 70_000]));
+    }
+    // And nobody who came later takes what was promised.
+    for (mut announced, body) in let_in {
+        announced.send(&body[1..]);
+        announced.answer().expect(201);
+    }
+    server.stop();
+}
+
+#[test]
+fn uploads_that_come_at_once_find_the_room_of_stale_ones_one_after_another() {
+    const EACH: usize = 6 << 20;
+    if !require_as_root(&["mount", "umount"]) {
+        return;
+    }
+    let filesystem = Filesystem::tmpfs(80);
+    // The marks are one, so that nobody but who is to be refused ends a session.
+    let launch = small(&filesystem).set("STORAGE_SOFT_MARK", "8MiB").set("STORAGE_STALE_UPLOAD", "1ms");
+    let server = launch.start();
+    let (repository, mut rng) = (server_repository(&server), Rng::named("stale"));
+    while filesystem.free() > (8 << 20) + EACH as u64 {
+        server.http().patch(&repository.begin()).body(rng.bytes(EACH)).send().expect(202);
+    }
+    let bodies: Vec<Vec<u8>> = (0..5).map(|_| rng.bytes(EACH)).collect();
+    std::thread::scope(|scope| {
+        for (number, body) in bodies.iter().enumerate() {
+            let repository = &repository;
+            scope.spawn(move || {
+                let target = format!("blobs/uploads/?digest={}", sha256(body));
+                let request = repository
+                    .request("POST", &target)
+                    .header("X-Forwarded-For", format!("192.0.2.{number}"));
+                request.body(body.clone()).send().expect(201);
+            });
+        }
+    });
+    server.stop();
+}
+
+/// Small enough for a small filesystem, and told by its clients where they are.
+fn small(filesystem: &Filesystem) -> Launch {
+    Launch::on(&filesystem.data())
+        .set("STORAGE_BALLAST", "1MiB")
+        .set("STORAGE_RESERVE", "8MiB")
+        .set("STORAGE_INDEX_CACHE", "8MiB")
+        .set("SERVER_TRUSTED_PROXIES", "127.0.0.0/8")
+}
+
+/// A body that was announced, and how that was answered.
+struct Announced {
+    stream: BufReader<TcpStream>,
+    line: String,
+}
+
+impl Announced {
+    fn from(address: &str, repository: &Repository, target: &str, length: usize) -> Self {
+        let request = repository.request("POST", target).header("Content-Length", length);
+        let request = request.header("X-Forwarded-For", address).header("Expect", "100-continue");
+        let mut stream = BufReader::new(repository.http.connect().expect("a connection"));
+        stream.get_mut().write_all(&request.head_bytes()).expect("the head is sent");
+        let mut line = String::new();
+        stream.read_line(&mut line).expect("an answer");
+        Self { stream, line }
+    }
+
+    fn is_let_in(&self) -> bool {
+        self.line.starts_with("HTTP/1.1 100")
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).expect("sent");
+    }
+
+    /// The answer to the whole of it.
+    fn answer(mut self) -> Response {
+        let mut blank = String::new();
+        self.stream.read_line(&mut blank).expect("the end of the first answer");
+        read_response(&mut self.stream, "POST", "an announced body".to_owned()).expect("an answer")
+    }
+}
+
 /// The status line that answers a request for `100 Continue`.
 fn asked_to_go_on(repository: &Repository, target: &str, length: usize) -> String {
-    let request = repository.request("POST", target).header("Content-Length", length);
-    let mut stream = repository.http.connect().expect("a connection");
-    stream.write_all(&request.header("Expect", "100-continue").head_bytes()).expect("the head is sent");
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).expect("an answer");
-    line
+    Announced::from("192.0.2.1", repository, target, length).line
 }
 
 fn fill_and_recover(filesystem: Filesystem) {

@@ -11,7 +11,7 @@
 
 mod support;
 
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -209,6 +209,35 @@ fn a_client_that_is_banned_is_told_so_in_its_own_words() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     println!("skopeo: {said}");
     assert!(!output.status.success() && said.contains(BANNED), "{said}");
+}
+
+#[test]
+fn uploads_at_once_count_however_their_path_is_written() {
+    let Some(server) = Server::own(small().set("PROTECTION_PARALLEL_UPLOADS", "1")) else { return };
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let spellings = [
+        "/v2/a/b/blobs/uploads/",
+        "/v2/a/b/blobs/uploads",
+        "/v2/a%2Fb/blobs/%75ploads/",
+        "/v2/%61/b/%62lobs%2fuploads%2F",
+    ];
+    for (path, last) in spellings.into_iter().zip(10..) {
+        let source = Ipv4Addr::new(127, 0, 0, last);
+        let mut under_way = Vec::new();
+        for _ in 0..2 {
+            let mut client = Client::from(source, server.address());
+            let head = format!(
+                "POST {path}?digest={digest} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+            );
+            client.stream.get_mut().write_all(head.as_bytes()).expect("sent");
+            let mut line = String::new();
+            client.stream.read_line(&mut line).expect("an answer");
+            assert!(line.starts_with("HTTP/1.1 100"), "{path}: {line}");
+            under_way.push(client);
+        }
+        Client::from(source, server.address()).get(PATH).refused(403, "DENIED");
+    }
+    assert_eq!(json(&server, "status")["guard"]["newest"][0]["reason"], "parallel_uploads");
 }
 
 /// The 50th and 99th of a hundred.

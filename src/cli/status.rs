@@ -58,7 +58,7 @@ fn words(status: &StatusView) -> String {
 
 /// Who was banned last is named; what was refused is told if anything was.
 fn guard(guard: &GuardView) -> Vec<String> {
-    let GuardView { banned, newest, exemptions, limited, turned_away, lost, .. } = guard;
+    let GuardView { banned, newest, exemptions, limited, turned_away, lost, unwritten, .. } = guard;
     let mut lines =
         vec![format!("{banned} banned, {exemptions} exempt; {turned_away} turned away as banned")];
     let LimitedView { sign_in, read, write, manage, ceiling } = limited;
@@ -70,7 +70,10 @@ fn guard(guard: &GuardView) -> Vec<String> {
         lines.push(format!("over a rate since the start: {}", refused.join(", ")));
     }
     if *lost > 0 {
-        lines.push(format!("{lost} BANS NOT WRITTEN DOWN"));
+        lines.push(format!("{lost} BANS NOT MADE: THERE ARE TOO MANY"));
+    }
+    if *unwritten > 0 {
+        lines.push(format!("{unwritten} BANS NOT WRITTEN DOWN YET"));
     }
     lines.extend(
         newest.iter().map(|ban| format!("BANNED {}: {}, until {}", ban.subject, ban.reason, ban.until)),
@@ -104,6 +107,9 @@ fn disk(space: &SpaceView) -> Vec<String> {
         format!("{free} free of {}{state}", human::size(space.total)),
         format!("low below {soft}, {hard} kept back, {} promised", human::size(space.promised)),
     ];
+    if let Some(most) = &space.promised_most {
+        lines.push(format!("{}: {} promised", most.who, human::size(most.bytes)));
+    }
     if space.reclaimed > 0 {
         let bytes = human::size(space.reclaimed_bytes);
         lines.push(format!("{} stale uploads removed, {bytes}", space.reclaimed));

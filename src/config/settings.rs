@@ -209,6 +209,8 @@ pub struct StorageSettings {
     pub soft_mark: Option<Size>,
     /// How long nobody went on with an upload that counts as stale where space is low.
     pub stale_upload: Period,
+    /// Percent of what is free above the reserve that one account's announced uploads may take; 1 to 100.
+    pub upload_share: u32,
     /// Memory for the metadata index: a hint, the engine takes up to 2.5 times as much.
     pub index_cache: Size,
     /// Journal bytes between snapshots of the metadata.
@@ -223,6 +225,7 @@ impl Default for StorageSettings {
             reserve: Size::from_mib(1024),
             soft_mark: None,
             stale_upload: Period::from_secs(600),
+            upload_share: 50,
             index_cache: Size::from_mib(64),
             snapshot_after: Size::from_mib(256),
         }
@@ -423,6 +426,7 @@ impl Settings {
             (self.registry.slot_wait.as_ms() == 0, "registry", "slot_wait", never),
             (self.storage.is_soft_below_hard(), "storage", "soft_mark", "must not be below storage.reserve"),
             (self.storage.stale_upload.as_ms() == 0, "storage", "stale_upload", never),
+            (!(1..=100).contains(&self.storage.upload_share), "storage", "upload_share", "must be 1 to 100"),
         ];
         let wrong = rows.into_iter().find(|(wrong, ..)| *wrong);
         wrong.map(|(_, section, key, message)| Misfit { section, key, message })

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::server::TlsStream;
 
+use super::ahead;
 use super::crowd::Place;
 use super::exchange::exchange;
 use super::io::{Guarded, IoLimits, Pulse};
@@ -35,9 +36,7 @@ const MAX_STREAMS: u32 = 64;
 /// HTTP/2 streams that a client may open and reset before they are looked at, and that may be reset for its
 /// errors: one that makes more of either is sent away.
 const MAX_RESETS: usize = 2 * MAX_STREAMS as usize;
-/// What an HTTP/2 client may send ahead, a stream and a connection: smaller windows cost speed.
-const WINDOW: u32 = 16 * 1024 * 1024;
-/// The largest HTTP/2 frame taken: the default of 16 KiB costs twice the CPU.
+/// The largest HTTP/2 frame taken, and kept until it is whole; a window at most: the default of 16 KiB costs twice the CPU.
 const FRAME: u32 = 1024 * 1024;
 
 /// What the requests of one connection share.
@@ -131,13 +130,14 @@ where
 {
     let (stop, pulse) = (connection.shared.stop.clone(), Arc::clone(&connection.pulse));
     let until = Until { stop, shed, pulse: &pulse };
+    let window = ahead::window(connection.shared.crowd.facts().open);
     let connection = Arc::new(connection);
     let service = service_fn(move |request| exchange(request, Arc::clone(&connection)));
     let io = TokioIo::new(stream);
     match speaks {
         Speaks::Http1 => drive(http1().serve_connection(io, service), until).await,
-        Speaks::Http2 => drive(either().http2_only().serve_connection(io, service), until).await,
-        Speaks::Either => drive(either().serve_connection(io, service), until).await,
+        Speaks::Http2 => drive(either(window).http2_only().serve_connection(io, service), until).await,
+        Speaks::Either => drive(either(window).serve_connection(io, service), until).await,
     }
 }
 
@@ -151,7 +151,8 @@ fn http1() -> http1::Builder {
     builder
 }
 
-fn either() -> auto::Builder<TokioExecutor> {
+/// `window` is what an HTTP/2 client may send ahead, on a stream and on the connection.
+fn either(window: u32) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Here the buffer is what bounds a head.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD);
@@ -159,11 +160,11 @@ fn either() -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(window)
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_local_error_reset_streams(MAX_RESETS)
-        .max_frame_size(FRAME)
+        .max_frame_size(FRAME.min(window))
         .max_header_list_size(MAX_HEAD as u32)
         .max_send_buf_size(FRAME as usize);
     builder

@@ -12,6 +12,7 @@
 //! `manager` (systemd).
 
 mod accept;
+mod ahead;
 pub mod body;
 mod connection;
 mod crowd;

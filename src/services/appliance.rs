@@ -61,7 +61,7 @@ pub struct Facts {
 }
 
 /// How full the disk is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SpaceFacts {
     /// Free where the data is; unknown if the disk does not say.
     pub free: Option<u64>,
@@ -69,6 +69,8 @@ pub struct SpaceFacts {
     pub total: u64,
     /// What uploads under way have yet to bring.
     pub promised: u64,
+    /// Who was promised most of it, and how much.
+    pub most: Option<(String, u64)>,
     /// Below this stale uploads are removed.
     pub soft: u64,
     /// Below this uploads are refused.
@@ -169,6 +171,7 @@ impl Appliance {
             free: reserve.free().ok(),
             total: standing.total,
             promised: standing.promised,
+            most: standing.most.map(|(holder, bytes)| (self.named(holder), bytes)),
             soft: standing.soft,
             hard: standing.hard,
             low: standing.is_low(),
@@ -178,16 +181,18 @@ impl Appliance {
 
     fn busiest(&self) -> Vec<Busy> {
         let uses = self.uploads.slots().busiest(BUSIEST);
+        let busy =
+            |one: slots::Use| Busy { who: self.named(one.holder), held: one.held, waiting: one.waiting };
+        uses.into_iter().map(busy).collect()
+    }
+
+    /// The account by name, or the address.
+    fn named(&self, holder: Holder) -> String {
         let directory = self.shelves.access.directory();
-        let named = |holder| match holder {
-            Holder::Account(id) => directory.account(id).map(|account| format!("account {}", account.name)),
+        let account = match holder {
+            Holder::Account(id) => directory.account(id),
             _ => None,
         };
-        let busy = |one: slots::Use| Busy {
-            who: named(one.holder).unwrap_or_else(|| one.holder.to_string()),
-            held: one.held,
-            waiting: one.waiting,
-        };
-        uses.into_iter().map(busy).collect()
+        account.map_or_else(|| holder.to_string(), |account| format!("account {}", account.name))
     }
 }

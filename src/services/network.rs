@@ -28,6 +28,11 @@ impl Network {
         let crosses = self.bits < 96 && address.to_ipv4_mapped().is_some();
         !crosses && cleared(address, self.bits) == self.start
     }
+
+    /// Whether all of another one is in it.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.bits <= other.bits && self.contains(other.start.into())
+    }
 }
 
 /// As it is written: `10.0.0.0/8`, `2001:db8::/32`, `192.0.2.7`.

@@ -7,14 +7,24 @@
 //! admitted counts as used until a look finds that much less free space, or for [`PENDING`](look::PENDING): one
 //! whose bytes did not come by then has given up, or is met by a full disk.
 //!
-//! An upload whose length is known has a [`Promise`]: what it has yet to bring counts as used for as long as it
-//! makes progress, so that several that do not fit together are refused at their beginning, not at their end.
+//! An upload whose length is known has a [`Promise`]: what it has yet to bring counts as used, so that several that do
+//! not fit together are refused at their beginning, not at their end. A promise has a *holder*; *room* is what is
+//! free above the floor.
+//!
+//! S1: what is promised is kept: an upload that was let in and comes within an hour, at the pace of each minute, does not
+//! fail because another came later. Of a slower one an hour's bytes are kept; what is beyond goes on like an
+//! upload of unknown length, for as long as there is room.
+//! S2: one holder is never promised more than his share of the room that others were not promised
+//! ([`Reserve::with_share`]), or one body of the largest size where that leaves them a quarter of it.
+//! S3: who announces and sends nothing is cut by the server's clock of silent bodies; who sends next to nothing keeps
+//! next to nothing after the first minute; who comes again and again is met by S2.
 //!
 //! Two marks: below the soft one stale uploads are removed, by whoever asks [`Reserve::standing`]; the hard one
 //! is the floor.
 
 mod look;
 mod promise;
+mod shares;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +39,8 @@ use super::disk::{Disk, is_full};
 use look::Look;
 #[cfg(test)]
 use look::{FRESH, GRANTED, PENDING};
-pub use promise::Promise;
+pub use promise::{NoPromise, Promise};
+pub use shares::Holder;
 
 /// Where the soft mark is unless it is set: this part of the disk,
 const SOFT_PART: u64 = 20;
@@ -40,7 +51,7 @@ const SOFT_MOST: u64 = 4 << 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{free} bytes of disk space are free, and {floor} are kept back")]
 pub struct Full {
-    /// Bytes free, less what was admitted or promised and is not written yet.
+    /// Bytes free, less what was admitted or promised and is not written yet, and what is left to others.
     pub free: u64,
     /// Bytes kept back.
     pub floor: u64,
@@ -55,6 +66,8 @@ pub struct Standing {
     pub total: u64,
     /// What uploads under way have yet to bring, and what is on its way to the disk.
     pub promised: u64,
+    /// Who was promised most of it, and how much.
+    pub most: Option<(Holder, u64)>,
     /// The mark below which stale uploads are removed.
     pub soft: u64,
     /// The mark below which uploads are refused.
@@ -84,6 +97,8 @@ pub struct Reserve {
     ballast: u64,
     floor: u64,
     soft: Option<u64>,
+    /// Percent of the room that one holder may be promised.
+    share: u32,
     look: Mutex<Look>,
     /// Held while the ballast is made or removed.
     changing: Mutex<()>,
@@ -95,7 +110,7 @@ impl Reserve {
     pub fn open(disk: Arc<dyn Disk>, ballast: u64, floor: u64) -> io::Result<Self> {
         let space = disk.space()?;
         let look = Mutex::new(Look { free: space.free, total: space.total, ..Look::default() });
-        let reserve = Self { disk, ballast, floor, soft: None, look, changing: Mutex::new(()) };
+        let reserve = Self { disk, ballast, floor, soft: None, share: 100, look, changing: Mutex::new(()) };
         let there = reserve.disk.file_len(Path::new(paths::BALLAST))?;
         if there != Some(ballast) || ballast == 0 {
             reserve.disk.remove_file(Path::new(paths::BALLAST))?; // of another size, or half made
@@ -107,6 +122,12 @@ impl Reserve {
     /// With a soft mark of so many bytes; by the size of the disk without.
     pub const fn with_soft_mark(mut self, soft: Option<u64>) -> Self {
         self.soft = soft;
+        self
+    }
+
+    /// With so many percent of the room for one holder's promises at most; without, or with 100, one may have all of it.
+    pub const fn with_share(mut self, percent: u32) -> Self {
+        self.share = percent;
         self
     }
 
@@ -139,7 +160,8 @@ impl Reserve {
         let (free, total, hard) = (look.free, look.total, self.floor);
         let by_size = (total / SOFT_PART).min(SOFT_MOST).max(hard.saturating_add(hard / 4));
         let soft = self.soft.unwrap_or(by_size);
-        Standing { free, total, promised: free.saturating_sub(look.usable()), soft, hard }
+        let (promised, most) = (free.saturating_sub(look.usable()), look.promised.most());
+        Standing { free, total, promised, most, soft, hard }
     }
 
     /// Has the next question look at the disk: something was removed.

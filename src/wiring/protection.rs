@@ -77,22 +77,24 @@ pub fn watch(guard: &Guard, access: &Access, gauges: &ProtectionGauges, jobs: &J
         gauges.update(&counted);
         std::future::ready(Ok::<_, String>(String::new()))
     });
-    let job = Job::every("bans", "removes bans that are forgotten", TIDY_EVERY);
+    let job = Job::every("bans", "writes bans that could not be, removes those forgotten", TIDY_EVERY);
     jobs.every(job, move |_| {
         let (guard, access) = (guard.clone(), access.clone());
         async move {
             match tidy(&guard, &access).await {
-                Ok(0) => Ok(String::new()),
-                Ok(removed) => Ok(format!("removed {removed} bans")),
+                Ok((0, 0)) => Ok(String::new()),
+                Ok((written, removed)) => Ok(format!("wrote {written} bans, removed {removed}")),
                 Err(error) => Err(causes::chain(&error)),
             }
         }
     });
 }
 
-async fn tidy(guard: &Guard, access: &Access) -> Result<usize, Error> {
+/// How many were written, and how many removed.
+async fn tidy(guard: &Guard, access: &Access) -> Result<(usize, usize), Error> {
     let permit = access.authorise(&Actor::System("guard"), Action::MaintainStore, Resource::Registry)?;
-    guard.tidy(&permit).await
+    let written = guard.write_rest(&permit).await?;
+    Ok((written, guard.tidy(&permit).await?))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -110,6 +112,7 @@ pub struct ProtectionGauges {
     turned_away: Gauge,
     bans: Gauge,
     lost: Gauge,
+    unwritten: Gauge,
 }
 
 impl ProtectionGauges {
@@ -123,8 +126,10 @@ impl ProtectionGauges {
         let turned_away = "Requests since the start of who was banned";
         registry.register("protection_turned_away", turned_away, self.turned_away.clone());
         registry.register("protection_bans", "Bans the appliance made since the start", self.bans.clone());
-        let lost = "Bans since the start that were not made or not written down";
+        let lost = "Bans since the start that were not made: there were too many";
         registry.register("protection_bans_lost", lost, self.lost.clone());
+        let unwritten = "Bans that are in memory alone for now";
+        registry.register("protection_bans_unwritten", unwritten, self.unwritten.clone());
     }
 
     /// Brings them up to date.
@@ -141,5 +146,6 @@ impl ProtectionGauges {
         self.turned_away.set(clamp(facts.turned_away));
         self.bans.set(clamp(facts.bans));
         self.lost.set(clamp(facts.lost));
+        self.unwritten.set(clamp(facts.unwritten));
     }
 }

@@ -78,7 +78,8 @@ pub(super) fn open_on(
     }
     let reserve = Reserve::open(disk.clone(), settings.ballast.bytes(), settings.reserve.bytes());
     let reserve = reserve.map_err(io("cannot keep space back"))?;
-    let reserve = Arc::new(reserve.with_soft_mark(settings.soft_mark.map(Size::bytes)));
+    let reserve = reserve.with_soft_mark(settings.soft_mark.map(Size::bytes));
+    let reserve = Arc::new(reserve.with_share(settings.upload_share));
     let meta = open_meta(settings, disk.clone(), clock, &reserve)?;
     let (random, checkpoint_every) = (Arc::new(OsRandom), blobs::CHECKPOINT_EVERY);
     let (blobs, found) = Blobs::open(blobs::Options { disk: disk.clone(), random, checkpoint_every })?;

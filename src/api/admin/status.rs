@@ -69,8 +69,10 @@ pub struct GuardView {
     pub turned_away: u64,
     /// Since the start: bans made by the appliance itself.
     pub bans: u64,
-    /// Since the start: bans that end with the process, or were not made, because there were too many.
+    /// Since the start: bans that were not made, because there were too many.
     pub lost: u64,
+    /// Bans that are in memory alone for now, as on a full disk; writing them is tried each minute.
+    pub unwritten: u64,
     /// Addresses, users and accounts that are kept in mind.
     pub keys: u64,
 }
@@ -92,7 +94,8 @@ pub struct LimitedView {
 
 impl GuardView {
     fn new(facts: guard::Facts, newest: Vec<Ban>) -> Self {
-        let guard::Facts { banned, exemptions, limited, ceiling, turned_away, bans, lost, keys } = facts;
+        let guard::Facts { banned, exemptions, limited, ceiling, turned_away, bans, lost, unwritten, keys } =
+            facts;
         let of = |class: Class| limited[class as usize];
         let limited = LimitedView {
             sign_in: of(Class::SignIn),
@@ -102,7 +105,7 @@ impl GuardView {
             ceiling,
         };
         let newest = newest.into_iter().map(BanView::from).collect();
-        Self { banned, newest, exemptions, limited, turned_away, bans, lost, keys }
+        Self { banned, newest, exemptions, limited, turned_away, bans, lost, unwritten, keys }
     }
 }
 
@@ -145,6 +148,8 @@ pub struct SpaceView {
     pub total: u64,
     /// Bytes that uploads under way have yet to bring.
     pub promised: u64,
+    /// Who was promised most of them (`who`) and how many (`bytes`), or `null`.
+    pub promised_most: Option<PromisedView>,
     /// Bytes below which stale uploads are removed.
     pub soft_mark: u64,
     /// Bytes below which uploads are refused.
@@ -157,6 +162,15 @@ pub struct SpaceView {
     pub reclaimed: u64,
     /// Since the start: their bytes.
     pub reclaimed_bytes: u64,
+}
+
+/// Who was promised room on the disk.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PromisedView {
+    /// An account by name or, in a lab, an address.
+    pub who: String,
+    /// Bytes that his uploads have yet to bring.
+    pub bytes: u64,
 }
 
 /// Who is connected.
@@ -216,7 +230,7 @@ impl From<CrowdFacts> for ConnectionsView {
 }
 
 fn space(facts: &Facts) -> SpaceView {
-    let SpaceFacts { free, total, promised, soft, hard, low, full } = facts.space;
+    let SpaceFacts { free, total, promised, ref most, soft, hard, low, full } = facts.space;
     let state = match (full, low) {
         (true, _) => "full",
         (false, true) => "low",
@@ -226,6 +240,7 @@ fn space(facts: &Facts) -> SpaceView {
         free,
         total,
         promised,
+        promised_most: most.clone().map(|(who, bytes)| PromisedView { who, bytes }),
         soft_mark: soft,
         reserve: hard,
         state: state.to_owned(),

@@ -38,10 +38,10 @@ pub async fn start(registry: &Registry, call: Call<'_>, body: &mut Body) -> Resu
     }
     if let Some(text) = call.query.some("digest") {
         let digest = digest(text)?;
-        let length = declared(call.headers);
+        let chunk = Chunk { first: None, length: declared(call.headers), address: call.address };
         let (mut slot, _counted) = turn(registry, &call, body).await?;
         let body = Paced::new(Incoming(body), &mut slot);
-        registry.uploads.put_whole(&call.permit, digest, length, body).await?;
+        registry.uploads.put_whole(&call.permit, digest, chunk, body).await?;
         return Ok(created(&call, &digest));
     }
     let algorithm = match call.query.some("digest-algorithm") {
@@ -145,9 +145,9 @@ fn session<'a>(call: &Call<'a>) -> Result<&'a str, Failure> {
 /// What the request says of the bytes it brings. A `Content-Range` that is none, or contradicts the
 /// `Content-Length`, is refused before a byte is read.
 async fn chunk(registry: &Registry, call: &Call<'_>) -> Result<Chunk, Failure> {
-    let length = declared(call.headers);
+    let (length, address) = (declared(call.headers), call.address);
     let Some(header) = call.headers.get(header::CONTENT_RANGE) else {
-        return Ok(Chunk { first: None, length });
+        return Ok(Chunk { first: None, length, address });
     };
     let Some(range) = header.to_str().ok().and_then(|text| range::chunk(text).ok()) else {
         let view = registry.uploads.status(&call.permit, call.tail).await?;
@@ -156,7 +156,7 @@ async fn chunk(registry: &Registry, call: &Call<'_>) -> Result<Chunk, Failure> {
     if length.is_some_and(|length| length != range.length) {
         return Err(Failure::new(Kind::LengthMismatch));
     }
-    Ok(Chunk { first: Some(range.first), length: Some(range.length) })
+    Ok(Chunk { first: Some(range.first), length: Some(range.length), address })
 }
 
 fn refused(call: &Call<'_>, error: Error) -> Failure {

@@ -12,6 +12,7 @@ use super::durable::reason;
 use super::{Facts, Guard, Network, Subject};
 use crate::services::access::{Action, Permit};
 use crate::services::error::{Error, Thing};
+use crate::services::network::around;
 
 /// Exemptions there may be: every request is compared with the networks among them.
 const EXEMPTIONS: usize = 1000;
@@ -105,6 +106,13 @@ impl Guard {
             let why = format!("{} is exempt from bans; end that first", self.named(subject));
             return Err(Error::Invalid { field: "subject", why });
         }
+        if let Some(network) = self.trusted_around(subject) {
+            let name = self.named(subject);
+            let why = format!(
+                "{name} is in protection.trusted ({network}), which no ban holds for; take that out first"
+            );
+            return Err(Error::Invalid { field: "subject", why });
+        }
         let (now, before, terms) =
             (inner.clock.now_ms(), inner.book.get(subject), inner.options.load().terms());
         if before.is_none() && inner.book.len() >= MOST {
@@ -118,6 +126,7 @@ impl Guard {
         let done = inner.access.commit(&inner.meta, permit, move |tx| Ok(tx.put(&subject, &record)?));
         done.await?;
         inner.book.set(subject, Some(ban.clone()));
+        inner.book.written(subject, Some(&ban));
         Ok(self.shown(subject, ban, now))
     }
 
@@ -132,6 +141,7 @@ impl Guard {
         }
         inner.access.commit(&inner.meta, permit, move |tx| Ok(tx.delete(&subject)?)).await?;
         inner.book.set(subject, None);
+        inner.book.written(subject, None);
         if let BanKey::Address(network) = subject {
             inner.strikes.forget(network);
         }
@@ -173,6 +183,13 @@ impl Guard {
         inner.access.commit(&inner.meta, permit, move |tx| Ok(tx.delete(&key)?)).await?;
         inner.book.set_exemption(key, None);
         Ok(name)
+    }
+
+    /// The trusted network that all of a subject is in, so that a ban of it would be none.
+    fn trusted_around(&self, subject: Subject) -> Option<Network> {
+        let BanKey::Address(start) = subject else { return None };
+        let whole = around(start);
+        self.0.options.load().trusted.iter().find(|network| network.covers(&whole)).copied()
     }
 
     fn covers(&self, permit: &Permit, action: Action) -> Result<(), Error> {

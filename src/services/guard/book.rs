@@ -1,10 +1,10 @@
 //! Who is banned and who is exempt, in memory: what every request is compared with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
 use pierhead_storage_format::identity::Id;
@@ -32,6 +32,8 @@ pub struct Book {
     bans: RwLock<Bans>,
     /// Whether there is any ban: what is asked at every request of an appliance in peace.
     any: AtomicBool,
+    /// Of bans that are here and not in the store. Locked inside `bans`.
+    unwritten: Mutex<BTreeSet<BanKey>>,
     exempt: ArcSwap<Exempt>,
     /// Wall clock and monotonic clock when they were last compared.
     clocks: Mutex<Option<(u64, u64)>>,
@@ -50,7 +52,8 @@ impl Book {
         let bans = Bans::from_iter(rows::<BanKey>(meta)?);
         let any = AtomicBool::new(!bans.is_empty());
         let exempt = ArcSwap::from_pointee(Exempt::of(rows::<BanExemptionKey>(meta)?.into_iter().collect()));
-        Ok(Self { bans: RwLock::new(bans), any, exempt, clocks: Mutex::default() })
+        let (bans, unwritten, clocks) = (RwLock::new(bans), Mutex::default(), Mutex::default());
+        Ok(Self { bans, any, unwritten, exempt, clocks })
     }
 
     /// Whether a subject is banned; `now` is asked for if anybody is. A ban from the future was made while the clock
@@ -119,8 +122,38 @@ impl Book {
             note: String::new(),
         };
         bans.insert(subject, ban.clone());
+        self.unwritten().insert(subject);
         self.any.store(true, Ordering::Release);
         Some(Some(ban))
+    }
+
+    /// The store has what is known of a subject, if that is still `ban`, or nothing is.
+    pub fn written(&self, subject: BanKey, ban: Option<&BanRecord>) {
+        let bans = self.read();
+        if bans.get(&subject) == ban {
+            self.unwritten().remove(&subject);
+        }
+    }
+
+    /// The ban of a subject, if the store does not have it.
+    pub fn unwritten_of(&self, subject: BanKey) -> Option<BanRecord> {
+        let bans = self.read();
+        let mut unwritten = self.unwritten();
+        let ban = bans.get(&subject);
+        if ban.is_none() {
+            unwritten.remove(&subject); // it was lifted, or forgotten
+        }
+        ban.filter(|_| unwritten.contains(&subject)).cloned()
+    }
+
+    /// Up to `limit` subjects whose bans are not in the store.
+    pub fn to_write(&self, limit: usize) -> Vec<BanKey> {
+        self.unwritten().iter().take(limit).copied().collect()
+    }
+
+    /// How many these are.
+    pub fn count_unwritten(&self) -> usize {
+        self.unwritten().len()
     }
 
     /// What is known of a subject, though its ban ended.
@@ -210,6 +243,10 @@ impl Book {
         self.exempt.store(Exempt::of(rows).into());
     }
 
+    fn unwritten(&self) -> MutexGuard<'_, BTreeSet<BanKey>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Bans> {
         self.bans.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -271,7 +308,8 @@ mod tests {
             (BanKey::Address(address), ban)
         });
         let (bans, any) = (RwLock::new(bans.collect()), AtomicBool::new(true));
-        Book { bans, any, exempt: ArcSwap::default(), clocks: Mutex::default() }
+        let (unwritten, clocks) = (Mutex::default(), Mutex::default());
+        Book { bans, any, unwritten, exempt: ArcSwap::default(), clocks }
     }
 
     #[test]

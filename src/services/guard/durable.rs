@@ -1,6 +1,7 @@
 //! Writing bans down. A ban that the appliance makes holds in memory first; then its row and its event are one change
-//! set (one `fdatasync` of the journal, by the metadata's writer). A stop in between forgets that ban: whoever goes on gets
-//! another. What an administrator asks is durable before it holds and before it is answered. Rows of bans that are
+//! set (one `fdatasync` of the journal, by the metadata's writer). One for which that failed, or that came while too many
+//! were being written, is written by a job, a bounded batch at a time. A stop before that forgets the ban: whoever goes on
+//! gets another. What an administrator asks is durable before it holds and before it is answered. Rows of bans that are
 //! forgotten, and of users who are gone, are removed by a job, a bounded batch at a time; a stop leaves the rest for the
 //! next run.
 
@@ -39,11 +40,12 @@ impl Guard {
         }
     }
 
-    /// Writes down a ban that holds already, unless it was lifted meanwhile.
+    /// Writes down a ban that holds already, unless it was lifted or written meanwhile.
     pub(super) async fn write_down(&self, subject: Subject) -> Result<(), Error> {
         let inner = &self.0;
         let _alone = inner.writing.lock().await;
-        let Some(ban) = inner.book.get(subject) else { return Ok(()) };
+        let Some(ban) = inner.book.unwritten_of(subject) else { return Ok(()) };
+        let record = ban.clone();
         let source = match subject {
             BanKey::Address(start) => Source::Address(start.into()),
             BanKey::User(_) => Source::Local("pierhead".to_owned()),
@@ -55,11 +57,26 @@ impl Guard {
         }
         let permit = inner.access.authorise(&SYSTEM, Action::MaintainStore, Resource::Registry)?;
         let permit = permit.traced(trace.as_ref());
-        let done = inner.access.commit(&inner.meta, &permit, move |tx| Ok(tx.put(&subject, &ban)?)).await;
+        let done = inner.access.commit(&inner.meta, &permit, move |tx| Ok(tx.put(&subject, &record)?)).await;
+        if done.is_ok() {
+            inner.book.written(subject, Some(&ban));
+        }
         if let Some(trace) = &trace {
             trace.end(if done.is_ok() { 200 } else { 503 });
         }
         done
+    }
+
+    /// Writes down bans that hold in memory alone, a bounded number, until one cannot be; how many. For a job.
+    pub async fn write_rest(&self, permit: &Permit) -> Result<usize, Error> {
+        if !permit.covers_registry(Action::MaintainStore) {
+            return Err(Error::Bug("a permit for something else"));
+        }
+        let subjects = self.0.book.to_write(BATCH);
+        for subject in &subjects {
+            self.write_down(*subject).await?;
+        }
+        Ok(subjects.len())
     }
 
     /// Removes bans that are forgotten, and rows of users who are gone; how many. For a job. Nothing while the wall

@@ -24,10 +24,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pierhead_storage_format::identity::Id;
 use tokio::sync::oneshot;
 
 use crate::config::counted_as;
+pub use crate::stores::space::Holder;
 use pace::Pace;
 pub use pace::Paced;
 
@@ -45,17 +45,6 @@ pub struct Rules {
     pub wait: Duration,
     /// Bytes a second below which a holder's upload makes room for one that waits; 0 for never.
     pub least_rate: u64,
-}
-
-/// Whose uploads are counted together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Holder {
-    /// An account's users'.
-    Account(Id),
-    /// Those of nobody in particular from one address, an IPv6 one with all of its /64: in a lab.
-    Address(IpAddr),
-    /// Those of this host's processes.
-    Host,
 }
 
 impl Holder {

@@ -258,6 +258,43 @@ async fn bans_survive_a_crash_grow_for_repeaters_and_are_forgotten() {
 }
 
 #[tokio::test]
+async fn bans_that_were_not_written_down_at_first_are_written_later_a_batch_at_a_time() {
+    let world = World::new();
+    let system = world.permit(Action::MaintainStore);
+    // Nobody writes as they are made: as when too many are being written already, or the disk is full.
+    let turns = world.guard.0.unwritten.acquire_many(super::UNWRITTEN as u32).await.expect("never closed");
+    let many: u32 = 600;
+    for number in 0..many {
+        let from = IpAddr::from((11 << 24 | 1 << 31 | number).to_be_bytes());
+        for guess in [b"1", b"2", b"3"] {
+            world.guard.wrong(from, Wrong::Login, &[guess], true);
+        }
+    }
+    let lifted = Guard::subject_of(IpAddr::from((11_u32 << 24 | 1 << 31).to_be_bytes()));
+    let facts = world.guard.facts();
+    assert_eq!((facts.banned, facts.unwritten, facts.lost, world.rows()), (600, 600, 0, 0));
+    world.guard.lift(&world.permit(Action::ManageBans), lifted).await.expect("lifted");
+    assert_eq!(world.guard.write_rest(&system).await.expect("written"), 500);
+    assert_eq!((world.guard.facts().unwritten, world.rows()), (99, 500));
+    assert_eq!(world.guard.write_rest(&system).await.expect("written"), 99);
+    assert_eq!(world.guard.write_rest(&system).await.expect("written"), 0);
+    drop(turns);
+    assert!(world.guard.write_rest(&world.permit(Action::ListBans)).await.is_err(), "another permit");
+    let world = world.again(BEGIN + MINUTE);
+    assert_eq!((world.guard.facts().banned, world.guard.facts().unwritten), (599, 0));
+}
+
+#[tokio::test]
+async fn a_ban_that_cannot_be_written_holds_and_is_kept_for_later() {
+    let world = World::new();
+    world.meta.close();
+    let _ = world.flood("192.0.2.7", 50);
+    world.written().await;
+    assert!(world.guard.write_rest(&world.permit(Action::MaintainStore)).await.is_err());
+    assert_eq!((world.read("192.0.2.7"), world.guard.facts().unwritten), (Err(Refused::Banned), 1));
+}
+
+#[tokio::test]
 async fn a_ban_of_the_appliance_is_in_the_audit_trail_with_its_change() {
     let world = World::new();
     let _ = world.flood("192.0.2.7", 50);
@@ -298,6 +335,30 @@ async fn administrators_ban_lift_and_exempt() {
     assert_eq!(world.guard.end_exemption(&manages, network).await.expect("ended"), "192.0.2.0/24");
     assert_eq!(world.flood("192.0.2.7", 1000).1, Err(Refused::Banned));
     assert!(world.guard.bans(&manages, None, 10).is_err(), "a permit for something else");
+}
+
+#[tokio::test]
+async fn an_address_in_a_trusted_network_cannot_be_banned_and_the_refusal_names_the_network() {
+    let world = World::new();
+    let narrow = Network::new("2001:db8::7".parse().expect("an address"), 128);
+    let wide = Network::new("2001:db8:1::".parse().expect("an address"), 48);
+    world.guard.set(Options { trusted: [options().trusted, vec![narrow, wide]].concat(), ..options() });
+    let manages = world.permit(Action::ManageBans);
+    let cases = [
+        ("10.1.2.3", Some("10.1.2.3 is in protection.trusted (10.0.0.0/8)")),
+        ("2001:db8:1:2::3", Some("2001:db8:1:2::/64 is in protection.trusted (2001:db8:1::/48)")),
+        ("2001:db8::8", None),
+        ("192.0.2.7", None),
+    ];
+    for (text, refused) in cases {
+        let answer = world.guard.ban(&manages, Guard::subject_of(address(text)), None, String::new()).await;
+        match (answer, refused) {
+            (Err(Error::Invalid { why, .. }), Some(expected)) => assert!(why.starts_with(expected), "{why}"),
+            (Ok(_), None) => assert_eq!(world.read(text), Err(Refused::Banned), "{text}"),
+            (answer, _) => panic!("{text}: {answer:?}"),
+        }
+    }
+    assert_eq!(world.read("2001:db8::7"), Ok(()), "trusted, though its /64 is banned");
 }
 
 #[tokio::test]

@@ -46,6 +46,16 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         self.shards.iter().map(|shard| locked(shard).due.len()).sum()
     }
 
+    /// Makes whatever is due later due then. A shard at a time.
+    pub fn due_by(&self, latest: u64) {
+        let latest = Nanos::new(latest);
+        for shard in &self.shards {
+            let mut shard = locked(shard);
+            let Shard { due, shared, .. } = &mut *shard;
+            due.values_mut().chain(shared).for_each(|due| *due = (*due).min(latest));
+        }
+    }
+
     fn shard(&self, key: &K) -> &Mutex<Shard<K>> {
         // The number of shards is fixed and more than nothing.
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]

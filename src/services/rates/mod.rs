@@ -5,7 +5,8 @@
 //!
 //! - L1: in any time t no key is let through more often than its rate says: `count + count * t / period`.
 //! - L2: however many keys come, a limiter holds no more buckets than it was made for (`buckets`).
-//! - L3: another rate applies from the next question on, and nobody's bucket is filled by the change.
+//! - L3: another rate applies from the next question on, and nobody's bucket is filled by the change; but nobody waits
+//!   longer than the new rate has anybody wait who used all of it up just now.
 //!
 //! governor decides (GCRA). What it keeps for a key is one moment, its theoretical arrival time; ours is counted from the
 //! clock's zero rather than from when a limiter was made, so that the limiter of a new rate goes on with the moments of
@@ -118,14 +119,20 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         Self { clock, buckets, now: ArcSwapOption::empty() }
     }
 
-    /// Another rate from now on; `None` lets everything through. Buckets stay as empty as they are (L3).
+    /// Another rate from now on; `None` lets everything through. Buckets stay as empty as they are, and none is emptier
+    /// than empty (L3). Goes through all of them.
     pub fn set(&self, rate: Option<Rate>) {
         let quota = rate.and_then(Rate::quota);
+        let refill = quota.map(|quota| quota.burst_size_replenished_in());
         self.now.store(quota.map(|quota| {
             let takes = Governor::new(quota, Take(Arc::clone(&self.buckets)), SinceZero::new(&self.clock));
             let looks = Governor::new(quota, Peek(Arc::clone(&self.buckets)), SinceZero::new(&self.clock));
             Arc::new(Now { takes, looks })
         }));
+        if let Some(refill) = refill {
+            let refill = u64::try_from(refill.as_nanos()).unwrap_or(u64::MAX);
+            self.buckets.due_by(nanos(self.clock.as_ref()).saturating_add(refill));
+        }
     }
 
     /// Takes one from the bucket of `key`, if there is one.

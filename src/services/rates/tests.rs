@@ -51,6 +51,41 @@ fn another_rate_applies_at_once_and_fills_nobody_s_bucket() {
 }
 
 #[test]
+fn a_looser_rate_frees_who_waited_for_a_stricter_one_as_soon_as_it_would_have() {
+    // The old rate and the new one, and how long after the change the next one is taken at the latest.
+    let cases = [
+        (
+            "from a day to a second",
+            Rate { count: 5, period_ms: 86_400_000 },
+            Rate { count: 10, period_ms: 1000 },
+            100,
+        ),
+        (
+            "more at once",
+            Rate { count: 5, period_ms: 3_600_000 },
+            Rate { count: 3600, period_ms: 3_600_000 },
+            1000,
+        ),
+        ("a stricter one", Rate { count: 10, period_ms: 1000 }, Rate { count: 5, period_ms: 60_000 }, 12_000),
+    ];
+    for (name, before, after, within) in cases {
+        let (limiter, clock) = limiter(10, before.count, before.period_ms);
+        clock.set(5_000);
+        for key in 0..200 {
+            let _ = taken(&limiter, key);
+        }
+        limiter.set(Some(after));
+        for key in [0, 199, 1000] {
+            assert!(taken(&limiter, key) <= after.count as usize, "{name}");
+        }
+        clock.set(5_000 + within);
+        for key in [0, 199] {
+            assert_eq!(limiter.look(&key), Ok(()), "{name}: {key}");
+        }
+    }
+}
+
+#[test]
 fn a_multiple_over_a_window_is_what_it_says() {
     let rate = Rate { count: 600, period_ms: 60_000 };
     assert_eq!(rate.times(10, 60_000), Rate { count: 6000, period_ms: 60_000 });

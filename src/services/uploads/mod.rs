@@ -19,8 +19,8 @@
 //!     unknown at once, and its bytes go. What has begun to be published is published.
 //!
 //! U5: a request whose length is declared is taken only if there is room for all of it beside what others
-//!     under way still bring (`stores::space`); before one is refused, stale sessions go if they make room for it
-//!     (`reclaim`).
+//!     under way still bring, and only for so much of one account's at a time that others find room, too
+//!     (`stores::space`); before one is refused for want of room, stale sessions go if they make room for it (`reclaim`).
 //!
 //! `named` is the last request of a session; `leftovers` clears an earlier run's, `resumed` opens them again; `session` keeps the sessions; `transfer` moves a body into one;
 //! `list` is for administrators, `abort` what ends a request from outside.
@@ -84,6 +84,8 @@ pub struct Chunk {
     pub first: Option<u64>,
     /// How many they are (`Content-Range`, else `Content-Length`).
     pub length: Option<u64>,
+    /// Where the request comes from: what is promised to somebody without an account is his address's.
+    pub address: Option<IpAddr>,
 }
 
 /// A session as clients see it.
@@ -136,7 +138,7 @@ impl Uploads {
         address: Option<IpAddr>,
         left: impl Future<Output = ()>,
     ) -> Result<Slot, Error> {
-        let holder = self.account(permit.actor()).map_or_else(|| Holder::at(address), Holder::Account);
+        let holder = self.holder(permit, address);
         self.slots.take(holder, left).await.map_err(|none| match none {
             NoSlot::Taken => Error::SlotsTaken { limit: self.limits.slots.slots },
             NoSlot::Left => Error::Source(SourceError::Disconnected),
@@ -162,11 +164,11 @@ impl Uploads {
         chunk: Chunk,
         body: impl Source,
     ) -> Result<SessionView, Error> {
-        let session = self.session(permit, id).await?;
+        let (session, holder) = (self.session(permit, id).await?, self.holder(permit, chunk.address));
         let mut writing = session.write()?;
         session.touch(self.shelves.clock.monotonic_ms());
         let result =
-            self.transfer((writing.upload()?, session.room()), chunk, &mut session.watch(body)).await;
+            self.transfer((writing.upload()?, session.room(), holder), chunk, &mut session.watch(body)).await;
         session.touch(self.shelves.clock.monotonic_ms());
         session.abort().refused()?;
         if result.as_ref().is_err_and(ends) || writing.is_over() {
@@ -193,11 +195,11 @@ impl Uploads {
         body: impl Source,
         digest: Digest,
     ) -> Result<u64, Error> {
-        let session = self.session(permit, id).await?;
+        let (session, holder) = (self.session(permit, id).await?, self.holder(permit, chunk.address));
         let mut named = Named::begin(self, id, &session, digest)?;
         session.touch(self.shelves.clock.monotonic_ms());
-        let moved =
-            self.transfer_last((named.upload()?, session.room()), chunk, &mut session.watch(body)).await;
+        let into = (named.upload()?, session.room(), holder);
+        let moved = self.transfer_last(into, chunk, &mut session.watch(body)).await;
         session.touch(self.shelves.clock.monotonic_ms());
         session.abort().refused()?;
         if let Err(error) = moved {
@@ -232,19 +234,19 @@ impl Uploads {
         &self,
         permit: &Permit,
         digest: Digest,
-        declared: Option<u64>,
+        chunk: Chunk,
         mut body: impl Source,
     ) -> Result<u64, Error> {
         self.room_for(0).await?;
         self.welcome(permit)?;
         let room = self.shelves.quotas.reservation(permitted(permit, Action::Push)?, Some(digest));
-        if let Some(length) = declared {
+        if let Some(length) = chunk.length {
             self.within_limit(length)?;
             room.grow_to(length).await?;
         }
         let mut upload = self.begin(digest.algorithm(), None).await?;
-        let chunk = Chunk { first: None, length: declared };
-        if let Err(error) = self.receive_last((&mut upload, &room), chunk, &mut body).await {
+        let holder = self.holder(permit, chunk.address);
+        if let Err(error) = self.receive_last((&mut upload, &room, holder), chunk, &mut body).await {
             upload.discard().await;
             return Err(error);
         }
@@ -294,6 +296,11 @@ impl Uploads {
     /// Bytes reserved of storage quotas now, and pushes refused for want of one since the start.
     pub fn quota_counts(&self) -> (u64, u64) {
         self.shelves.quotas.counts()
+    }
+
+    /// Whose slots and promises those of a request are.
+    fn holder(&self, permit: &Permit, address: Option<IpAddr>) -> Holder {
+        self.account(permit.actor()).map_or_else(|| Holder::at(address), Holder::Account)
     }
 
     fn account(&self, actor: &Actor) -> Option<Id> {

@@ -2,8 +2,12 @@
 
 use super::{Chunk, Source, Uploads};
 use crate::services::error::Error;
+use crate::services::guard::slots::Holder;
 use crate::services::quota::Reservation;
 use crate::stores::blobs::Upload;
+
+/// An upload, what is reserved for it, and whose the bytes are that come.
+pub(super) type Target<'a> = (&'a mut Upload, &'a Reservation, Holder);
 
 /// A request that is dropped leaves nothing of an upload in memory.
 struct Receiving<'a> {
@@ -32,14 +36,14 @@ impl Uploads {
     /// long as the request lasts and makes progress.
     pub(super) async fn transfer(
         &self,
-        (upload, room): (&mut Upload, &Reservation),
+        (upload, room, holder): Target<'_>,
         chunk: Chunk,
         body: &mut impl Source,
     ) -> Result<u64, Error> {
         self.go_on(upload, chunk).await?;
         let start = upload.offset();
         let receiving = Receiving::into(upload);
-        let streamed = self.stream((receiving.upload, room), start, chunk, body).await;
+        let streamed = self.stream((receiving.upload, room, holder), start, chunk, body).await;
         let settled = match receiving.upload.settle().await {
             Ok(offset) => Ok(offset),
             Err(error) => Err(self.shelves.failed(error).await),
@@ -52,24 +56,24 @@ impl Uploads {
     /// nothing is to be waited for between.
     pub(super) async fn transfer_last(
         &self,
-        (upload, room): (&mut Upload, &Reservation),
+        (upload, room, holder): Target<'_>,
         chunk: Chunk,
         body: &mut impl Source,
     ) -> Result<u64, Error> {
         self.go_on(upload, chunk).await?;
-        self.receive_last((upload, room), chunk, body).await
+        self.receive_last((upload, room, holder), chunk, body).await
     }
 
     /// As [`transfer_last`](Self::transfer_last), into a new upload.
     pub(super) async fn receive_last(
         &self,
-        (upload, room): (&mut Upload, &Reservation),
+        (upload, room, holder): Target<'_>,
         chunk: Chunk,
         body: &mut impl Source,
     ) -> Result<u64, Error> {
         let start = upload.offset();
         let mut receiving = Receiving::into(upload);
-        self.stream((receiving.upload, room), start, chunk, body).await?;
+        self.stream((receiving.upload, room, holder), start, chunk, body).await?;
         let offset = arrived(chunk, start, receiving.upload.offset())?;
         receiving.whole = true;
         Ok(offset)
@@ -90,7 +94,7 @@ impl Uploads {
     /// Takes a body to its end. Whatever ends it early, the bytes before that stay.
     async fn stream(
         &self,
-        (upload, room): (&mut Upload, &Reservation),
+        (upload, room, holder): Target<'_>,
         start: u64,
         chunk: Chunk,
         body: &mut impl Source,
@@ -100,7 +104,7 @@ impl Uploads {
                 self.within_limit(start.saturating_add(length))?;
                 // The quota first: what it refuses must not have made others' stale sessions go.
                 room.grow_to(start.saturating_add(length)).await?;
-                Some(self.promised(length).await?)
+                Some(self.promised(holder, length).await?)
             }
             None => None,
         };
@@ -114,7 +118,7 @@ impl Uploads {
             }
             self.within_limit(start + received)?;
             match &mut promise {
-                Some(promise) => promise.written(length).map_err(|_| Error::NoSpace)?,
+                Some(promise) => self.with_room(length, || Ok(promise.written(length)?)).await?,
                 None => {
                     self.room_for(length).await?;
                     room.stream_to(start + received).await?;

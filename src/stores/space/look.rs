@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::shares::Promised;
 use crate::stores::disk::Disk;
 
 /// How long a look at the free space is believed.
@@ -20,8 +21,8 @@ pub(super) struct Look {
     /// Bytes admitted since.
     pub(super) granted: u64,
     pub(super) pending: Pending,
-    /// Bytes that uploads under way were promised and have not brought.
-    pub(super) promised: u64,
+    /// What uploads under way were promised and have not brought.
+    pub(super) promised: Promised,
 }
 
 impl Look {
@@ -51,7 +52,7 @@ impl Look {
 
     /// Bytes free, less those on their way and those promised.
     pub(super) fn usable(&self) -> u64 {
-        self.unwritten().saturating_sub(self.promised)
+        self.unwritten().saturating_sub(self.promised.all())
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use pierhead_storage_format::identity::Id;
+
 use super::*;
 use crate::stores::disk::{DiskFile, Entry, Filesystem, RealDisk, Space, faulty::FaultyDisk};
 
@@ -194,6 +196,11 @@ fn a_ballast_that_could_not_be_made_whole_is_not_there() {
     }
 }
 
+/// One account, which could bring a body of any size, and others.
+const ONE: (Holder, u64) = (Holder::Account(Id::from_bytes([1; 16])), u64::MAX);
+const OTHER: (Holder, u64) = (Holder::Account(Id::from_bytes([2; 16])), u64::MAX);
+const THIRD: (Holder, u64) = (Holder::Host, u64::MAX);
+
 /// A reserve without ballast on a disk that claims `free` bytes.
 fn reserve(free: u64, floor: u64) -> (Arc<Reserve>, Arc<Claims>, tempfile::TempDir) {
     let (disk, folder) = claims(free);
@@ -205,23 +212,23 @@ fn reserve(free: u64, floor: u64) -> (Arc<Reserve>, Arc<Claims>, tempfile::TempD
 fn uploads_that_fit_alone_and_not_together_are_refused_at_their_beginning() {
     let (reserve, disk, _folder) = reserve(1000, 100);
     let start = Instant::now();
-    let promises: Vec<_> = (0..20).map_while(|_| reserve.promise_at(200, start).ok()).collect();
+    let promises: Vec<_> = (0..20).map_while(|_| reserve.promise_at(ONE, 200, start).ok()).collect();
     assert_eq!(promises.len(), 4, "900 bytes are there for uploads of 200");
     assert_eq!(reserve.admits_at(101, start + FRESH), Err(Full { free: 200, floor: 100 }));
     reserve.admits_at(100, start + FRESH).expect("what nobody was promised");
     // Long after: what is promised stays so, and what was admitted and never came does not.
     let later = start + 10 * PENDING;
-    assert_eq!(reserve.promise_at(101, later).map(drop), Err(Full { free: 200, floor: 100 }));
+    assert_eq!(reserve.promise_at(ONE, 101, later).map(drop), Err(Full { free: 200, floor: 100 }.into()));
     drop(promises);
     disk.free.store(1000, Ordering::SeqCst);
-    drop(reserve.promise_at(900, later + FRESH).expect("all of it is free again"));
+    drop(reserve.promise_at(ONE, 900, later + FRESH).expect("all of it is free again"));
 }
 
 #[test]
 fn a_promised_byte_counts_once_while_it_goes_from_promised_to_written() {
     let (reserve, disk, _folder) = reserve(1000, 0);
     let start = Instant::now();
-    let mut promise = reserve.promise_at(600, start).expect("fits");
+    let mut promise = reserve.promise_at(ONE, 600, start).expect("fits");
     let usable = |after: u32| {
         drop(reserve.looked(0, start + FRESH * after));
         lock(&reserve.look).usable()
@@ -240,27 +247,111 @@ fn a_promised_byte_counts_once_while_it_goes_from_promised_to_written() {
 fn a_promise_that_is_hardly_used_lapses_and_its_upload_goes_on_where_there_is_room() {
     let (reserve, _disk, _folder) = reserve(10_000_000, 0);
     let start = Instant::now();
-    let mut slow = reserve.promise_at(9_000_000, start).expect("fits");
-    let mut fast = reserve.promise_at(900_000, start).expect("fits");
+    let mut slow = reserve.promise_at(ONE, 9_000_000, start).expect("fits");
+    let mut fast = reserve.promise_at(ONE, 900_000, start).expect("fits");
     for second in 1..=70 {
         let now = start + Duration::from_secs(second);
         slow.written_at(1, now).expect("there is room");
         fast.written_at(2_000, now).expect("there is room");
     }
-    assert!(lock(&reserve.look).promised < 900_000, "the slow one's is given up");
+    assert!(lock(&reserve.look).promised.all() < 900_000, "the slow one's is given up");
     let now = start + Duration::from_secs(71);
-    let taken = reserve.promise_at(9_000_000, now).expect("room for another");
+    let taken = reserve.promise_at(ONE, 9_000_000, now).expect("room for another");
     slow.written_at(1, now).expect("a byte is left");
     assert!(slow.written_at(1_000_000, now).is_err(), "as any upload without a promise");
     drop((slow, fast, taken));
-    assert_eq!(lock(&reserve.look).promised, 0);
+    assert_eq!(lock(&reserve.look).promised.all(), 0);
+}
+
+#[test]
+fn an_upload_that_was_slow_for_a_while_has_its_promise_again_if_there_is_room() {
+    const MIB: u64 = 1 << 20;
+    let (reserve, _disk, _folder) = reserve(1000 * MIB, 0);
+    let start = Instant::now();
+    let mut promise = reserve.promise_at(ONE, 900 * MIB, start).expect("fits");
+    let held = || lock(&reserve.look).promised.all() / MIB;
+    let minute = |minutes: u64| start + Duration::from_secs(60 * minutes);
+    promise.written_at(MIB, minute(1)).expect("promised");
+    assert_eq!(held(), 59, "an hour's at one a minute, less this one");
+    promise.written_at(14 * MIB, minute(1)).expect("faster than it was");
+    promise.written_at(MIB, minute(2)).expect("the same");
+    assert_eq!(held(), 884, "all of the rest");
+    promise.written_at(MIB, minute(30)).expect("promised");
+    assert!(held() < 4, "after half an hour without a byte");
+    let others = reserve.promise_at(OTHER, 900 * MIB, minute(30)).expect("room for another");
+    assert!(promise.written_at(200 * MIB, minute(30)).is_err(), "his room is another's");
+    drop(others);
+    promise.written_at(200 * MIB, minute(30)).expect("there is room again");
+}
+
+#[test]
+fn twenty_large_bodies_of_one_leave_room_for_others() {
+    // Holder by holder: how much each announces at a time, and how often he is let in of twenty times.
+    type Row = (&'static str, (Holder, u64), u64, usize);
+    let cases: [(&str, u32, &[Row]); 5] = [
+        ("half", 50, &[("greedy", ONE, 100, 7), ("other", OTHER, 100, 2), ("third", THIRD, 10, 7)]),
+        ("a body of the largest size", 10, &[("greedy", (ONE.0, 600), 600, 1), ("other", OTHER, 100, 3)]),
+        ("small ones", 50, &[("greedy", (ONE.0, 0), 10, 20), ("other", (OTHER.0, 0), 10, 20)]),
+        ("more than there is for one", 50, &[("greedy", ONE, 901, 0), ("other", OTHER, 300, 2)]),
+        ("no limit", 100, &[("greedy", ONE, 100, 10), ("other", OTHER, 1, 0)]),
+    ];
+    for (name, percent, rows) in cases {
+        let (disk, _folder) = claims(1100);
+        let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 100).expect("opens");
+        let reserve = Arc::new(reserve.with_share(percent));
+        let start = Instant::now();
+        let mut promises = Vec::new();
+        for (who, holder, bytes, expected) in rows {
+            let taken = (0..20).filter_map(|_| reserve.promise_at(*holder, *bytes, start).ok());
+            let taken: Vec<_> = taken.collect();
+            assert_eq!(taken.len(), *expected, "{name}: {who}");
+            promises.push(taken);
+        }
+        assert_eq!(reserve.admits_at(1, start).is_ok(), percent < 100, "{name}: who does not say his length");
+        drop(promises);
+        drop(reserve.promise_at(THIRD, 500, start + 10 * PENDING).expect("given back"));
+    }
+}
+
+#[test]
+fn who_has_his_share_waits_for_his_own_and_who_asks_for_more_than_any_share_has_no_room() {
+    let (disk, _folder) = claims(1000);
+    let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 0).expect("opens");
+    let reserve = Arc::new(reserve.with_share(50));
+    let start = Instant::now();
+    let ask = |bytes| reserve.promise_at(ONE, bytes, start).map(drop);
+    assert_eq!(ask(800), Err(Full { free: 734, floor: 0 }.into()), "66 more, and a quarter is others'");
+    let first = reserve.promise_at(ONE, 700, start).expect("fits");
+    assert_eq!(ask(51), Err(NoPromise::Share));
+    assert_eq!(ask(301), Err(Full { free: 300, floor: 0 }.into()), "nor is there room");
+    assert_eq!(reserve.standing().most, Some((ONE.0, 700)));
+    drop(first);
+    assert_eq!((ask(51), reserve.standing().most), (Ok(()), None));
+}
+
+#[test]
+fn an_upload_that_was_let_in_is_kept_its_room_whatever_comes_later() {
+    let (disk, _folder) = claims(1_000_000);
+    let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 1000).expect("opens");
+    let reserve = Arc::new(reserve.with_share(50));
+    let start = Instant::now();
+    let mut first = reserve.promise_at(ONE, 500_000, start).expect("fits");
+    let mut kept = Vec::new();
+    for second in 0..500_u64 {
+        let now = start + Duration::from_secs(second);
+        kept.extend([OTHER, THIRD].map(|holder| reserve.promise_at(holder, 50_000, now).ok()));
+        let _ = reserve.admits_at(20_000, now);
+        first.written_at(1000, now).expect("promised");
+        disk.free.fetch_sub(1000, Ordering::SeqCst);
+    }
+    assert!(kept.iter().flatten().count() > 3, "others were let in");
 }
 
 #[test]
 fn a_promise_holds_down_to_half_of_the_reserve_though_others_fill_the_disk() {
     let (reserve, disk, _folder) = reserve(1000, 400);
     let start = Instant::now();
-    let mut promise = reserve.promise_at(500, start).expect("fits");
+    let mut promise = reserve.promise_at(ONE, 500, start).expect("fits");
     for (free, is_kept) in [(600, true), (400, true), (250, true), (150, false)] {
         disk.free.store(free, Ordering::SeqCst);
         reserve.look_again();

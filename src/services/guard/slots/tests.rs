@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::{pending, ready};
 
 use bytes::Bytes;
+use pierhead_storage_format::identity::Id;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
