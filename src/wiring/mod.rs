@@ -1,7 +1,7 @@
 //! Where the rooms are put together: what is opened in which order, and closed in which. Decides
 //! nothing else. Called by `cli` only. `serve` runs the appliance, whose services are `rooms` (`gauges` are what it tells
 //! `/metrics` of its stores, `admin` its socket for administrators, `managed` the service manager), `store` opens a data directory,
-//! `offline` works on one that nobody serves, `space` has stale uploads removed where space is low, `surfaces` finds who answers a path,
+//! `offline` works on one that nobody serves, `repair` repairs one, `space` has stale uploads removed where space is low, `surfaces` finds who answers a path,
 //! `protection` opens the guard, `reload` reads settings again, `tls` finds or makes the certificate, `people`
 //! reads who there is.
 
@@ -15,6 +15,7 @@ mod offline;
 mod people;
 mod protection;
 mod reload;
+mod repair;
 mod retention;
 mod rooms;
 mod serve;
@@ -51,6 +52,7 @@ pub use backup::{
 };
 pub use offline::{export, fsck, import, initialise};
 pub use reload::Reread;
+pub use repair::{Repair, RepairOptions, repair};
 pub use serve::{Listening, serve};
 pub use tls::{check_tls, own_ca};
 
@@ -108,6 +110,9 @@ pub enum StartError {
     /// The check could not be done.
     #[error("the check was not finished")]
     Check(#[from] maintenance::CheckError),
+    /// A repair ended early.
+    #[error(transparent)]
+    Repair(#[from] maintenance::RepairError),
     /// The export could not be written.
     #[error("nothing usable was exported")]
     Export(#[from] maintenance::ExportError),

@@ -46,10 +46,15 @@ pub struct Store {
     pub trail: Trail,
     /// Space kept back.
     pub reserve: Arc<Reserve>,
-    _lock: DataLock,
+    lock: DataLock,
 }
 
 impl Store {
+    /// Proof that nobody else uses the directory, also when the stores are closed.
+    pub const fn lock(&self) -> &DataLock {
+        &self.lock
+    }
+
     /// Closes the metadata, then the log of small blobs: what was begun is finished. Blocks.
     pub fn close(&self) {
         self.meta.close();
@@ -59,7 +64,11 @@ impl Store {
 
 /// Opens, or makes, the store, with the uploads of an earlier run that may go on. Blocks.
 pub fn open(settings: &StorageSettings) -> Result<(Store, Vec<Resumable>), StartError> {
-    let lock = DataLock::create(&settings.data)?;
+    open_locked(settings, DataLock::create(&settings.data)?)
+}
+
+/// The same of one that is locked already.
+pub fn open_locked(settings: &StorageSettings, lock: DataLock) -> Result<(Store, Vec<Resumable>), StartError> {
     let disk = Arc::new(RealDisk::new(&settings.data));
     prepare(disk.as_ref(), &settings.data)?;
     let listing = io("cannot list the data directory");
@@ -76,7 +85,7 @@ pub fn open(settings: &StorageSettings) -> Result<(Store, Vec<Resumable>), Start
     clear_leftovers(&meta, &blobs, &found.leftovers)?;
     let (trail, left) = Trail::open(disk, Arc::new(OsRandom))?;
     report_trail(&left);
-    Ok((Store { meta, blobs, trail, reserve, _lock: lock }, found.resumables))
+    Ok((Store { meta, blobs, trail, reserve, lock }, found.resumables))
 }
 
 fn open_meta(
