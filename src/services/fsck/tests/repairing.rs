@@ -1,6 +1,7 @@
 //! What can be done about each sickness, done in memory: the store is well then, or exactly what was said is left.
 
 use pierhead_storage_format::keys::{BlobKey, CounterKey, RepositoryBlobKey, TableKey};
+use pierhead_storage_format::outboard::{CHUNK, Outboard};
 use pierhead_storage_format::quota::{OrganisationBlobKey, OrganisationUsageKey};
 use pierhead_storage_format::scrub::{DamageKey, DamageKind, DamageRecord};
 
@@ -8,8 +9,25 @@ use super::fixtures::{FILES, METADATA_ROWS, RETENTION, RETENTION_LEFTOVERS};
 use super::{Store, TALLY, digest_of, healthy, holdings, housekeeping, ids, identity, outboard_of, path_of, run};
 use crate::services::fsck::{Fix, How, Report};
 
-/// Sick stores of which something is left, and what.
-const LEFT: &[(&str, &[&str])] = &[];
+/// Of these nothing is repaired.
+const LEFT: &[&str] =
+    &["R1", "R3", "R10", "R11", "R12", "R13", "R14", "R18", "R21", "R23", "R24", "R28", "R62", "R63"];
+/// Nor of these, though others of their ids are.
+const LEFT_TOO: &[&str] = &[
+    "a file that is not a blob's",
+    "public attributes of no repository",
+    "a deleted manifest that does not keep itself",
+    "a deleted manifest that keeps what is not there",
+];
+
+/// What is left of a sick store.
+fn left(name: &str, id: &'static str) -> Vec<&'static str> {
+    match id {
+        "B1" | "B3" => vec!["B1"], // until somebody pushes it
+        _ if LEFT.contains(&id) || LEFT_TOO.contains(&name) => vec![id],
+        _ => Vec::new(),
+    }
+}
 
 /// Does what a pass does.
 fn mend(store: &mut Store, report: &Report) -> usize {
@@ -65,8 +83,13 @@ fn one(store: &mut Store, how: &How) {
             let path = if *outboard { outboard_of(digest) } else { path_of(digest) };
             assert!(store.files.remove(&path).is_some(), "{path}");
         }
-        How::Outboard { digest, .. } => {
-            store.files.remove(&outboard_of(digest));
+        How::Outboard { digest, size } => {
+            let bytes = store.files.get(&path_of(digest)).expect("there");
+            let chunks = bytes.chunks(CHUNK as usize).map(|chunk| *blake3::hash(chunk).as_bytes()).collect();
+            match Outboard::new(*digest, *size, chunks).filter(|_| *size > CHUNK) {
+                Some(made) => store.files.insert(outboard_of(digest), made.encode()),
+                None => store.files.remove(&outboard_of(digest)),
+            };
         }
     }
 }
@@ -77,7 +100,7 @@ fn what_can_be_repaired_is_well_then_and_what_cannot_is_left_and_said() {
     let all = all.chain(identity::RIGHTS).chain(identity::LEFTOVERS);
     let all = all.chain(holdings::HOLDINGS).chain(holdings::LEFT);
     let mut wrong = Vec::new();
-    for (name, _, make_sick) in all.chain(housekeeping::LISTS).chain(housekeeping::LEFT) {
+    for (name, id, make_sick) in all.chain(housekeeping::LISTS).chain(housekeeping::LEFT) {
         let mut store = healthy();
         make_sick(&mut store);
         for _ in 0..6 {
@@ -86,10 +109,9 @@ fn what_can_be_repaired_is_well_then_and_what_cannot_is_left_and_said() {
                 break;
             }
         }
-        let left = ids(&run(&store, true, TALLY).expect("readable"));
-        let expected = LEFT.iter().find(|(known, _)| known == name).map_or(&[][..], |(_, left)| left);
-        if left != expected {
-            wrong.push((name, left));
+        let found = ids(&run(&store, true, TALLY).expect("readable"));
+        if found != left(name, id) {
+            wrong.push((name, found));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
