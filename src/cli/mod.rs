@@ -139,7 +139,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Config { command: ConfigCommand::Sample } => say(config::SAMPLE),
-        Command::Config { command: ConfigCommand::Check { config, json } } => check_settings(config.as_deref(), json),
+        Command::Config { command: ConfigCommand::Check { config, json } } => {
+            check_settings(config.as_deref(), json)
+        }
         Command::Openapi => say(&format!("{:#}\n", api::admin::document())),
         Command::Status(asked) => status::status(&asked),
         Command::Upload { command } => upload::run(command),

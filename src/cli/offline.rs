@@ -115,7 +115,9 @@ fn repair_words(repair: &Repair, outcome: Outcome, dry_run: bool) -> String {
     let mut text = render(before);
     // Writing to a string cannot fail.
     if before.has_unknown_rows() {
-        text.push_str("NOTHING WAS REPAIRED: it is not known what all rows of the metadata are; see above what to do\n");
+        text.push_str(
+            "NOTHING WAS REPAIRED: it is not known what all rows of the metadata are; see above what to do\n",
+        );
         return text;
     }
     if dry_run {

@@ -68,7 +68,10 @@ pub fn open(settings: &StorageSettings) -> Result<(Store, Vec<Resumable>), Start
 }
 
 /// The same of one that is locked already.
-pub fn open_locked(settings: &StorageSettings, lock: DataLock) -> Result<(Store, Vec<Resumable>), StartError> {
+pub fn open_locked(
+    settings: &StorageSettings,
+    lock: DataLock,
+) -> Result<(Store, Vec<Resumable>), StartError> {
     let disk = Arc::new(RealDisk::new(&settings.data));
     prepare(disk.as_ref(), &settings.data)?;
     let listing = io("cannot list the data directory");

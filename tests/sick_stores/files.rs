@@ -37,7 +37,8 @@ pub fn cut(path: &Path, len: u64) {
 
 /// The segment with most in it, and where that ends.
 pub fn journal(data: &Path) -> (PathBuf, u64) {
-    let files = fs::read_dir(data.join("meta/journal")).expect("there").map(|entry| entry.expect("one").path());
+    let files =
+        fs::read_dir(data.join("meta/journal")).expect("there").map(|entry| entry.expect("one").path());
     let used = |path: &PathBuf| {
         let bytes = fs::read(path).expect("readable");
         bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
@@ -83,7 +84,9 @@ fn ordered(before: &str, value: &Value) -> String {
         .as_object()
         .expect("an object")
         .iter()
-        .map(|(name, value)| (before.find(&format!("\"{name}\":")).expect("was there"), format!("\"{name}\":{value}")))
+        .map(|(name, value)| {
+            (before.find(&format!("\"{name}\":")).expect("was there"), format!("\"{name}\":{value}"))
+        })
         .collect();
     members.sort();
     let members: Vec<String> = members.into_iter().map(|(_, member)| member).collect();

@@ -159,7 +159,11 @@ fn is_served_and_heals(sample: &Sample, row: &Row, data: &Path) {
     if row.left.is_empty() {
         repository.pull_and_compare("sick", &sample.sick);
     } else {
-        assert!(server.command(&["scrub", "findings"]).status.code() == Some(1), "{}: it is listed", row.name);
+        assert!(
+            server.command(&["scrub", "findings"]).status.code() == Some(1),
+            "{}: it is listed",
+            row.name
+        );
         // As clients push: what the server has is not sent.
         for blob in sample.sick.blobs() {
             let there = repository.head(&format!("blobs/{}", sha256(blob)));
@@ -211,7 +215,8 @@ fn a_repair_says_what_it_does_is_in_the_audit_trail_and_leaves_a_served_store_al
     }
     let server = Server::on_data(&data, settings()).expect("ours");
     let (_, events) = asked(server.data(), &["audit", "list"]);
-    let event = events["items"].as_array().expect("a list").iter().find(|event| event["trace_name"] == "repairStore");
+    let event =
+        events["items"].as_array().expect("a list").iter().find(|event| event["trace_name"] == "repairStore");
     let event = event.unwrap_or_else(|| panic!("no event: {events:#}")).to_string();
     assert!(event.contains("B3") && event.contains("local administrator"), "{event}");
 }
@@ -248,7 +253,10 @@ fn a_check_of_a_server_under_load_finds_nothing_and_shows_among_the_jobs() {
     let jobs = jobs["items"].as_array().expect("a list").clone();
     let job = jobs.iter().find(|job| job["name"] == "check").expect("shown");
     assert_eq!((job["runs"].as_u64(), job["last"]["ok"].as_bool()), (Some(5), Some(true)), "{job}");
-    assert!(job["last"]["result"].as_str().is_some_and(|text| text.starts_with("nothing is wrong: ")), "{job}");
+    assert!(
+        job["last"]["result"].as_str().is_some_and(|text| text.starts_with("nothing is wrong: ")),
+        "{job}"
+    );
     let (_, events) = asked(server.data(), &["audit", "list"]);
     assert!(events.to_string().contains("runCheck"), "{events:#}");
     let (code, last) = asked(server.data(), &["check", "--last"]);

@@ -177,7 +177,10 @@ fn progress(handle: Handle) -> Progress {
 
 fn words(checked: &Checked) -> String {
     let report = &checked.report;
-    let looked = format!("{} rows, {} blobs, {} hashed", report.counts.rows, report.counts.blobs, report.counts.hashed);
+    let looked = format!(
+        "{} rows, {} blobs, {} hashed",
+        report.counts.rows, report.counts.blobs, report.counts.hashed
+    );
     if report.is_clean() {
         return format!("nothing is wrong: {looked}");
     }
@@ -203,6 +206,7 @@ pub async fn findings(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     let all = last.as_ref().map_or(&[][..], |checked| checked.report.findings.as_slice());
     let page = all.iter().enumerate().skip(after).take(query.limit.0);
     let items: Vec<CheckFindingView> = page.map(finding).collect();
-    let next = items.last().filter(|item| (item.number as usize) < all.len()).map(|item| item.number.to_string());
+    let next =
+        items.last().filter(|item| (item.number as usize) < all.len()).map(|item| item.number.to_string());
     Ok(Reply::ok(&Page { items, next }))
 }

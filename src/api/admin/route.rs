@@ -9,9 +9,9 @@ use super::errors::{Failure, Kind};
 use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
-    Admin, Call, accounts, audit, bans, check, collection, credentials, deletes, document, grants, groups, holds,
-    index, jobs, organisations, policies, quotas, reload, repositories, retention, scrub, shares, status,
-    uploads, users,
+    Admin, Call, accounts, audit, bans, check, collection, credentials, deletes, document, grants, groups,
+    holds, index, jobs, organisations, policies, quotas, reload, repositories, retention, scrub, shares,
+    status, uploads, users,
 };
 use crate::api::pattern::{self, NotFound, Params, Routed};
 use crate::services::access::{Action, Resource};

@@ -153,7 +153,8 @@ impl Check<'_> {
         self.report.find_of(invariant, what, images);
         let is_noted = get(self.rows, &DamageKey { digest: *digest })?.is_some();
         if !is_noted || self.blobs.size(digest)?.is_some() {
-            let does = format!("note blob {digest} as missing, and move a file with wrong bytes to quarantine");
+            let does =
+                format!("note blob {digest} as missing, and move a file with wrong bytes to quarantine");
             self.report.fix(invariant, does, How::Blob { digest: *digest, size });
         }
         Ok(())

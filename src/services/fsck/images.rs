@@ -46,7 +46,12 @@ impl Check<'_> {
         Ok(search.images)
     }
 
-    fn manifests_with(&self, at: (&str, u64), digest: &Digest, search: &mut Search) -> Result<(), Unreadable> {
+    fn manifests_with(
+        &self,
+        at: (&str, u64),
+        digest: &Digest,
+        search: &mut Search,
+    ) -> Result<(), Unreadable> {
         let mut manifests = Vec::new();
         some::<ManifestReferenceKey>(self.rows, &at.1.to_be_bytes(), |key, _| {
             if key.digest == *digest {

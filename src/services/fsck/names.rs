@@ -26,13 +26,8 @@ const BELOW_A_REPOSITORY: [Table; 7] = [
 ];
 
 /// Other tables whose keys start with one: rows of a repository that went, which no later one may get.
-const OF_A_REPOSITORY: [Table; 5] = [
-    Table::RepositoryPulls,
-    Table::Removal,
-    Table::Retention,
-    Table::RetentionLog,
-    Table::RetentionState,
-];
+const OF_A_REPOSITORY: [Table; 5] =
+    [Table::RepositoryPulls, Table::Removal, Table::Retention, Table::RetentionLog, Table::RetentionState];
 
 impl Check<'_> {
     pub(super) fn names(&mut self) -> Result<(), Unreadable> {

@@ -217,7 +217,8 @@ const CUT: &str = "nothing: it was never acknowledged, and the next start leaves
 const CLEARED: &str = "nothing: the next start removes or rebuilds it";
 const EVENTS: &str = "no content is lost, but what was recorded there cannot be read; check the disk. The file goes with its day";
 
-const UNUSABLE: &str = "nothing: no answer counted on it, and the next start, or `pierhead fsck --repair`, removes it";
+const UNUSABLE: &str =
+    "nothing: no answer counted on it, and the next start, or `pierhead fsck --repair`, removes it";
 const SHORT: &str = "nothing: the next start goes on at the last checkpoint that holds; check the disk if there was no power cut";
 const STRANGE: &str = "it is not Pierhead's: move it away";
 const NO_SEGMENT: &str = "check the disk. What it had is in its files, or is named by B1 and B3: push those images again. Then move \

@@ -289,7 +289,8 @@ impl Check<'_> {
                     at.name, key.digest, key.subject
                 );
                 self.report.find(&R7, what);
-                let does = format!("remove {} of {} from the referrers of {}", key.digest, at.name, key.subject);
+                let does =
+                    format!("remove {} of {} from the referrers of {}", key.digest, at.name, key.subject);
                 self.report.fix_by_removal(&R7, does, &key);
             }
             Ok(())
@@ -379,7 +380,9 @@ fn reference_changes(
     let gone = recorded.keys().filter(|digest| !named.contains_key(digest));
     let mut rows: Vec<RowChange> = gone.map(|digest| RowChange::remove(&key(digest))).collect();
     let other = named.iter().filter(|(digest, role)| recorded.get(digest) != Some(role));
-    rows.extend(other.filter_map(|(digest, role)| RowChange::put(&key(digest), &ReferenceRecord { role: *role })));
+    rows.extend(
+        other.filter_map(|(digest, role)| RowChange::put(&key(digest), &ReferenceRecord { role: *role })),
+    );
     rows
 }
 

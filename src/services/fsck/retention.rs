@@ -24,7 +24,13 @@ impl Check<'_> {
         self.retention_logs(repositories)
     }
 
-    fn is_of_none<K: TableKey>(&mut self, what: &str, repository: u64, repositories: &[u64], own: &K) -> bool {
+    fn is_of_none<K: TableKey>(
+        &mut self,
+        what: &str,
+        repository: u64,
+        repositories: &[u64],
+        own: &K,
+    ) -> bool {
         let is_of_none = repositories.binary_search(&repository).is_err();
         if is_of_none {
             let what = format!("{what} of repository number {repository}, which is not there");
@@ -88,7 +94,8 @@ impl Check<'_> {
         each::<RetentionLogKey>(rows, &[], |own, _| {
             let RetentionLogKey { repository, number } = own;
             if repositories.binary_search(&repository).is_err() {
-                let does = format!("remove row {number} of the retention log of repository number {repository}");
+                let does =
+                    format!("remove row {number} of the retention log of repository number {repository}");
                 self.report.fix_by_removal(&R60, does, &own);
             }
             match &mut at {

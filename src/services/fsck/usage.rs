@@ -14,7 +14,11 @@ impl Check<'_> {
         each::<RepositoryPullsKey>(rows, &[], |RepositoryPullsKey { repository }, _| {
             if repositories.binary_search(&repository).is_err() {
                 let what = format!("pulls of repository number {repository}, which is not there");
-                self.report.fix_by_removal(&R30, format!("remove {what}"), &RepositoryPullsKey { repository });
+                self.report.fix_by_removal(
+                    &R30,
+                    format!("remove {what}"),
+                    &RepositoryPullsKey { repository },
+                );
                 self.report.find(&R30, what);
             }
             Ok(())

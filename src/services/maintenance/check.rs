@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::permitted;
 use crate::services::access::Permit;
 use crate::services::error::Error;
-use crate::services::fsck::{self, Blobs, DiskBlobs, Options, Packed, Report, Stage, Unreadable, check_uploads};
+use crate::services::fsck::{
+    self, Blobs, DiskBlobs, Options, Packed, Report, Stage, Unreadable, check_uploads,
+};
 use crate::stores::disk::Disk;
-use crate::stores::meta::{self, CheckOptions, Moment, TruthError};
+use crate::stores::meta::{self, CheckOptions, TruthError};
 use crate::stores::trail::{self, TrailError};
 
 /// Why the check could not be finished.
@@ -69,7 +71,7 @@ pub(super) fn check_rows<B: Blobs>(
 
 fn rows(disk: &dyn Disk) -> Result<Packed, TruthError> {
     let mut rows = Packed::default();
-    Moment::open(disk)?.rows(&mut |table, key, value| {
+    meta::read_truth(disk, &mut |table, key, value| {
         rows.push(table, key, value).map_err(|error| TruthError::Receiver(Box::new(error)))
     })?;
     Ok(rows)

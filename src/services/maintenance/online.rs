@@ -136,7 +136,11 @@ impl Inner {
     }
 
     /// Those of `unknown` that stay, though nobody goes on with them.
-    fn abandoned(&self, mut unknown: BTreeSet<String>, goes_on: &GoesOn) -> Result<BTreeSet<String>, CheckError> {
+    fn abandoned(
+        &self,
+        mut unknown: BTreeSet<String>,
+        goes_on: &GoesOn,
+    ) -> Result<BTreeSet<String>, CheckError> {
         let until = self.served.clock.monotonic_ms().saturating_add(GOING);
         loop {
             let now = self.unknown_uploads()?;

@@ -174,10 +174,7 @@ impl Workshop {
     /// Rows first: what is counted and listed is right before files are looked at.
     async fn pass(&self, permit: &Permit, fixes: Vec<Fix>, steps: &mut Steps) -> Result<(), Error> {
         let (rows, others): (Vec<Fix>, Vec<Fix>) = fixes.into_iter().partition(|fix| {
-            matches!(
-                fix.how,
-                How::Rows(_) | How::RepositoryReferences { .. } | How::BlobReferences { .. }
-            )
+            matches!(fix.how, How::Rows(_) | How::RepositoryReferences { .. } | How::BlobReferences { .. })
         });
         for batch in rows.chunks(BATCH).map(<[Fix]>::to_vec) {
             let (changes, now) = (batch.clone(), self.clock.now_ms());
@@ -234,7 +231,9 @@ impl Workshop {
                 _ => Vec::new(),
             };
             self.note(permit, digest, Some((DamageKind::Damaged, size, parts))).await?;
-            let did = format!("moved blob {digest}, whose bytes are wrong, to quarantine/, and noted it as damaged");
+            let did = format!(
+                "moved blob {digest}, whose bytes are wrong, to quarantine/, and noted it as damaged"
+            );
             return Ok(Some(format!("{did}: push one of its images again")));
         }
         if there.is_none() {
@@ -293,9 +292,7 @@ fn look(blobs: &Blobs, digest: &Digest, size: u64) -> Result<Looked, BlobError> 
 /// Changes rows as `how` says.
 fn set_rows(tx: &mut Tx<'_>, how: &How, now: u64) -> Result<(), MetaError> {
     match how {
-        How::Rows(rows) => {
-            rows.iter().try_for_each(|row| tx.set_row(row.table, &row.key, row.value.clone()))
-        }
+        How::Rows(rows) => rows.iter().try_for_each(|row| tx.set_row(row.table, &row.key, row.value.clone())),
         How::RepositoryReferences { repository, name, digest, to } => {
             let (repository, digest) = (*repository, *digest);
             let key = RepositoryBlobKey { repository, digest };

@@ -6,7 +6,9 @@ use pierhead_storage_format::quota::{OrganisationBlobKey, OrganisationUsageKey};
 use pierhead_storage_format::scrub::{DamageKey, DamageKind, DamageRecord};
 
 use super::fixtures::{FILES, METADATA_ROWS, RETENTION, RETENTION_LEFTOVERS};
-use super::{Store, TALLY, digest_of, healthy, holdings, housekeeping, ids, identity, outboard_of, path_of, run};
+use super::{
+    Store, TALLY, digest_of, healthy, holdings, housekeeping, identity, ids, outboard_of, path_of, run,
+};
 use crate::services::fsck::{Fix, How, Report};
 
 /// Of these nothing is repaired.
