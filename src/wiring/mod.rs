@@ -104,6 +104,14 @@ pub enum StartError {
         /// Its owner.
         owner: u32,
     },
+    /// It is another user's, who could not read what a repair leaves there.
+    #[error("{} belongs to user {owner}: repair it as that user", data.display())]
+    NotOwner {
+        /// The data directory.
+        data: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
     /// There is none.
     #[error("{} holds no Pierhead store", .0.display())]
     NoStore(PathBuf),

@@ -80,7 +80,7 @@ fn refuse_others(data: &Path) -> Result<(), StartError> {
     let owner = std::fs::metadata(data).map_err(io("cannot look at the data directory"))?.uid();
     match owner == rustix::process::geteuid().as_raw() {
         true => Ok(()),
-        false => Err(StartError::OthersData { data: data.to_owned(), owner }),
+        false => Err(StartError::NotOwner { data: data.to_owned(), owner }),
     }
 }
 

@@ -16,15 +16,19 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use files::{file, flip};
 use kinds::{CLEAN, REPAIRED, ROWS, Row};
 use serde_json::Value;
 use support::server::binary;
+use support::wait::until_true;
 use support::{Image, Kind, Repository, Rng, Server, Settings, sha256};
+
+const SOON: Duration = Duration::from_secs(60);
 
 /// A store with a damaged image and a sound one; the first has a layer with an outboard, and a small one.
 struct Sample {
@@ -219,6 +223,37 @@ fn a_repair_says_what_it_does_is_in_the_audit_trail_and_leaves_a_served_store_al
         events["items"].as_array().expect("a list").iter().find(|event| event["trace_name"] == "repairStore");
     let event = event.unwrap_or_else(|| panic!("no event: {events:#}")).to_string();
     assert!(event.contains("B3") && event.contains("local administrator"), "{event}");
+}
+
+/// Files below `quarantine/`, and the change sets there are, tell that a repair is at work.
+#[test]
+fn a_repair_that_is_killed_is_finished_by_the_next_one() {
+    let Some(sample) = Sample::new() else { return };
+    for steps in 0..4 {
+        let data = sample.copy("killed");
+        for layer in [&sample.sick.layers[0], &sample.sick.layers[1], &sample.sick.manifest] {
+            flip(&file(&data, layer), 9);
+        }
+        files::cut(&files::outboard(&data, &sample.sound.layers[0]), 40);
+        for extra in [&b"one"[..], b"two"] {
+            fs::write(file(&data, extra), extra).expect("written");
+        }
+        let mut command = binary();
+        command.args(["fsck", "--deep", "--repair", "--data"]).arg(&data).stdout(Stdio::null());
+        let mut child = command.spawn().expect("starts");
+        let moved = || fs::read_dir(data.join("quarantine")).map_or(0, Iterator::count) > steps + 1;
+        until_true("it is at work, or done", SOON, || moved() || child.try_wait().expect("ours").is_some());
+        let _ = child.kill();
+        child.wait().expect("ours");
+
+        let (code, repair) = asked(&data, &["fsck", "--deep", "--repair"]);
+        assert_eq!((code, ids(&repair["report"]["by_id"])), (1, vec!["B1"]), "{steps}: {repair:#}");
+        assert_eq!(repair["report"]["by_id"]["B1"], 3, "{steps}: {repair:#}");
+        let (_, again) = asked(&data, &["fsck", "--deep", "--repair"]);
+        assert_eq!(again["steps"]["done"], Value::Array(Vec::new()), "{steps}");
+        is_served_and_heals(&sample, &ROWS[0], &data);
+        fs::remove_dir_all(&data).expect("scratch");
+    }
 }
 
 #[test]

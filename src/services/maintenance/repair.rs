@@ -11,7 +11,7 @@
 //! - P3: each step is whole or not begun, and the next pass is a check: a repair that was killed is done by the same
 //!   command, run again.
 //!
-//! Steps: rows, some hundreds of fixes a change set (durable when it is answered); the recount of what organisations
+//! Steps: a wait until every row of the index was checked; rows, some hundreds of fixes a change set (durable when it is answered); the recount of what organisations
 //! hold, which a start finishes (`FORMAT.md` §8.15); then files: a rename and the `fsync` of both folders, after it
 //! the change set with the `damage` row. A stop between the two leaves a blob without a file and without that row: the
 //! next repair writes it. Passes go on until one finds nothing that was not tried.
@@ -144,6 +144,9 @@ pub async fn repair(
     progress: &mut dyn FnMut(Stage, u64),
 ) -> Result<Steps, RepairError> {
     permitted(permit)?;
+    // An index that is found wrong is made anew first.
+    let meta = shop.meta.clone();
+    tasks::blocking(move || meta.wait_until_checked()).await.map_err(Error::from)?.map_err(Error::from)?;
     let (mut steps, mut tried) = (Steps::default(), HashSet::new());
     let hashed = |fix: &&Fix| matches!(fix.how, How::Blob { .. } | How::Outboard { .. });
     let mut fixes: Vec<Fix> = before.fixes.iter().filter(hashed).cloned().collect();
