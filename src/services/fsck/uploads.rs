@@ -26,10 +26,19 @@ pub fn check_uploads(disk: &dyn Disk, deep: bool, report: &mut Report) -> Result
     strange_files(disk, report)
 }
 
-/// The folders of uploads there are now.
+/// The folders of uploads there are now, but for those that hold intents alone: they are notes for start-up, of files
+/// that B2 looks at.
 pub fn upload_ids(disk: &dyn Disk) -> Result<Vec<String>, Unreadable> {
-    let entries = list(disk, paths::UPLOADS)?;
-    Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
+    let mut ids = Vec::new();
+    for entry in list(disk, paths::UPLOADS)?.into_iter().filter(|entry| entry.is_dir) {
+        let folder = paths::upload_dir(&entry.name);
+        let files = disk.list(&folder).map_err(unreadable(&folder))?;
+        let is_note = !files.is_empty() && files.iter().all(|file| paths::parse_intent(&file.name).is_some());
+        if !is_note {
+            ids.push(entry.name);
+        }
+    }
+    Ok(ids)
 }
 
 /// U3 and S1, which hold while the store is served, too.
@@ -191,8 +200,14 @@ mod tests {
 
     #[test]
     fn an_upload_that_cannot_go_on_and_a_segment_that_is_none_are_named() {
-        let cases: [Case; 9] = [
+        let cases: [Case; 10] = [
             ("sound", &[], |_| {}),
+            ("a note for start-up", &[], |root| {
+                let digest = pierhead_storage_format::Digest::new(Algorithm::Sha256, &[1; 32]).expect("fits");
+                let intent = root.join(paths::upload_intent("00", &digest));
+                std::fs::create_dir_all(intent.parent().expect("a folder")).expect("made");
+                std::fs::write(intent, b"").expect("written");
+            }),
             ("no journal", &["U1"], |root| {
                 std::fs::remove_file(root.join(paths::upload_journal(ID))).expect("there");
             }),
