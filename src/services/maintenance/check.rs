@@ -44,7 +44,7 @@ pub fn check(
 ) -> Result<Report, CheckError> {
     permitted(permit)?;
     let found = meta::check(disk.as_ref(), metadata).map_err(CheckError::Metadata)?;
-    let mut report = check_rows(disk, |disk| DiskBlobs::open(disk), deep, progress)?;
+    let mut report = check_rows(disk, DiskBlobs::open, deep, progress)?;
     for finding in found {
         report.add_metadata(finding.id, format!("{}: {}", finding.what, finding.detail));
     }

@@ -228,19 +228,22 @@ impl Workshop {
     async fn blob(&self, permit: &Permit, digest: Digest, size: u64) -> Result<Option<String>, Error> {
         let looked = self.blocking(move |blobs| look(blobs, &digest, size)).await?;
         let there = self.blobs.size_on_disk(&digest).await.map_err(Error::Store)?;
+        let found_at = self.clock.now_ms();
         if there.is_some() && self.blobs.quarantine_wrong(&digest).await.map_err(Error::Store)? {
             let parts = match looked {
                 Looked::Suspect(parts) => parts.into_iter().map(|part| (part.start, part.end)).collect(),
                 _ => Vec::new(),
             };
-            self.note(permit, digest, Some((DamageKind::Damaged, size, parts))).await?;
-            let did = format!(
-                "moved blob {digest}, whose bytes are wrong, to quarantine/, and noted it as damaged"
-            );
-            return Ok(Some(format!("{did}: push one of its images again")));
+            let damage = DamageRecord { found_at, kind: DamageKind::Damaged, size, parts };
+            self.note(permit, digest, Some(damage)).await?;
+            return Ok(Some(format!(
+                "moved blob {digest}, whose bytes are wrong, to quarantine/, and noted it as damaged: push one of its \
+                 images again"
+            )));
         }
         if there.is_none() {
-            self.note(permit, digest, Some((DamageKind::Missing, size, Vec::new()))).await?;
+            let damage = DamageRecord { found_at, kind: DamageKind::Missing, size, parts: Vec::new() };
+            self.note(permit, digest, Some(damage)).await?;
             return Ok(Some(format!("noted blob {digest} as missing: push one of its images again")));
         }
         let was_noted = self.meta.get(&DamageKey { digest })?.is_some();
@@ -251,19 +254,13 @@ impl Workshop {
         Ok(None)
     }
 
-    /// What the scrub lists of a blob; nothing if it is `None`.
-    async fn note(
-        &self,
-        permit: &Permit,
-        digest: Digest,
-        found: Option<(DamageKind, u64, Vec<(u64, u64)>)>,
-    ) -> Result<(), Error> {
-        let found_at = self.clock.now_ms();
+    /// What the scrub lists of a blob; nothing if it is `None`, or if nobody misses the blob.
+    async fn note(&self, permit: &Permit, digest: Digest, found: Option<DamageRecord>) -> Result<(), Error> {
         let change = move |tx: &mut Tx<'_>| {
             let key = DamageKey { digest };
             let is_missed = tx.get(&BlobKey { digest })?.is_some();
             match found.filter(|_| is_missed) {
-                Some((kind, size, parts)) => Ok(tx.put(&key, &DamageRecord { found_at, kind, size, parts })?),
+                Some(damage) => Ok(tx.put(&key, &damage)?),
                 None => Ok(tx.delete(&key)?),
             }
         };
