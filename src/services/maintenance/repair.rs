@@ -34,7 +34,7 @@ use crate::causes;
 use crate::seams::{Clock, tasks};
 use crate::services::access::{Access, Permit};
 use crate::services::error::Error;
-use crate::services::fsck::{DiskBlobs, Finding, Fix, How, Report, Stage};
+use crate::services::fsck::{DiskBlobs, Finding, Fix, How, Report, Severity, Stage};
 use crate::services::quota::Quotas;
 use crate::stores::blobs::{BlobError, Blobs, Looked};
 use crate::stores::disk::Disk;
@@ -131,7 +131,7 @@ pub fn opening(finding: &Finding) -> Option<&'static str> {
         "M7" => Some("removed a file that was not finished"),
         "A3" => Some("sealed the log of the audit trail, or removed what was not finished"),
         "U1" => Some("removed an upload that nobody can go on with"),
-        "B2" => Some("removed a file that never got a row"),
+        "B2" if finding.severity == Severity::Note => Some("removed a file that never got a row"),
         _ => None,
     }
 }
@@ -318,5 +318,30 @@ fn set_rows(tx: &mut Tx<'_>, how: &How, now: u64) -> Result<(), MetaError> {
             tx.put(&key, &row)
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_said_to_have_removed_only_files_that_it_removes() {
+        let finding = |severity| Finding {
+            id: "B2",
+            severity,
+            what: "a file has no blob row".to_owned(),
+            advice: "",
+            images: Vec::new(),
+        };
+        for (severity, steps) in [(Severity::Note, 1), (Severity::Warning, 0)] {
+            let (mut before, mut done) = (Report::default(), Steps::default());
+            before.add(finding(severity));
+            done.add_opening(&before, &Report::default());
+            assert_eq!(done.done.len(), steps, "{severity:?}");
+            let mut left = Steps::default();
+            left.add_opening(&before, &before);
+            assert_eq!(left.done, [], "what is left was not done");
+        }
     }
 }
