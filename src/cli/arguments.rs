@@ -10,6 +10,7 @@ use super::admin::Asked;
 use super::audit::AuditCommand;
 use super::backup::{BackupCommand, RestoreArguments};
 use super::ban::BanCommand;
+use super::check::CheckArguments;
 use super::credential::{KeyCommand, LoginCommand, SecretCommand};
 use super::doctor::DoctorArguments;
 use super::gc::GcCommand;
@@ -200,10 +201,25 @@ pub enum Command {
     },
     /// Make a data directory from a backup
     Restore(RestoreArguments),
-    /// Check that metadata and blobs agree (the server must not be running)
-    #[command(after_help = "Example:\n  pierhead fsck --data /var/lib/pierhead --deep\n\n\
-                            Exit codes: 0 nothing found, 1 something is wrong, 2 wrong usage.")]
+    /// Check that metadata and blobs agree, and repair what can be (the server must not be running)
+    #[command(after_help = "Examples:\n  pierhead fsck --data /var/lib/pierhead --deep\n  \
+                            pierhead fsck --data /var/lib/pierhead --deep --repair --dry-run\n  \
+                            pierhead fsck --data /var/lib/pierhead --deep --repair\n\n\
+                            --repair does what is safe, says what it did, and checks again: counts and mirrors of rows are \
+                            made anew, leftovers go, damaged and extra files are moved to quarantine/, so that the next \
+                            push heals the image. Nothing is unlinked. Run it as the user that owns the directory.\n\
+                            While the server runs: `pierhead check`.\n\n\
+                            Exit codes: 0 nothing is wrong, 1 something is (and, with --repair, is left), 2 wrong usage, \
+                            3 what was wrong is repaired.")]
     Fsck(FsckArguments),
+    /// Check that metadata and blobs agree, while the server runs
+    #[command(after_help = "Examples:\n  pierhead check\n  pierhead check --deep --json\n  \
+                            pierhead jobs show check    how far it is\n\n\
+                            What is pushed meanwhile is no finding. Nothing is removed from the store as long as it \
+                            runs. --deep reads every blob as fast as the disk gives: pulls may be slower; `pierhead jobs \
+                            pause check` lets it wait. Whether the index agrees with the journal, a start and `fsck` see.\n\n\
+                            Exit codes: 0 nothing is wrong, 1 something is, or it could not be checked, 2 wrong usage.")]
+    Check(CheckArguments),
     /// Write the metadata as zstd-compressed JSON lines (the server must not be running)
     #[command(after_help = "Example:\n  pierhead export-metadata --output metadata.jsonl.zst")]
     ExportMetadata(ExportArguments),
@@ -274,6 +290,12 @@ pub struct FsckArguments {
     /// Read and hash every blob, too
     #[arg(long)]
     pub deep: bool,
+    /// Do about the findings what is safe, and say what was done
+    #[arg(long)]
+    pub repair: bool,
+    /// With --repair: only say what would be done
+    #[arg(long, requires = "repair")]
+    pub dry_run: bool,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

@@ -3,7 +3,7 @@
 //! the log.
 //!
 //! L1: exit code 0 means that what was asked for was done; 1 that it was not, or that there are
-//! findings; 2 that the question was wrong. L2: what a program may read has `--json`.
+//! findings; 2 that the question was wrong; 3, of `fsck --repair` alone, that all of what was wrong is repaired. L2: what a program may read has `--json`.
 //! Must not hold a rule or open a store. Look next: `arguments`, `admin` (how a running server is
 //! asked; `status`, `upload`, `user` and others are its commands), `password` (how secrets come in), `lab` (what `--lab` prints), `draft` (files that
 //! are written whole or not at all).
@@ -14,6 +14,7 @@ mod arguments;
 mod audit;
 mod backup;
 mod ban;
+mod check;
 mod credential;
 mod doctor;
 mod draft;
@@ -83,12 +84,16 @@ enum Failure {
     /// It was done, and found what must not be; said already.
     #[error("there are findings")]
     Findings,
+    /// It was done: what was found is repaired; said already.
+    #[error("it was repaired")]
+    Repaired,
 }
 
 impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
+            Self::Repaired => 3,
             Self::Config(_) | Self::Start(_) | Self::Io { .. } | Self::Server(_) | Self::Findings => 1,
         }
     }
@@ -107,7 +112,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if !matches!(failure, Failure::Findings) {
+            if !matches!(failure, Failure::Findings | Failure::Repaired) {
                 // Nothing can be done about a stderr that is gone.
                 let _ = writeln!(io::stderr(), "pierhead: {}", chain(&failure));
             }
@@ -134,7 +139,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Config { command: ConfigCommand::Sample } => say(config::SAMPLE),
-        Command::Config { command: ConfigCommand::Check { config, json } } => check(config.as_deref(), json),
+        Command::Config { command: ConfigCommand::Check { config, json } } => {
+            check_settings(config.as_deref(), json)
+        }
         Command::Openapi => say(&format!("{:#}\n", api::admin::document())),
         Command::Status(asked) => status::status(&asked),
         Command::Upload { command } => upload::run(command),
@@ -167,12 +174,13 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Scrub { command } => scrub::run(command),
         Command::Restore(arguments) => backup::restore(&arguments),
         Command::Fsck(arguments) => offline::fsck(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
         Command::ExportMetadata(arguments) => offline::export(&arguments),
         Command::ImportMetadata(arguments) => offline::import(&arguments),
     }
 }
 
-fn check(file: Option<&Path>, json: bool) -> Result<(), Failure> {
+fn check_settings(file: Option<&Path>, json: bool) -> Result<(), Failure> {
     let result = settings(Settings::default(), file).and_then(|settings| usable(&settings));
     if json {
         let problem = result.as_ref().err().map(ToString::to_string);

@@ -1,4 +1,4 @@
-//! Commands that have the data directory to themselves.
+//! Commands that have the data directory to themselves: `fsck`, with its repair, export and import.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -6,14 +6,15 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::arguments::{ExportArguments, FsckArguments, ImportArguments, Place};
 use super::draft::Draft;
 use super::{Failure, logs, say, settings};
 use crate::config::Settings;
-use crate::services::fsck::{Report, Stage};
-use crate::wiring;
+use crate::services::fsck::{Report, Severity, Stage};
+use crate::services::maintenance::{Step, Steps, opening};
+use crate::wiring::{self, Repair, RepairOptions};
 
 /// Between two lines of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
@@ -26,6 +27,9 @@ fn place(place: &Place) -> Result<PathBuf, Failure> {
 }
 
 pub fn fsck(arguments: &FsckArguments) -> Result<(), Failure> {
+    if arguments.repair {
+        return repair(arguments);
+    }
     let data = place(&arguments.place)?;
     let report = wiring::fsck(&data, arguments.deep, &mut progress())?;
     if arguments.json {
@@ -34,6 +38,110 @@ pub fn fsck(arguments: &FsckArguments) -> Result<(), Failure> {
         say(&render(&report))?;
     }
     if report.is_clean() { Ok(()) } else { Err(Failure::Findings) }
+}
+
+fn repair(arguments: &FsckArguments) -> Result<(), Failure> {
+    let mut settings = settings(Settings::default(), arguments.place.config.as_deref())?;
+    logs::start(&settings.log);
+    if let Some(data) = &arguments.place.data {
+        settings.storage.data.clone_from(data);
+    }
+    let options = RepairOptions { deep: arguments.deep, dry_run: arguments.dry_run };
+    let repair = wiring::repair(&settings, options, &mut progress())?;
+    let outcome = Outcome::of(&repair);
+    match arguments.json {
+        true => say(&format!("{}\n", repair_json(&repair, outcome, arguments.dry_run)))?,
+        false => say(&repair_words(&repair, outcome, arguments.dry_run))?,
+    }
+    match outcome {
+        Outcome::Clean => Ok(()),
+        Outcome::Repaired => Err(Failure::Repaired),
+        Outcome::Damaged => Err(Failure::Findings),
+    }
+}
+
+/// What a repair came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Clean,
+    Repaired,
+    Damaged,
+}
+
+impl Outcome {
+    fn of(repair: &Repair) -> Self {
+        let is_clean = repair.after.as_ref().unwrap_or(&repair.before).is_clean();
+        match (is_clean, repair.before.is_clean()) {
+            (false, _) => Self::Damaged,
+            (true, true) => Self::Clean,
+            (true, false) => Self::Repaired,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Repaired => "repaired",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
+/// What would be done about a report: its fixes, and what opening the store clears.
+fn planned(report: &Report) -> Vec<Step> {
+    if report.has_unknown_rows() {
+        return Vec::new();
+    }
+    let has_losses = report.has_losses();
+    let fixes = report.fixes.iter().filter(|fix| !(fix.loses && has_losses));
+    let fixes = fixes.map(|fix| Step { id: fix.id, what: fix.does.clone() });
+    let clears = report.findings.iter().filter(|finding| finding.severity != Severity::Error);
+    let clears = clears.filter(|finding| !report.fixes.iter().any(|fix| fix.id == finding.id));
+    let clears = clears.filter_map(|finding| {
+        Some(Step { id: finding.id, what: format!("as a start: {} ({})", opening(finding)?, finding.what) })
+    });
+    fixes.chain(clears).collect()
+}
+
+fn repair_json(repair: &Repair, outcome: Outcome, dry_run: bool) -> Value {
+    let Repair { before, steps, after } = repair;
+    let plan = dry_run.then(|| planned(before));
+    json!({"ok": outcome != Outcome::Damaged, "outcome": outcome.name(), "dry_run": dry_run, "planned": plan,
+           "before": before, "steps": steps, "report": after.as_ref().unwrap_or(before)})
+}
+
+fn repair_words(repair: &Repair, outcome: Outcome, dry_run: bool) -> String {
+    let Repair { before, steps, after } = repair;
+    let mut text = render(before);
+    // Writing to a string cannot fail.
+    if before.has_unknown_rows() {
+        text.push_str(
+            "NOTHING WAS REPAIRED: it is not known what all rows of the metadata are; see above what to do\n",
+        );
+        return text;
+    }
+    if dry_run {
+        for Step { id, what } in planned(before) {
+            let _ = writeln!(text, "{id} would: {what}");
+        }
+        text.push_str("nothing was changed\n");
+        return text;
+    }
+    let Some(Steps { done, failed, by_id }) = steps else { return text };
+    for Step { id, what } in done {
+        let _ = writeln!(text, "{id} done: {what}");
+    }
+    for Step { id, what } in failed {
+        let _ = writeln!(text, "{id} NOT DONE: {what}");
+    }
+    let _ = writeln!(text, "{} steps done; what is left:", by_id.values().sum::<u64>());
+    text.push_str(&render(after.as_ref().unwrap_or(before)));
+    text.push_str(match outcome {
+        Outcome::Damaged => "NOT ALL OF IT COULD BE REPAIRED: see above what to do\n",
+        Outcome::Repaired => "all of it is repaired\n",
+        Outcome::Clean => "",
+    });
+    text
 }
 
 /// Tells a person at a terminal how far the check is, now and then.
@@ -55,7 +163,7 @@ pub fn render(report: &Report) -> String {
     // Writing to a string cannot fail.
     for finding in &report.findings {
         let severity = format!("{:?}", finding.severity).to_lowercase();
-        let _ = writeln!(text, "{} {severity}: {}\n    to do: {}", finding.id, finding.what, finding.advice);
+        text.push_str(&told(finding.id, &severity, &finding.what, (&finding.images, finding.advice)));
     }
     for (id, count) in &report.by_id {
         let _ = writeln!(text, "{id}: {count} in all");
@@ -73,6 +181,17 @@ pub fn render(report: &Report) -> String {
         counts.hashed
     );
     text.push_str(if report.is_clean() { "nothing is wrong\n" } else { "something is wrong, see above\n" });
+    text
+}
+
+/// A finding for people, with the images it concerns and what to do.
+pub fn told(id: &str, severity: &str, what: &str, (images, advice): (&[String], &str)) -> String {
+    let mut text = format!("{id} {severity}: {what}\n");
+    for image in images {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "    needed by {image}");
+    }
+    let _ = writeln!(text, "    to do: {advice}");
     text
 }
 

@@ -1,7 +1,7 @@
 //! Where the rooms are put together: what is opened in which order, and closed in which. Decides
 //! nothing else. Called by `cli` only. `serve` runs the appliance, whose services are `rooms` (`gauges` are what it tells
 //! `/metrics` of its stores, `admin` its socket for administrators, `managed` the service manager), `store` opens a data directory,
-//! `offline` works on one that nobody serves, `space` has stale uploads removed where space is low, `surfaces` finds who answers a path,
+//! `offline` works on one that nobody serves, `repair` repairs one, `space` has stale uploads removed where space is low, `surfaces` finds who answers a path,
 //! `protection` opens the guard, `reload` reads settings again, `tls` finds or makes the certificate, `people`
 //! reads who there is.
 
@@ -16,6 +16,7 @@ mod offline;
 mod people;
 mod protection;
 mod reload;
+mod repair;
 mod retention;
 mod rooms;
 mod serve;
@@ -52,6 +53,7 @@ pub use backup::{
 };
 pub use offline::{export, fsck, import, initialise};
 pub use reload::Reread;
+pub use repair::{Repair, RepairOptions, repair};
 pub use serve::{Listening, serve};
 pub use tls::{check_tls, own_ca};
 
@@ -103,12 +105,23 @@ pub enum StartError {
         /// Its owner.
         owner: u32,
     },
+    /// It is another user's, who could not read what a repair leaves there.
+    #[error("{} belongs to user {owner}: repair it as that user", data.display())]
+    NotOwner {
+        /// The data directory.
+        data: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
     /// There is none.
     #[error("{} holds no Pierhead store", .0.display())]
     NoStore(PathBuf),
     /// The check could not be done.
     #[error("the check was not finished")]
     Check(#[from] maintenance::CheckError),
+    /// A repair ended early.
+    #[error(transparent)]
+    Repair(#[from] maintenance::RepairError),
     /// The export could not be written.
     #[error("nothing usable was exported")]
     Export(#[from] maintenance::ExportError),

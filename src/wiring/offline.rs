@@ -92,7 +92,7 @@ pub fn initialise(settings: &Settings, new: NewAccount) -> Result<First, StartEr
     made
 }
 
-fn existing(data: &Path) -> Result<(Arc<dyn Disk>, DataLock), StartError> {
+pub(super) fn existing(data: &Path) -> Result<(Arc<dyn Disk>, DataLock), StartError> {
     let lock = DataLock::existing(data)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(data));
     if store::has_format(disk.as_ref(), data)? {

@@ -34,9 +34,11 @@ use crate::services::audit::Audit;
 use crate::services::counters::Counters;
 use crate::services::guard::{Guard, slots};
 use crate::services::images::{Images, PushRules, Shelves};
+use crate::services::maintenance::{Checks, Served};
 use crate::services::retention::Retention;
 use crate::services::uploads::{Limits, Uploads};
 use crate::stores::blobs::Resumable;
+use crate::stores::disk::RealDisk;
 
 /// How often the ballast and the gauges are looked after.
 pub(super) const DISK_EVERY: Duration = Duration::from_secs(2);
@@ -63,6 +65,7 @@ pub struct Rooms {
     uploads: Uploads,
     retention: Retention,
     upkeep: Upkeep,
+    checks: Checks,
     /// Uploads of an earlier run, being proved.
     proofs: JoinSet<()>,
     gauges: Gauges,
@@ -88,6 +91,7 @@ impl Rooms {
         let retention = retention::open(settings, &store, &people, (&images, &audit), Arc::new(SystemClock))?;
         let (gauges, protection_gauges) = (Gauges::default(), ProtectionGauges::default());
         let upkeep = Upkeep::begin(settings, &store, &shelves, (stop, &gauges)).await?;
+        let checks = checks(settings, &store, &uploads);
         Ok(Self {
             store,
             people,
@@ -99,6 +103,7 @@ impl Rooms {
             uploads,
             retention,
             upkeep,
+            checks,
             proofs,
             gauges,
             protection_gauges,
@@ -160,6 +165,7 @@ impl Rooms {
             jobs: jobs.clone(),
             holds: self.upkeep.holds(),
             scrub: self.upkeep.scrub(),
+            checks: self.checks.clone(),
         }
     }
 
@@ -226,6 +232,18 @@ pub(super) fn services(settings: &Settings, shelves: &Arc<Shelves>) -> (Images, 
         },
     };
     (Images::new(Arc::clone(shelves)), Uploads::new(Arc::clone(shelves), limits))
+}
+
+/// Checks of the store beside the serving.
+fn checks(settings: &Settings, store: &Store, uploads: &Uploads) -> Checks {
+    let uploads = uploads.clone();
+    Checks::new(Served {
+        disk: Arc::new(RealDisk::new(&settings.storage.data)),
+        meta: store.meta.clone(),
+        blobs: store.blobs.clone(),
+        clock: Arc::new(SystemClock),
+        is_open: Arc::new(move |id| uploads.is_open(id)),
+    })
 }
 
 /// Has the uploads of an earlier run proved while others are served, until the stop.

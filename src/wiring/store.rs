@@ -48,10 +48,15 @@ pub struct Store {
     pub reserve: Arc<Reserve>,
     /// Small blobs of an earlier run that may have no row: to be cleared when all rows are checked.
     pub unsure: Option<Leftover>,
-    _lock: DataLock,
+    lock: DataLock,
 }
 
 impl Store {
+    /// Proof that nobody else uses the directory, also when the stores are closed.
+    pub const fn lock(&self) -> &DataLock {
+        &self.lock
+    }
+
     /// Closes the metadata, then the log of small blobs: what was begun is finished. Blocks.
     pub fn close(&self) {
         self.meta.close();
@@ -61,16 +66,24 @@ impl Store {
 
 /// Opens, or makes, the store, with the uploads of an earlier run that may go on. Blocks.
 pub fn open(settings: &StorageSettings) -> Result<(Store, Vec<Resumable>), StartError> {
-    open_on(settings, Arc::new(RealDisk::new(&settings.data)), Arc::new(SystemClock))
+    open_locked(settings, DataLock::create(&settings.data)?)
+}
+
+/// The same of one that is locked already.
+pub fn open_locked(
+    settings: &StorageSettings,
+    lock: DataLock,
+) -> Result<(Store, Vec<Resumable>), StartError> {
+    open_on(settings, lock, Arc::new(RealDisk::new(&settings.data)), Arc::new(SystemClock))
 }
 
 /// The same on a disk, and by a clock, of the caller's own.
 pub(super) fn open_on(
     settings: &StorageSettings,
+    lock: DataLock,
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
 ) -> Result<(Store, Vec<Resumable>), StartError> {
-    let lock = DataLock::create(&settings.data)?;
     prepare(disk.as_ref(), &settings.data)?;
     let listing = io("cannot list the data directory");
     if meta::is_absent(disk.as_ref()).map_err(&listing)? && holds_blobs(disk.as_ref()).map_err(&listing)? {
@@ -87,7 +100,7 @@ pub(super) fn open_on(
     clear_leftovers(&meta, &blobs, &found.leftovers)?;
     let (trail, left) = Trail::open(disk, Arc::new(OsRandom))?;
     report_trail(&left);
-    Ok((Store { meta, blobs, trail, reserve, unsure, _lock: lock }, found.resumables))
+    Ok((Store { meta, blobs, trail, reserve, unsure, lock }, found.resumables))
 }
 
 fn open_meta(

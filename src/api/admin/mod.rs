@@ -17,6 +17,7 @@ mod accounts;
 mod audit;
 mod bans;
 mod body;
+mod check;
 mod collection;
 mod credentials;
 mod deletes;
@@ -77,6 +78,7 @@ use crate::services::collector::Collector;
 use crate::services::guard::Guard;
 use crate::services::identity::Identity;
 use crate::services::images::Images;
+use crate::services::maintenance::Checks;
 use crate::services::object::Object;
 use crate::services::organisations::Organisations;
 use crate::services::quota::Quotas;
@@ -87,6 +89,7 @@ use crate::services::uploads::Uploads;
 pub use accounts::{AccountView, FirstView};
 pub use audit::EventView;
 pub use bans::{BanView, ExemptionView};
+pub use check::{CheckFindingView, CheckView, CheckedView};
 pub use collection::{CollectedView, CollectorView, OutlookView};
 pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
 pub use deletes::{DeletedView, EmptiedView, FreesView, RestoredView};
@@ -141,6 +144,8 @@ pub struct Services {
     pub holds: Holds,
     /// Reads every blob again.
     pub scrub: Scrub,
+    /// Checks that metadata and blobs agree.
+    pub checks: Checks,
 }
 
 /// What is known of the process when it begins to serve.

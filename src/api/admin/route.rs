@@ -9,9 +9,9 @@ use super::errors::{Failure, Kind};
 use super::reply::Reply;
 use super::subject::{ACCOUNT, ORGANISATION, REGISTRY, REPOSITORY};
 use super::{
-    Admin, Call, accounts, audit, bans, collection, credentials, deletes, document, grants, groups, holds,
-    index, jobs, organisations, policies, quotas, reload, repositories, retention, scrub, shares, status,
-    uploads, users,
+    Admin, Call, accounts, audit, bans, check, collection, credentials, deletes, document, grants, groups,
+    holds, index, jobs, organisations, policies, quotas, reload, repositories, retention, scrub, shares,
+    status, uploads, users,
 };
 use crate::api::pattern::{self, NotFound, Params, Routed};
 use crate::services::access::{Action, Resource};
@@ -369,6 +369,15 @@ pub static ROUTES: &[Row] = &[
     Row { name: "scrub-findings", method: Method::GET, path: "/api/v1/scrub/findings", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
           audit: Operation::read("listScrubFindings", "scrub"),
           summary: "blobs that are damaged or missing, by digest, with images that need them; query: limit, after", handler: |a, c| Box::pin(scrub::findings(a, c)) },
+    Row { name: "check-show", method: Method::GET, path: "/api/v1/check", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("showCheck", "check"),
+          summary: "what the last check of metadata and blobs came to", handler: |a, c| Box::pin(check::show(a, c)) },
+    Row { name: "check-run", method: Method::POST, path: "/api/v1/check/run", action: Action::MaintainStore, resource: REGISTRY, takes: Takes::Json,
+          audit: Operation::change("runCheck", "check", 200),
+          summary: "check that metadata and blobs agree, as fsck does; deep hashes every blob. Answers the job check, which tells how it goes", handler: |a, c| Box::pin(check::run(a, c)) },
+    Row { name: "check-findings", method: Method::GET, path: "/api/v1/check/findings", action: Action::ReadStatus, resource: REGISTRY, takes: Takes::Nothing,
+          audit: Operation::read("listCheckFindings", "check"),
+          summary: "what the last check found, in its order; query: limit, after", handler: |a, c| Box::pin(check::findings(a, c)) },
 ];
 
 /// What a request asks for.

@@ -7,7 +7,7 @@ use super::document::Document;
 use super::errors::Kind;
 use super::reply::{Page, Removed};
 use super::{
-    accounts, audit, bans, collection, credentials, deletes, grants, groups, holds, index, jobs,
+    accounts, audit, bans, check, collection, credentials, deletes, grants, groups, holds, index, jobs,
     organisations, policies, quotas, reload, repositories, retention, scrub, shares, status, uploads, users,
 };
 use crate::api::openapi::Shape;
@@ -151,6 +151,9 @@ pub static GROUPS: &[Group] = &[
             answers::<scrub::ScrubView>("scrub-pause"),
             answers::<scrub::ScrubView>("scrub-resume"),
             answers::<Page<scrub::FindingView>>("scrub-findings").asked::<scrub::FindingsQuery>(),
+            answers::<check::CheckView>("check-show"),
+            answers::<jobs::JobView>("check-run").takes::<check::RunBody>().fails(&[InUse]),
+            answers::<Page<check::CheckFindingView>>("check-findings").asked::<check::FindingsQuery>(),
         ],
     ),
     (

@@ -7,12 +7,18 @@ use pierhead_storage_format::housekeeping::DeletedReferenceKey;
 use pierhead_storage_format::keys::{
     BlobKey, BlobRepositoryKey, ManifestKey, RepositoryBlobKey, RepositoryKey,
 };
+use pierhead_storage_format::outboard::CHUNK;
+use pierhead_storage_format::scrub::DamageKey;
 use pierhead_storage_format::{Digest, paths};
 
-use super::report::{B1, B2, B3, BN, R5, R6};
+use super::fix::How;
+use super::report::{B1, B2, B3, B5, BN, Invariant, R5, R6};
 use super::rows::{each, get};
 use super::tally::Tally;
-use super::{BlobFile, Check, Content, Stage, Unreadable};
+use super::{BlobFile, Check, Content, Fate, Stage, Unreadable};
+
+/// Files without rows that are looked into together.
+const BATCH: usize = 4096;
 
 impl Check<'_> {
     pub(super) fn blob_rows(&mut self) -> Result<(), Unreadable> {
@@ -43,6 +49,13 @@ impl Check<'_> {
                     count.digest, count.counted, count.recorded
                 );
                 self.report.find(&R5, what);
+                let (digest, to) = (count.digest, count.counted);
+                let does = format!("set the references of blob {digest} to {to}");
+                let how = How::BlobReferences { digest, to };
+                match to < count.recorded {
+                    true => self.report.fix_that_loses(&R5, does, how),
+                    false => self.report.fix(&R5, does, how),
+                }
             }
             if tally.len() < self.tally {
                 return Ok(());
@@ -76,6 +89,8 @@ impl Check<'_> {
             if !linked {
                 let what = format!("blob {}: a row for {}, which does not hold it", key.digest, key.name);
                 self.report.find(&R6, what);
+                let does = format!("remove {} from the repositories of blob {}", key.name, key.digest);
+                self.report.fix_by_removal(&R6, does, &key);
             }
             Ok(())
         })
@@ -93,43 +108,99 @@ impl Check<'_> {
 
     fn blob_file(&mut self, digest: &Digest, size: u64) -> Result<(), Unreadable> {
         match self.blobs.size(digest)? {
-            Some(found) if found == size => self.blob_content(digest),
+            Some(found) if found == size => self.blob_content(digest, size),
             Some(found) => {
-                self.report.find(&B1, format!("blob {digest}: {size} bytes on record, its file has {found}"));
-                Ok(())
+                let what = format!("blob {digest}: {size} bytes on record, its file has {found}");
+                self.sick_blob(&B1, digest, size, what)
             }
-            None => {
-                self.report.find(&B1, format!("blob {digest}: its file is missing"));
-                Ok(())
-            }
+            None if !self.blobs.is_still_needed(digest)? => Ok(()),
+            None => self.sick_blob(&B1, digest, size, format!("blob {digest}: its file is missing")),
         }
     }
 
-    fn blob_content(&mut self, digest: &Digest) -> Result<(), Unreadable> {
+    fn blob_content(&mut self, digest: &Digest, size: u64) -> Result<(), Unreadable> {
+        if size > CHUNK && self.blobs.outboard(digest)? == Content::Missing {
+            self.report.find(&B5, format!("blob {digest}, {size} bytes, has no outboard"));
+            let does = format!("make the outboard of blob {digest} from its bytes");
+            self.report.fix(&B5, does, How::Outboard { digest: *digest, size });
+        }
         if !self.options.deep {
             return Ok(());
         }
         self.report.counts.hashed += 1;
         if self.blobs.verify(digest)? != Content::Good(()) {
             let parts = self.damaged_parts(digest)?;
-            self.report.find(&B3, format!("blob {digest} is damaged{parts}"));
+            self.damaged(digest, size, format!("blob {digest} is damaged{parts}"))?;
+        }
+        Ok(())
+    }
+
+    /// B3.
+    pub(super) fn damaged(&mut self, digest: &Digest, size: u64, what: String) -> Result<(), Unreadable> {
+        self.sick_blob(&B3, digest, size, what)
+    }
+
+    /// A blob whose bytes are not there, with the images that need it. What is noted as the scrub notes it needs
+    /// no more than a push; but a file that is there still has to be moved out of the way.
+    fn sick_blob(
+        &mut self,
+        invariant: &Invariant,
+        digest: &Digest,
+        size: u64,
+        what: String,
+    ) -> Result<(), Unreadable> {
+        let images = if self.report.keeps(invariant) { self.images_of(digest)? } else { Vec::new() };
+        self.report.find_of(invariant, what, images);
+        let is_noted = get(self.rows, &DamageKey { digest: *digest })?.is_some();
+        if !is_noted || self.blobs.size(digest)?.is_some() {
+            let does =
+                format!("note blob {digest} as missing, and move a file with wrong bytes to quarantine");
+            self.report.fix(invariant, does, How::Blob { digest: *digest, size });
         }
         Ok(())
     }
 
     pub(super) fn files_have_rows(&mut self) -> Result<(), Unreadable> {
         let (blobs, collected) = (self.blobs, self.collected()?);
+        let mut without = Vec::new();
         blobs.files(&mut |file| {
             self.report.counts.files += 1;
             (self.progress)(Stage::Files, self.report.counts.files);
-            self.file_has_a_row(file, &collected)
-        })
+            self.file_has_a_row(file, &mut without)?;
+            if without.len() == BATCH { self.without_rows(&mut without, &collected) } else { Ok(()) }
+        })?;
+        self.without_rows(&mut without, &collected)
+    }
+
+    /// B2, of files that had no row at the moment of the rows. Asked together: while the store is served, it takes
+    /// some looking whether they came since.
+    fn without_rows(
+        &mut self,
+        files: &mut Vec<Stray>,
+        collected: &BTreeSet<Digest>,
+    ) -> Result<(), Unreadable> {
+        let digests: Vec<Digest> = files.iter().map(|file| file.digest).collect();
+        let fates = self.blobs.fates(&digests)?;
+        for (Stray { path, size, digest, outboard }, fate) in files.drain(..).zip(fates) {
+            let what = format!("{path} ({size} bytes) has no blob row");
+            match fate {
+                Fate::Wanted => {}
+                Fate::Cleared => self.report.find(&BN, what),
+                Fate::Extra if collected.contains(&digest) => self.report.find(&BN, what),
+                Fate::Extra => {
+                    self.report.find(&B2, what);
+                    let does = format!("move {path} to {}/", paths::QUARANTINE);
+                    self.report.fix(&B2, does, How::SetAside { digest, outboard });
+                }
+            }
+        }
+        Ok(())
     }
 
     fn file_has_a_row(
         &mut self,
         BlobFile { path, size }: BlobFile<'_>,
-        collected: &BTreeSet<Digest>,
+        without: &mut Vec<Stray>,
     ) -> Result<(), Unreadable> {
         let outboard = paths::parse_outboard(path);
         let Some(digest) = outboard.or_else(|| paths::parse_blob(path)) else {
@@ -139,10 +210,15 @@ impl Check<'_> {
         if let Some(row) = get(self.rows, &BlobKey { digest })? {
             return if outboard.is_some() { self.outboard(path, &digest, row.size) } else { Ok(()) };
         }
-        let what = format!("{path} ({size} bytes) has no blob row");
-        let goes = collected.contains(&digest) || self.blobs.is_intended(&digest)?;
-        let invariant = if goes { &BN } else { &B2 };
-        self.report.find(invariant, what);
+        without.push(Stray { path: path.to_owned(), size, digest, outboard: outboard.is_some() });
         Ok(())
     }
+}
+
+/// A file named like a blob, or an outboard, that has no row.
+struct Stray {
+    path: String,
+    size: u64,
+    digest: Digest,
+    outboard: bool,
 }

@@ -3,6 +3,7 @@
 use pierhead_storage_format::keys::BlobKey;
 use pierhead_storage_format::scrub::DamageKey;
 
+use super::fix::How;
 use super::report::{R70, R71};
 use super::rows::{each, get};
 use super::{Check, Unreadable};
@@ -17,9 +18,15 @@ impl Check<'_> {
                     if blobs.size(&digest)? == Some(row.size) {
                         self.report
                             .find(&R71, format!("blob {digest} was noted as damaged, and has its file"));
+                        let does = format!("read blob {digest}, and remove the note if its bytes are right");
+                        self.report.fix(&R71, does, How::Blob { digest, size: row.size });
                     }
                 }
-                _ => self.report.find(&R70, format!("blob {digest} is noted as damaged, and is not there")),
+                _ => {
+                    self.report.find(&R70, format!("blob {digest} is noted as damaged, and is not there"));
+                    let does = format!("remove the note that blob {digest} is damaged");
+                    self.report.fix_by_removal(&R70, does, &DamageKey { digest });
+                }
             }
             Ok(())
         })

@@ -48,6 +48,11 @@ impl DiskBlobs {
         Ok(Self { disk, intents, small })
     }
 
+    /// The files alone: while a store is served every blob has its file, and intents come and go.
+    pub const fn of_files(disk: Arc<dyn Disk>) -> Self {
+        Self { disk, intents: BTreeSet::new(), small: BTreeMap::new() }
+    }
+
     /// The bytes that the log has of a blob: the next start makes its file of them.
     pub fn logged(&self, digest: &Digest) -> Option<Vec<u8>> {
         let logged = self.small.get(digest)?;
@@ -99,7 +104,10 @@ fn small_blobs(disk: &dyn Disk) -> Result<BTreeMap<Digest, Logged>, Unreadable> 
             file.take(small::MAX_SEGMENT as u64).read_to_end(&mut bytes)?;
             Ok(())
         });
-        read.map_err(unreadable(&segment))?;
+        match read {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue, // a server let it go since it was listed
+            read => read.map_err(unreadable(&segment))?,
+        }
         let Ok((header, records)) = small::read(&bytes) else { continue };
         for record in records.into_iter().filter(|_| header.number == number) {
             let blob = bytes.get(record.bytes.clone()).unwrap_or_default();

@@ -13,13 +13,16 @@ use pierhead_storage_format::quota::{
     AccountQuotaKey, OrganisationBlobKey, OrganisationQuotaKey, OrganisationUsageKey, OrganisationUsageRecord,
 };
 
-use super::report::{R40, R41, R42, R43};
+use super::fix::How;
+use super::report::{Invariant, R40, R41, R42, R43};
 use super::rows::{each, get};
 use super::tally::Tally;
 use super::{Check, Unreadable};
 
 /// The counter that says that all of it was counted.
 const COUNTED: &str = "organisation usage";
+/// What is done about any count of it that is wrong.
+pub(super) const RECOUNT: &str = "count anew what every organisation and account holds";
 /// What the counters of what accounts hold start with, before their ids.
 const HELD: &str = "bytes of ";
 
@@ -59,14 +62,22 @@ impl Check<'_> {
         each::<OrganisationQuotaKey>(rows, &[], |OrganisationQuotaKey { organisation }, _| {
             if !names.contains_key(&organisation) {
                 let what = format!("a quota of organisation number {organisation}, which is not there");
+                let own = OrganisationQuotaKey { organisation };
+                self.report.fix_by_removal(&R43, format!("remove {what}"), &own);
                 self.report.find(&R43, what);
             }
             Ok(())
         })?;
-        each::<AccountQuotaKey>(rows, &[], |AccountQuotaKey { account }, _| {
-            let what = || format!("a quota of account {account}, which is not there");
-            self.needs(&AccountKey { id: account }, &R43, what).map(drop)
+        each::<AccountQuotaKey>(rows, &[], |own, _| {
+            let what = || format!("a quota of account {}, which is not there", own.account);
+            self.needs_or_goes(&AccountKey { id: own.account }, (&R43, &own), what).map(drop)
         })
+    }
+
+    /// R40 and R41 are put right together.
+    fn miscounted(&mut self, invariant: &Invariant, what: String) {
+        self.report.find(invariant, what);
+        self.report.fix(invariant, RECOUNT.to_owned(), How::Recount);
     }
 
     /// R40 and R41 of one organisation; the bytes its rows come to.
@@ -81,7 +92,7 @@ impl Check<'_> {
                     "{} of organisation {}: its repositories hold it {} times, its row says {}",
                     count.digest, at.name, count.counted, count.recorded
                 );
-                self.report.find(&R40, what);
+                self.miscounted(&R40, what);
             }
             if tally.len() < self.tally {
                 break;
@@ -94,7 +105,7 @@ impl Check<'_> {
                 "organisation {} holds {} bytes in {} digests, its row says {} in {}",
                 at.name, held.bytes, held.blobs, recorded.bytes, recorded.blobs
             );
-            self.report.find(&R41, what);
+            self.miscounted(&R41, what);
         }
         Ok(held.bytes)
     }
@@ -107,7 +118,7 @@ impl Check<'_> {
             if row.is_none_or(|row| row.size != size) {
                 let what =
                     format!("{digest} of {name}, {size} bytes, is not what organisation {} holds", at.name);
-                self.report.find(&R40, what);
+                self.miscounted(&R40, what);
             }
             Ok(())
         };
@@ -158,14 +169,14 @@ impl Check<'_> {
         each::<OrganisationBlobKey>(rows, &[], |OrganisationBlobKey { organisation, .. }, _| {
             if last.replace(organisation) != Some(organisation) && !names.contains_key(&organisation) {
                 let what = format!("organisation number {organisation} holds something, and is not there");
-                self.report.find(&R40, what);
+                self.miscounted(&R40, what);
             }
             Ok(())
         })?;
         each::<OrganisationUsageKey>(rows, &[], |OrganisationUsageKey { organisation }, _| {
             if !names.contains_key(&organisation) {
                 let what = format!("what organisation number {organisation} holds, which is not there");
-                self.report.find(&R41, what);
+                self.miscounted(&R41, what);
             }
             Ok(())
         })

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::housekeeping::{
-    CollectedKey, DeletedManifestKey, DeletedReferenceKey, RemovalKey, UnreferencedKey,
+    CollectedKey, DeletedManifestKey, DeletedReferenceKey, RemovalKey, UnreferencedKey, UnreferencedRecord,
 };
 use pierhead_storage_format::keys::{BlobKey, CounterKey, RepositoryBlobKey, RepositoryKey};
+use pierhead_storage_format::records::RepositoryRecord;
 
+use super::fix::{How, RowChange};
 use super::report::{R50, R51, R52, R53};
 use super::rows::{each, get};
 use super::{Check, TALLY, Unreadable};
@@ -31,7 +33,8 @@ impl Check<'_> {
     /// R50 from the side of the list.
     fn unreferenced_are_so(&mut self) -> Result<(), Unreadable> {
         let rows = self.rows;
-        each::<UnreferencedKey>(rows, &[], |UnreferencedKey { since, repository, digest }, record| {
+        each::<UnreferencedKey>(rows, &[], |own, record| {
+            let UnreferencedKey { since, repository, digest } = own;
             let found = match &record.name {
                 None => get(rows, &BlobKey { digest })?.map(|blob| (blob.references, blob.changed_at)),
                 Some(name) => {
@@ -46,6 +49,8 @@ impl Check<'_> {
                 let what =
                     format!("blob {digest} of {of} is listed as unreferenced since {since}, which it is not");
                 self.report.find(&R50, what);
+                let does = format!("take blob {digest} of {of} off the list of unreferenced blobs");
+                self.report.fix(&R50, does, How::Rows(vec![RowChange::remove(&own)]));
             }
             Ok(())
         })
@@ -58,25 +63,38 @@ impl Check<'_> {
             let key = UnreferencedKey::of_store(blob.changed_at, digest);
             if blob.references == 0 && get(rows, &key)?.is_none() {
                 let what = format!("blob {digest}: nothing keeps it, and it is not listed to be collected");
-                self.report.find(&R50, what);
+                self.unlisted(what, &key, None);
             }
             Ok(())
         })?;
-        each::<RepositoryBlobKey>(rows, &[], |RepositoryBlobKey { repository, digest }, blob| {
-            let key = UnreferencedKey { since: blob.linked_at, repository, digest };
-            if blob.references == 0 && get(rows, &key)?.is_none() {
-                let what =
-                    format!("blob {digest} of repository number {repository}: unnamed, and not listed");
-                self.report.find(&R50, what);
-            }
-            Ok(())
+        each::<RepositoryKey>(rows, &[], |RepositoryKey { name }, RepositoryRecord { id: repository, .. }| {
+            let prefix = RepositoryBlobKey::prefix(repository);
+            each::<RepositoryBlobKey>(rows, &prefix, |RepositoryBlobKey { digest, .. }, blob| {
+                let key = UnreferencedKey { since: blob.linked_at, repository, digest };
+                if blob.references == 0 && get(rows, &key)?.is_none() {
+                    let what =
+                        format!("blob {digest} of {name}: no manifest of it names it, and it is not listed");
+                    self.unlisted(what, &key, Some(name.clone()));
+                }
+                Ok(())
+            })
         })
+    }
+
+    fn unlisted(&mut self, what: String, key: &UnreferencedKey, name: Option<String>) {
+        let of = name.as_deref().unwrap_or("the store");
+        let does = format!("list blob {} of {of} as unreferenced", key.digest);
+        self.report.find(&R50, what);
+        // Where a count is wrong, its own fix comes first, and says the same.
+        self.report.fix_by_row(&R50, does, key, &UnreferencedRecord { name });
     }
 
     fn deleted_manifests(&mut self) -> Result<(), Unreadable> {
         let rows = self.rows;
         let next = get(rows, &CounterKey { name: DELETED.to_owned() })?.map_or(0, |counter| counter.next);
+        let mut highest = 0;
         each::<DeletedManifestKey>(rows, &[], |DeletedManifestKey { number }, record| {
+            highest = highest.max(number);
             let digest = record.digest;
             if get(rows, &DeletedReferenceKey { number, digest })?.is_none() {
                 self.report.find(&R51, format!("deleted manifest {number} ({digest}) does not keep itself"));
@@ -85,7 +103,13 @@ impl Check<'_> {
                 self.report.find(&R52, format!("deleted manifest {number}: the counter is {next}"));
             }
             Ok(())
-        })
+        })?;
+        each::<DeletedReferenceKey>(rows, &[], |key, _| {
+            highest = highest.max(key.number);
+            Ok(())
+        })?;
+        self.raise(DELETED, &R52, next, highest);
+        Ok(())
     }
 
     fn deleted_references(&mut self) -> Result<(), Unreadable> {
@@ -94,6 +118,8 @@ impl Check<'_> {
             if get(rows, &DeletedManifestKey { number })?.is_none() {
                 self.report
                     .find(&R51, format!("deleted manifest {number}, which is not there, keeps {digest}"));
+                let does = format!("let {digest} go, which deleted manifest {number} kept");
+                self.report.fix_by_removal(&R51, does, &DeletedReferenceKey { number, digest });
             }
             if get(rows, &BlobKey { digest })?.is_none() {
                 self.report
@@ -108,7 +134,10 @@ impl Check<'_> {
         each::<RemovalKey>(rows, &[], |RemovalKey { repository }, record| {
             let there = get(rows, &RepositoryKey { name: record.name.clone() })?;
             if there.is_none_or(|there| there.id != repository) {
-                self.report.find(&R53, format!("removal of {}, which is not there", record.name));
+                let what = format!("removal of {}, which is not there", record.name);
+                let does = format!("remove what is left: {what}");
+                self.report.fix_by_removal(&R53, does, &RemovalKey { repository });
+                self.report.find(&R53, what);
             }
             Ok(())
         })

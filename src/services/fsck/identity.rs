@@ -5,6 +5,7 @@ use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::keys::{
     AccountKey, AccountNameKey, GroupKey, GroupMemberKey, PolicyKey, TextKey, TextOwner, UserKey, UserNameKey,
 };
+use pierhead_storage_format::identity::records::NamedRecord;
 use pierhead_storage_format::keys::{CounterKey, TableKey};
 
 use pierhead_storage_format::retention::RetentionKey;
@@ -50,9 +51,14 @@ impl Check<'_> {
     fn accounts(&mut self) -> Result<(), Unreadable> {
         let rows = self.rows;
         each::<AccountKey>(rows, &[], |AccountKey { id }, account| {
-            let named = get(rows, &AccountNameKey { name: account.name.clone() })?;
+            let key = AccountNameKey { name: account.name };
+            let named = get(rows, &key)?;
+            if named.is_none() {
+                let does = format!("have account {id} found by its name {:?}", key.name);
+                self.report.fix_by_row(&R16, does, &key, &NamedRecord { id });
+            }
             if named.is_none_or(|named| named.id != id) {
-                self.report.find(&R16, format!("account {id} is not found by its name {:?}", account.name));
+                self.report.find(&R16, format!("account {id} is not found by its name {:?}", key.name));
             }
             Ok(())
         })?;
@@ -61,6 +67,8 @@ impl Check<'_> {
             if account.is_none_or(|account| account.name != name) {
                 let what = format!("the name {name:?} finds account {}, which has not that name", named.id);
                 self.report.find(&R16, what);
+                let does = format!("remove the name {name:?}, which is no account's");
+                self.report.fix_by_removal(&R16, does, &AccountNameKey { name });
             }
             Ok(())
         })
@@ -70,7 +78,12 @@ impl Check<'_> {
         let rows = self.rows;
         each::<UserKey>(rows, &[], |UserKey { id }, user| {
             let shown = format!("user {id} ({:?})", user.name);
-            let named = get(rows, &UserNameKey { account: user.account, name: user.name })?;
+            let key = UserNameKey { account: user.account, name: user.name };
+            let named = get(rows, &key)?;
+            if named.is_none() {
+                let does = format!("have {shown} found by name");
+                self.report.fix_by_row(&R17, does, &key, &NamedRecord { id });
+            }
             if named.is_none_or(|named| named.id != id) {
                 self.report.find(&R17, format!("{shown} is not found by name in account {}", user.account));
             }
@@ -85,6 +98,8 @@ impl Check<'_> {
                     named.id
                 );
                 self.report.find(&R17, what);
+                let does = format!("remove the name {name:?} in account {account}, which is no user's");
+                self.report.fix_by_removal(&R17, does, &UserNameKey { account, name });
             }
             Ok(())
         })
@@ -99,8 +114,11 @@ impl Check<'_> {
         })?;
         each::<GroupMemberKey>(rows, &[], |GroupMemberKey { group, user }, _| {
             let what = || format!("user {user} is a member of group {group}: one of them is gone");
-            if self.needs(&GroupKey { id: group }, &R20, what)? {
-                self.needs(&UserKey { id: user }, &R20, what)?;
+            let is_whole = self.needs(&GroupKey { id: group }, &R20, what)?
+                && self.needs(&UserKey { id: user }, &R20, what)?;
+            if !is_whole {
+                let does = format!("remove user {user} from group {group}");
+                self.report.fix_by_removal(&R20, does, &GroupMemberKey { group, user });
             }
             Ok(())
         })
@@ -150,6 +168,10 @@ impl Check<'_> {
                 Some(text) => text,
                 None => Text { owner, belongs: self.belongs(owner, repositories)?, next: 0 },
             };
+            if !text.belongs {
+                let does = format!("remove part {part} of a text of {}", shown(owner));
+                self.report.fix_by_removal(&R22, does, &TextKey { owner, part });
+            }
             if text.belongs && part != text.next {
                 self.report.find(&R23, format!("the text of {} lacks part {}", shown(owner), text.next));
             }

@@ -10,15 +10,18 @@
 //!   organisations, 24 bytes an account that owns one and a user with access keys, and the
 //!   rows a [`Rows`] chooses to hold; references are recounted [`TALLY`] digests at a time.
 //! - K3: findings are all counted, and the first [`MAX_FINDINGS`] of each id are kept.
+//! - K4: what can be done about a finding is said where it is found, as a [`Fix`], and done elsewhere.
 //!
 //! Start at [`check`]; the list of invariants is in `report`.
 
 mod blobs;
 mod damage;
 mod disk;
+mod fix;
 mod holdings;
 mod housekeeping;
 mod identity;
+mod images;
 mod names;
 mod outboards;
 mod references;
@@ -30,6 +33,7 @@ mod rows;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod usage;
 
 use std::error::Error;
@@ -39,8 +43,10 @@ use pierhead_storage_format::Digest;
 use pierhead_storage_format::outboard::Outboard;
 
 pub use disk::DiskBlobs;
-pub use report::Report;
+pub use fix::{Fix, How};
+pub use report::{Counts, Finding, Report, Severity};
 pub use rows::{Packed, Rows};
+pub use uploads::{check_uploads, strange_files, upload_ids};
 
 /// Digests whose references are recounted in one pass; about 100 bytes each.
 pub const TALLY: usize = 1 << 18;
@@ -82,7 +88,19 @@ pub enum Content<T> {
     Damaged,
 }
 
-/// The blob files of a store that nobody else changes meanwhile.
+/// What becomes of a file that has no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is on its way to a row, or has got one since the moment of the rows.
+    Wanted,
+    /// Start-up will clear it.
+    Cleared,
+    /// Nobody wants it.
+    Extra,
+}
+
+/// The blob files of a store: one that nobody else changes ([`DiskBlobs`]), or one that is served, and whose
+/// files come and go.
 pub trait Blobs {
     /// Gives every file below `blobs/`, in any order.
     fn files(&self, visit: &mut dyn FnMut(BlobFile<'_>) -> Result<(), Unreadable>) -> Result<(), Unreadable>;
@@ -101,6 +119,15 @@ pub trait Blobs {
     /// Whether an intent file below `uploads/`, or the log of small blobs, names the blob: start-up will
     /// clear it.
     fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable>;
+    /// What becomes of files that had no rows, in their order.
+    fn fates(&self, digests: &[Digest]) -> Result<Vec<Fate>, Unreadable> {
+        let fate = |intended| if intended { Fate::Cleared } else { Fate::Extra };
+        digests.iter().map(|digest| self.is_intended(digest).map(fate)).collect()
+    }
+    /// Whether the blob still has its row: a file that is missing is not missed otherwise.
+    fn is_still_needed(&self, _: &Digest) -> Result<bool, Unreadable> {
+        Ok(true)
+    }
 }
 
 /// How thorough to be.

@@ -4,9 +4,10 @@
 use std::collections::HashSet;
 
 use pierhead_storage_format::keys::{CounterKey, OrganisationKey, RepositoryKey, Table};
+use pierhead_storage_format::records::CounterRecord;
 use pierhead_storage_format::rows::validate_row;
 
-use super::report::{R9, R10, R11, R12};
+use super::report::{Invariant, R9, R10, R11, R12};
 use super::rows::{each, get};
 use super::{Check, Stage, Unreadable};
 
@@ -23,6 +24,10 @@ const BELOW_A_REPOSITORY: [Table; 7] = [
     Table::RepositoryBlob,
     Table::ManifestReference,
 ];
+
+/// Other tables whose keys start with one: rows of a repository that went, which no later one may get.
+const OF_A_REPOSITORY: [Table; 5] =
+    [Table::RepositoryPulls, Table::Removal, Table::Retention, Table::RetentionLog, Table::RetentionState];
 
 impl Check<'_> {
     pub(super) fn names(&mut self) -> Result<(), Unreadable> {
@@ -76,13 +81,46 @@ impl Check<'_> {
             numbers.push(record.id);
             Ok(())
         })?;
+        let is_too_low = numbers.iter().any(|number| *number >= next);
         numbers.sort_unstable();
+        if is_too_low {
+            let highest = self.highest_repository(numbers.last().copied().unwrap_or(0))?;
+            self.raise(REPOSITORY_COUNTER, &R9, next, highest);
+        }
         for pair in numbers.windows(2) {
             if pair[0] == pair[1] {
                 self.report.find(&R11, format!("two repositories have the number {}", pair[0]));
             }
         }
         Ok(numbers)
+    }
+
+    /// The highest number any row has in its key, or `at_least`.
+    fn highest_repository(&self, at_least: u64) -> Result<u64, Unreadable> {
+        let mut highest = at_least;
+        for table in BELOW_A_REPOSITORY.into_iter().chain(OF_A_REPOSITORY) {
+            self.rows.scan(table, &[], &mut |key, _| {
+                let number = key.first_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n));
+                highest = highest.max(number);
+                Ok(())
+            })?;
+        }
+        Ok(highest)
+    }
+
+    /// Where the counter `name`, which is `next`, is not above the highest number in use: that it is raised. Texts
+    /// of a repository come with its other rows.
+    pub(super) fn raise(&mut self, name: &str, invariant: &Invariant, next: u64, highest: u64) {
+        if next > highest || highest == 0 {
+            return;
+        }
+        let (key, to) = (CounterKey { name: name.to_owned() }, highest.saturating_add(1));
+        self.report.fix_by_row(
+            invariant,
+            format!("raise the counter {name:?} from {next} to {to}"),
+            &key,
+            &CounterRecord { next: to },
+        );
     }
 
     /// One finding a table and number, however many rows there are.

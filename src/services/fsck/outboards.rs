@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::outboard::{CHUNK, Outboard, encoded_len};
 
+use super::fix::How;
 use super::report::B4;
 use super::{Check, Content, MAX_PARTS, Unreadable};
 
@@ -18,12 +19,20 @@ impl Check<'_> {
             Content::Good(outboard) if outboard.digest == *digest && outboard.len == size => {}
             Content::Good(outboard) => {
                 let of = format!("{path} is of {}, {} bytes", outboard.digest, outboard.len);
-                self.report.find(&B4, of);
+                self.wrong_outboard(digest, size, of);
             }
-            Content::Damaged => self.report.find(&B4, format!("{path} is torn or damaged")),
+            Content::Damaged => {
+                self.wrong_outboard(digest, size, format!("{path} is torn or damaged"));
+            }
             Content::Missing => {}
         }
         Ok(())
+    }
+
+    fn wrong_outboard(&mut self, digest: &Digest, size: u64, what: String) {
+        self.report.find(&B4, what);
+        let does = format!("make the outboard of blob {digest} anew from its bytes");
+        self.report.fix(&B4, does, How::Outboard { digest: *digest, size });
     }
 
     /// The damaged parts of a blob in words, as far as its outboard can tell.

@@ -8,10 +8,13 @@ use pierhead_storage_format::keys::{
     BlobKey, BlobRepositoryKey, ManifestKey, ManifestReferenceKey, ManifestTagKey, ReferrerKey,
     RepositoryBlobKey, RepositoryCountersKey, RepositoryKey, TagKey,
 };
-use pierhead_storage_format::records::{ManifestRecord, ReferenceRole, RepositoryCounters};
+use pierhead_storage_format::records::{
+    ManifestRecord, Present, ReferenceRecord, ReferenceRole, ReferrerRecord, RepositoryCounters,
+};
 
+use super::fix::{How, RowChange};
 use super::references::{References, references};
-use super::report::{B3, R1, R2, R3, R4, R6, R7, R8, R13, R14, R15};
+use super::report::{R1, R2, R3, R4, R6, R7, R8, R13, R14, R15};
 use super::rows::{each, get};
 use super::tally::Tally;
 use super::{Check, Content, MAX_MANIFEST, Stage, Unreadable};
@@ -59,6 +62,8 @@ impl Check<'_> {
             let mirror = ManifestTagKey { repository: at.id, digest, tag };
             if get(rows, &mirror)?.is_none() {
                 self.report.find(&R2, format!("tag {name}:{} has no row under {digest}", mirror.tag));
+                let does = format!("list tag {name}:{} under {digest}", mirror.tag);
+                self.report.fix_by_row(&R2, does, &mirror, &Present {});
             }
             Ok(())
         })
@@ -74,6 +79,8 @@ impl Check<'_> {
                     at.name, key.digest, key.tag
                 );
                 self.report.find(&R2, what);
+                let does = format!("remove {}:{} from the tags of {}", at.name, key.tag, key.digest);
+                self.report.fix_by_removal(&R2, does, &key);
             }
             Ok(())
         })
@@ -87,6 +94,8 @@ impl Check<'_> {
             let mirror = BlobRepositoryKey { digest: key.digest, name: at.name.to_owned() };
             if get(rows, &mirror)?.is_none() {
                 self.report.find(&R6, format!("blob {} of {} has no row by digest", key.digest, at.name));
+                let does = format!("list {} among the repositories of blob {}", at.name, key.digest);
+                self.report.fix_by_row(&R6, does, &mirror, &Present {});
             }
             self.stored_with_size("blob", at.name, &key.digest, record.size)
         })
@@ -139,13 +148,17 @@ impl Check<'_> {
         record: &ManifestRecord,
     ) -> Result<(), Unreadable> {
         let Some(subject) = record.subject else { return Ok(()) };
-        let row = get(self.rows, &ReferrerKey { repository: at.id, subject, digest: *digest })?;
+        let key = ReferrerKey { repository: at.id, subject, digest: *digest };
+        let row = get(self.rows, &key)?;
         if row.is_none_or(|row| row.artifact_type != record.artifact_type) {
             let what = format!(
                 "manifest {digest} of {} has no matching row among the referrers of {subject}",
                 at.name
             );
             self.report.find(&R7, what);
+            let does = format!("list manifest {digest} of {} among the referrers of {subject}", at.name);
+            let record = ReferrerRecord { artifact_type: record.artifact_type.clone() };
+            self.report.fix_by_row(&R7, does, &key, &record);
         }
         Ok(())
     }
@@ -179,7 +192,7 @@ impl Check<'_> {
             Content::Missing => Ok(None),
             Content::Damaged => {
                 if !self.options.deep && self.file_has_its_size(digest)? {
-                    self.report.find(&B3, format!("manifest {digest} is damaged"));
+                    self.damaged(digest, size, format!("manifest {digest} is damaged"))?;
                 }
                 Ok(None)
             }
@@ -239,20 +252,29 @@ impl Check<'_> {
             let what =
                 format!("the reference rows of manifest {digest} of {} are not what it names", at.name);
             self.report.find(&R15, what);
+            let does = format!("write the reference rows of manifest {digest} of {} from its bytes", at.name);
+            let rows = reference_changes(at.id, digest, &references.named, &recorded);
+            self.report.fix(&R15, does, How::Rows(rows));
         }
         Ok(())
     }
 
     /// R15 from the side of the rows: one finding a manifest that is not there.
     fn references_have_manifests(&mut self, at: &Repository<'_>) -> Result<(), Unreadable> {
-        let (rows, mut last) = (self.rows, None);
+        let (rows, mut last, mut is_there) = (self.rows, None, true);
         each::<ManifestReferenceKey>(rows, &at.id.to_be_bytes(), |key, _| {
             let manifest = ManifestKey { repository: at.id, digest: key.manifest };
-            if last != Some(key.manifest) && get(rows, &manifest)?.is_none() {
-                let what = format!("{}: reference rows of {}, which is not there", at.name, key.manifest);
-                self.report.find(&R15, what);
+            if last.replace(key.manifest) != Some(key.manifest) {
+                is_there = get(rows, &manifest)?.is_some();
+                if !is_there {
+                    let what = format!("{}: reference rows of {}, which is not there", at.name, key.manifest);
+                    self.report.find(&R15, what);
+                }
             }
-            last = Some(key.manifest);
+            if !is_there {
+                let does = format!("remove a reference row of {}, which {} lacks", key.manifest, at.name);
+                self.report.fix_by_removal(&R15, does, &key);
+            }
             Ok(())
         })
     }
@@ -267,6 +289,9 @@ impl Check<'_> {
                     at.name, key.digest, key.subject
                 );
                 self.report.find(&R7, what);
+                let does =
+                    format!("remove {} of {} from the referrers of {}", key.digest, at.name, key.subject);
+                self.report.fix_by_removal(&R7, does, &key);
             }
             Ok(())
         })
@@ -285,6 +310,14 @@ impl Check<'_> {
                     count.digest, at.name, count.counted, count.recorded
                 );
                 self.report.find(&R4, what);
+                let (digest, to) = (count.digest, count.counted);
+                let does = format!("set the references of blob {digest} of {} to {to}", at.name);
+                let how =
+                    How::RepositoryReferences { repository: at.id, name: at.name.to_owned(), digest, to };
+                match to < count.recorded {
+                    true => self.report.fix_that_loses(&R4, does, how),
+                    false => self.report.fix(&R4, does, how),
+                }
             }
             if tally.len() < self.tally {
                 return Ok(());
@@ -328,9 +361,29 @@ impl Check<'_> {
                 shown(&at.counted)
             );
             self.report.find(&R8, what);
+            let does = format!("set the counters of {} to {}", at.name, shown(&at.counted));
+            let key = RepositoryCountersKey { repository: at.id };
+            self.report.fix_by_row(&R8, does, &key, &at.counted);
         }
         Ok(())
     }
+}
+
+/// What makes the reference rows of a manifest those it names.
+fn reference_changes(
+    repository: u64,
+    manifest: &Digest,
+    named: &BTreeMap<Digest, ReferenceRole>,
+    recorded: &BTreeMap<Digest, ReferenceRole>,
+) -> Vec<RowChange> {
+    let key = |digest: &Digest| ManifestReferenceKey { repository, manifest: *manifest, digest: *digest };
+    let gone = recorded.keys().filter(|digest| !named.contains_key(digest));
+    let mut rows: Vec<RowChange> = gone.map(|digest| RowChange::remove(&key(digest))).collect();
+    let other = named.iter().filter(|(digest, role)| recorded.get(digest) != Some(role));
+    rows.extend(
+        other.filter_map(|(digest, role)| RowChange::put(&key(digest), &ReferenceRecord { role: *role })),
+    );
+    rows
 }
 
 fn shown(counters: &RepositoryCounters) -> String {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use pierhead_storage_format::identity::keys::{TextKey, TextOwner};
-use pierhead_storage_format::keys::{CounterKey, RepositoryKey};
+use pierhead_storage_format::keys::{CounterKey, RepositoryKey, TableKey};
 use pierhead_storage_format::retention::{LOG_ROWS, RetentionKey, RetentionLogKey, RetentionStateKey};
 
 use super::report::{R60, R61, R62, R63};
@@ -24,10 +24,18 @@ impl Check<'_> {
         self.retention_logs(repositories)
     }
 
-    fn is_of_none(&mut self, what: &str, repository: u64, repositories: &[u64]) -> bool {
+    fn is_of_none<K: TableKey>(
+        &mut self,
+        what: &str,
+        repository: u64,
+        repositories: &[u64],
+        own: &K,
+    ) -> bool {
         let is_of_none = repositories.binary_search(&repository).is_err();
         if is_of_none {
-            self.report.find(&R60, format!("{what} of repository number {repository}, which is not there"));
+            let what = format!("{what} of repository number {repository}, which is not there");
+            self.report.fix_by_removal(&R60, format!("remove {what}"), own);
+            self.report.find(&R60, what);
         }
         is_of_none
     }
@@ -36,9 +44,11 @@ impl Check<'_> {
         let rows = self.rows;
         let counter = CounterKey { name: COUNTER.to_owned() };
         let next = get(rows, &counter)?.map_or(0, |counter| counter.next);
-        let mut numbers = HashSet::new();
-        each::<RetentionKey>(rows, &[], |RetentionKey { repository }, record| {
-            if self.is_of_none("a retention policy", repository, repositories) {
+        let (mut numbers, mut highest) = (HashSet::new(), 0);
+        each::<RetentionKey>(rows, &[], |own, record| {
+            let repository = own.repository;
+            highest = highest.max(record.number);
+            if self.is_of_none("a retention policy", repository, repositories, &own) {
                 return Ok(());
             }
             let (number, name) = (record.number, record.name);
@@ -65,12 +75,14 @@ impl Check<'_> {
                     .find(&R62, format!("the selectors of the retention policy of {name} do not parse"));
             }
             Ok(())
-        })
+        })?;
+        self.raise(COUNTER, &R61, next, highest);
+        Ok(())
     }
 
     fn retention_states(&mut self, repositories: &[u64]) -> Result<(), Unreadable> {
-        each::<RetentionStateKey>(self.rows, &[], |RetentionStateKey { repository }, _| {
-            self.is_of_none("the state of retention", repository, repositories);
+        each::<RetentionStateKey>(self.rows, &[], |own, _| {
+            self.is_of_none("the state of retention", own.repository, repositories, &own);
             Ok(())
         })
     }
@@ -79,7 +91,13 @@ impl Check<'_> {
     fn retention_logs(&mut self, repositories: &[u64]) -> Result<(), Unreadable> {
         let rows = self.rows;
         let mut at: Option<Log> = None;
-        each::<RetentionLogKey>(rows, &[], |RetentionLogKey { repository, number }, _| {
+        each::<RetentionLogKey>(rows, &[], |own, _| {
+            let RetentionLogKey { repository, number } = own;
+            if repositories.binary_search(&repository).is_err() {
+                let does =
+                    format!("remove row {number} of the retention log of repository number {repository}");
+                self.report.fix_by_removal(&R60, does, &own);
+            }
             match &mut at {
                 Some(log) if log.repository == repository => {
                     log.is_whole &= number == log.last + 1;
@@ -97,7 +115,9 @@ impl Check<'_> {
 
     fn retention_log(&mut self, log: Option<Log>, repositories: &[u64]) -> Result<(), Unreadable> {
         let Some(Log { repository, last, rows, is_whole }) = log else { return Ok(()) };
-        if self.is_of_none("a retention log", repository, repositories) {
+        if repositories.binary_search(&repository).is_err() {
+            let what = format!("a retention log of repository number {repository}, which is not there");
+            self.report.find(&R60, what);
             return Ok(());
         }
         let next = get(self.rows, &RetentionStateKey { repository })?.map_or(0, |state| state.next);

@@ -30,6 +30,20 @@ pub(super) fn each<K: TableKey>(
     })
 }
 
+/// The same, until `visit` says that it is enough (`false`).
+pub(super) fn some<K: TableKey>(
+    rows: &dyn Rows,
+    prefix: &[u8],
+    mut visit: impl FnMut(K, K::Record) -> Result<bool, Unreadable>,
+) -> Result<(), Unreadable> {
+    let mut is_enough = false;
+    let scanned = each::<K>(rows, prefix, |key, record| {
+        is_enough = !visit(key, record)?;
+        if is_enough { Err(Unreadable { what: String::new(), source: "enough".into() }) } else { Ok(()) }
+    });
+    if is_enough { Ok(()) } else { scanned }
+}
+
 /// The record under `key`, if there is one that decodes.
 pub(super) fn get<K: TableKey>(rows: &dyn Rows, key: &K) -> Result<Option<K::Record>, Unreadable> {
     Ok(rows.get(K::TABLE, &key.encode())?.and_then(|value| K::Record::decode(&value).ok()))

@@ -25,6 +25,7 @@ mod fixtures;
 mod holdings;
 mod housekeeping;
 mod identity;
+mod repairing;
 
 fn digest_of(bytes: &[u8]) -> Digest {
     Digest::new(Algorithm::Sha256, &Sha256::digest(bytes)).expect("length matches")

@@ -13,16 +13,26 @@ impl Check<'_> {
         let rows = self.rows;
         each::<RepositoryPullsKey>(rows, &[], |RepositoryPullsKey { repository }, _| {
             if repositories.binary_search(&repository).is_err() {
-                self.report
-                    .find(&R30, format!("pulls of repository number {repository}, which is not there"));
+                let what = format!("pulls of repository number {repository}, which is not there");
+                self.report.fix_by_removal(
+                    &R30,
+                    format!("remove {what}"),
+                    &RepositoryPullsKey { repository },
+                );
+                self.report.find(&R30, what);
             }
             Ok(())
         })?;
-        let mut last = None;
-        each::<AccountDayKey>(rows, &[], |AccountDayKey { account, .. }, _| {
+        let (mut last, mut is_there) = (None, true);
+        each::<AccountDayKey>(rows, &[], |own, _| {
+            let account = own.account;
             if last.replace(account) != Some(account) {
                 let what = || format!("days of account {account}, which is not there");
-                self.needs(&AccountKey { id: account }, &R30, what)?;
+                is_there = self.needs(&AccountKey { id: account }, &R30, what)?;
+            }
+            if !is_there {
+                let does = format!("remove a day of account {account}, which is not there");
+                self.report.fix_by_removal(&R30, does, &own);
             }
             Ok(())
         })

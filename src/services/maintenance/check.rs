@@ -1,4 +1,4 @@
-//! `fsck`: the metadata's own checks (journal, snapshots, index), every invariant of rows and blobs, and
+//! `fsck`: the metadata's own checks (journal, snapshots, index), every invariant of rows and blobs, uploads, and
 //! the audit trail's, as `FORMAT.md` numbers them. Changes nothing.
 
 use std::sync::Arc;
@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::permitted;
 use crate::services::access::Permit;
 use crate::services::error::Error;
-use crate::services::fsck::{self, DiskBlobs, Options, Packed, Report, Stage, Unreadable};
+use crate::services::fsck::{
+    self, Blobs, DiskBlobs, Options, Packed, Report, Stage, Unreadable, check_uploads,
+};
 use crate::stores::disk::Disk;
 use crate::stores::meta::{self, CheckOptions, TruthError};
 use crate::stores::trail::{self, TrailError};
@@ -26,6 +28,9 @@ pub enum CheckError {
     /// Rows or blobs cannot be read.
     #[error("the store cannot be read")]
     Unreadable(#[from] Unreadable),
+    /// It was told to stop.
+    #[error("the check was stopped before its end")]
+    Stopped,
 }
 
 /// Checks a store that nobody serves. `deep` hashes every blob. `progress` is told what is being
@@ -39,21 +44,29 @@ pub fn check(
 ) -> Result<Report, CheckError> {
     permitted(permit)?;
     let found = meta::check(disk.as_ref(), metadata).map_err(CheckError::Metadata)?;
-    let mut report = match rows(disk.as_ref()) {
-        Ok(rows) => {
-            let blobs = DiskBlobs::open(Arc::clone(disk))?;
-            fsck::check(&rows, &blobs, Options { deep }, progress)?
-        }
-        // A finding says so; without all rows nothing can be said of the blobs.
-        Err(TruthError::Damaged { .. }) => Report::default(),
-        Err(error) => return Err(CheckError::Metadata(error)),
-    };
+    let mut report = check_rows(disk, DiskBlobs::open, deep, progress)?;
     for finding in found {
         report.add_metadata(finding.id, format!("{}: {}", finding.what, finding.detail));
     }
+    check_uploads(disk.as_ref(), deep, &mut report)?;
     trail::check(disk.as_ref(), &mut |id, file, why| report.add_metadata(id, format!("{file}: {why}")))
         .map_err(CheckError::Trail)?;
     Ok(report)
+}
+
+/// Rows of the moment it is called at, and what `blobs` has; nothing if not all rows can be had: then the check of the
+/// metadata says so, and nothing can be said of the blobs.
+pub(super) fn check_rows<B: Blobs>(
+    disk: &Arc<dyn Disk>,
+    blobs: impl FnOnce(Arc<dyn Disk>) -> Result<B, Unreadable>,
+    deep: bool,
+    progress: &mut dyn FnMut(Stage, u64),
+) -> Result<Report, CheckError> {
+    match rows(disk.as_ref()) {
+        Ok(rows) => Ok(fsck::check(&rows, &blobs(Arc::clone(disk))?, Options { deep }, progress)?),
+        Err(TruthError::Damaged { .. }) => Ok(Report::default()),
+        Err(error) => Err(CheckError::Metadata(error)),
+    }
 }
 
 fn rows(disk: &dyn Disk) -> Result<Packed, TruthError> {

@@ -1,12 +1,19 @@
-//! What an administrator does to a store that nobody serves: `check` it, take its metadata out
-//! and put it in (`dump`). Every call takes a permit to maintain the store. `check` and `dump`
-//! read the journal and its snapshots, never the index, so that they say what is true.
+//! What an administrator does to a store that nobody serves: `check` it, `repair` it, take its metadata out
+//! and put it in (`dump`). `online` checks one that is served, whose files `live` reads. Every call takes a permit to
+//! maintain the store. `check` and `dump` read the journal and its snapshots, never the index, so that they say what
+//! is true.
 
 mod check;
 mod dump;
+mod live;
+mod online;
+mod repair;
 
 pub use check::{CheckError, check};
 pub use dump::{ExportError, ImportError, export, export_moment, import};
+pub use live::GoesOn;
+pub use online::{Checked, Checks, Progress, Served};
+pub use repair::{RepairError, Step, Steps, Workshop, opening, repair};
 
 use super::access::{Action, Permit};
 use super::error::Error;

@@ -75,6 +75,11 @@ impl Uploads {
         Ok(UploadPage { items, more })
     }
 
+    /// Whether there is a session of this id.
+    pub fn is_open(&self, id: &str) -> bool {
+        self.sessions.get(id).is_some()
+    }
+
     /// One session.
     pub fn show(&self, permit: &Permit, id: &str) -> Result<UploadFacts, Error> {
         covers(permit, Action::ListUploads)?;

@@ -25,6 +25,7 @@ mod hash;
 mod journal;
 mod look;
 mod map;
+mod mend;
 mod outboard;
 mod pipe;
 mod pool;
@@ -311,7 +312,7 @@ impl Store {
         let id = self.random.id().map_err(io("making a quarantine name"))?;
         let Some(suspect) = self.open_if_there(digest)? else { return Ok(false) };
         // All of it is read, which may take long: not while others wait for the place.
-        match read::is_sound(self, digest, suspect.as_ref()) {
+        match read::is_sound(self, digest, suspect.as_ref(), &mut || Ok(())) {
             Ok(true) => return Ok(false),
             Ok(false) => {}
             Err(BlobError::Io { source, .. }) if unreadable => {

@@ -103,8 +103,13 @@ pub(super) fn whole(store: &Store, digest: &Digest, size: u64) -> Result<Bytes, 
 }
 
 /// Whether `file` is what this name says; an error if it cannot be read to its end. Reads all of it, past the
-/// cache: it may be large, and is looked at once. Blocks.
-pub(super) fn is_sound(store: &Store, digest: &Digest, file: &dyn DiskReader) -> Result<bool, BlobError> {
+/// cache: it may be large, and is looked at once. An error of `before_each` block ends it. Blocks.
+pub(super) fn is_sound(
+    store: &Store,
+    digest: &Digest,
+    file: &dyn DiskReader,
+    before_each: &mut dyn FnMut() -> Result<(), BlobError>,
+) -> Result<bool, BlobError> {
     let len = file.len().map_err(io("looking at a blob"))?;
     if len > SMALL {
         file.past_cache();
@@ -113,6 +118,7 @@ pub(super) fn is_sound(store: &Store, digest: &Digest, file: &dyn DiskReader) ->
     let mut block = store.pool.block();
     let mut at = 0;
     while at < len {
+        before_each()?;
         let read = match fill(file, block.space(BLOCK), at, BLOCK) {
             Ok(0) => break,
             Ok(read) => read,

@@ -4,7 +4,7 @@
 
 use pierhead_storage_format::codec::{MAX_RECORD, Record};
 use pierhead_storage_format::journal::{Change, MAX_KEY, encode_change_set};
-use pierhead_storage_format::keys::TableKey;
+use pierhead_storage_format::keys::{Table, TableKey};
 
 use super::engine::{Engine, EngineError, Pair};
 use super::error::MetaError;
@@ -47,6 +47,13 @@ impl<'a> Tx<'a> {
     /// Removes a key; one that is not there is no error. An error also ends the transaction.
     pub fn delete<K: TableKey>(&mut self, key: &K) -> Result<(), MetaError> {
         let staged = self.stage(row_key(K::TABLE, &key.encode()), None);
+        staged.inspect_err(|error| self.failure = Some(error.clone()))
+    }
+
+    /// Sets a row by its bytes, or removes it (`None`): for repairs, which have rows of any table. Whoever calls
+    /// made them of typed ones. An error also ends the transaction.
+    pub fn set_row(&mut self, table: Table, key: &[u8], value: Option<Vec<u8>>) -> Result<(), MetaError> {
+        let staged = self.stage(row_key(table, key), value);
         staged.inspect_err(|error| self.failure = Some(error.clone()))
     }
 

@@ -12,6 +12,7 @@ use pierhead_storage_format::records::{
 
 use pierhead_storage_format::identity::keys::{TextKey, TextOwner};
 use pierhead_storage_format::identity::records::TextRecord;
+use pierhead_storage_format::outboard::CHUNK;
 use pierhead_storage_format::retention::{
     RetentionKey, RetentionKind, RetentionLogKey, RetentionLogRecord, RetentionRecord, RetentionStateKey,
     RetentionStateRecord,
@@ -206,6 +207,11 @@ pub(super) const RETENTION: &[Fixture] = &[
 pub(super) const RETENTION_LEFTOVERS: &[Fixture] = &[
     ("the state of a repository that went", "R60", |store| {
         store.put(&RetentionStateKey { repository: 77 }, &RetentionStateRecord::default());
+    }),
+    ("a large layer without an outboard", "B5", |store| {
+        let layer = vec![7; CHUNK as usize + 1];
+        store.keep(&layer);
+        store.change(&blob(&layer), |blob| blob.references = 0);
     }),
     ("selectors of no policy", "R22", |store| {
         let text = TextKey { owner: TextOwner::Retention(2), part: 0 };

@@ -19,7 +19,7 @@ const ACME: u64 = 1;
 const GONE: Id = Id::from_bytes([9; 16]);
 
 impl Store {
-    fn all<K: TableKey>(&self) -> Vec<(K, K::Record)> {
+    pub(super) fn all<K: TableKey>(&self) -> Vec<(K, K::Record)> {
         let rows = self.rows.keys().filter(|(table, _)| *table == K::TABLE);
         let keys = rows.map(|(_, key)| K::decode(key).expect("valid"));
         keys.map(|key| (K::decode(&key.encode()).expect("valid"), self.get(&key).expect("there"))).collect()

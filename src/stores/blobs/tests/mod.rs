@@ -3,6 +3,7 @@
 mod faults;
 mod full_disk;
 mod looks;
+mod mends;
 mod outboards;
 mod reading;
 mod resuming;

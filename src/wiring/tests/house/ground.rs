@@ -14,6 +14,7 @@ use crate::services::leases::Leases;
 use crate::services::uploads::Uploads;
 use crate::stores::blobs::Blobs;
 use crate::stores::disk::Disk;
+use crate::stores::lock::DataLock;
 
 /// A house that nobody serves any more.
 pub struct Ground {
@@ -75,7 +76,8 @@ impl Ground {
     pub async fn up(self, disk: impl FnOnce(&Path) -> Arc<dyn Disk>) -> House {
         let Self { settings, folder, clock } = self;
         let disk = disk(&settings.storage.data);
-        let (store, _) = store::open_on(&settings.storage, disk, clock.clone()).expect("a store");
+        let lock = DataLock::create(&settings.storage.data).expect("a lock");
+        let (store, _) = store::open_on(&settings.storage, lock, disk, clock.clone()).expect("a store");
         House::furnished(true, settings, folder, clock, store).await
     }
 

@@ -1,0 +1,99 @@
+//! What `fsck --repair` may do about findings. A fix is written down where the finding is, so that the two cannot
+//! disagree; who applies it is `maintenance::repair`.
+//!
+//! - X1: a fix makes derived rows agree with what they are derived from, drops rows that say nothing any more, or
+//!   moves a file; none of them changes what clients see of something that is whole.
+//! - X2: a fix that would give up a row or a count because another row is missing *loses* if that other row was lost:
+//!   it is held back while [`Report::has_losses`](super::Report::has_losses) says that rows may be missing.
+//! - X3: memory is bounded: [`MAX_FIXES`] are kept, and the next pass finds the rest.
+
+use pierhead_storage_format::Digest;
+use pierhead_storage_format::codec::Record;
+use pierhead_storage_format::keys::{Table, TableKey};
+
+/// Fixes that are kept of one pass.
+pub const MAX_FIXES: usize = 100_000;
+
+/// Something that can be done about a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// The invariant that holds again then.
+    pub id: &'static str,
+    /// In words: `set the counters of acme/web to …`.
+    pub does: String,
+    /// How.
+    pub how: How,
+    /// Whether it loses something if rows are missing (X2).
+    pub loses: bool,
+}
+
+/// How something is put right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum How {
+    /// These rows are set or removed, in one change set.
+    Rows(Vec<RowChange>),
+    /// The references of a blob of a repository, which is listed as unreferenced with 0.
+    RepositoryReferences {
+        /// The repository's number.
+        repository: u64,
+        /// Its whole name.
+        name: String,
+        /// The blob.
+        digest: Digest,
+        /// So many.
+        to: u64,
+    },
+    /// The same of a blob of the store.
+    BlobReferences {
+        /// The blob.
+        digest: Digest,
+        /// So many.
+        to: u64,
+    },
+    /// What organisations hold is counted anew, all of it.
+    Recount,
+    /// A blob's file is read: wrong bytes go to quarantine, and are noted as the scrub notes them; a missing file is.
+    Blob {
+        /// The blob.
+        digest: Digest,
+        /// Bytes it should have.
+        size: u64,
+    },
+    /// A file that no row names goes to quarantine.
+    SetAside {
+        /// The blob it would be, or be the outboard of.
+        digest: Digest,
+        /// Whether it is an outboard.
+        outboard: bool,
+    },
+    /// The outboard of a blob is made anew, if the blob's bytes are right.
+    Outboard {
+        /// The blob.
+        digest: Digest,
+        /// Its bytes.
+        size: u64,
+    },
+}
+
+/// A row as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowChange {
+    /// Its table.
+    pub table: Table,
+    /// Its key in the table.
+    pub key: Vec<u8>,
+    /// Its record; it is removed if `None`.
+    pub value: Option<Vec<u8>>,
+}
+
+impl RowChange {
+    /// Sets a row. `None` if the record is longer than a row can be, which none of ours is.
+    pub fn put<K: TableKey>(key: &K, record: &K::Record) -> Option<Self> {
+        Some(Self { table: K::TABLE, key: key.encode(), value: Some(record.encode().ok()?) })
+    }
+
+    /// Removes a row.
+    pub fn remove<K: TableKey>(key: &K) -> Self {
+        Self { table: K::TABLE, key: key.encode(), value: None }
+    }
+}

@@ -1,0 +1,249 @@
+//! Uploads under way and the log of small blobs, as an earlier run left them (U1 to U3, S1): whether the next start
+//! can go on with them. None of it was ever answered as stored but what rows name, which B1 to B3 look at.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use pierhead_storage_format::upload::{self, CHUNK, Checkpoint};
+use pierhead_storage_format::{paths, small};
+
+use super::{Report, Unreadable};
+use crate::stores::disk::Disk;
+
+/// The longest journal that is read.
+const MAX_JOURNAL: u64 = 64 << 20;
+
+/// Checks uploads of a store that nobody serves; `deep` proves their bytes.
+pub fn check_uploads(disk: &dyn Disk, deep: bool, report: &mut Report) -> Result<(), Unreadable> {
+    for id in upload_ids(disk)? {
+        if let Err(Sick { invariant, why }) = look(disk, &id, deep)? {
+            let path = paths::upload_dir(&id);
+            report.add_metadata(invariant, format!("{}: {why}", path.display()));
+        }
+    }
+    strange_files(disk, report)
+}
+
+/// The folders of uploads there are now, but for those that hold intents alone: they are notes for start-up, of files
+/// that B2 looks at.
+pub fn upload_ids(disk: &dyn Disk) -> Result<Vec<String>, Unreadable> {
+    let mut ids = Vec::new();
+    for entry in list(disk, paths::UPLOADS)?.into_iter().filter(|entry| entry.is_dir) {
+        let folder = paths::upload_dir(&entry.name);
+        let files = disk.list(&folder).map_err(unreadable(&folder))?;
+        let is_note = !files.is_empty() && files.iter().all(|file| paths::parse_intent(&file.name).is_some());
+        if !is_note {
+            ids.push(entry.name);
+        }
+    }
+    Ok(ids)
+}
+
+/// U3 and S1, which hold while the store is served, too.
+pub fn strange_files(disk: &dyn Disk, report: &mut Report) -> Result<(), Unreadable> {
+    for entry in list(disk, paths::UPLOADS)?.into_iter().filter(|entry| !entry.is_dir) {
+        report.add_metadata("U3", format!("{}/{} is no folder of an upload", paths::UPLOADS, entry.name));
+    }
+    for entry in list(disk, paths::SMALL)? {
+        let Some(number) = paths::parse_numbered(&entry.name, ".log") else { continue };
+        let path = paths::small_segment(number);
+        let Some(file) = open(disk, &path)? else { continue };
+        let mut head = Vec::new();
+        file.take(small::HEADER as u64).read_to_end(&mut head).map_err(unreadable(&path))?;
+        let why = match small::Header::decode(&head) {
+            Ok(_) => continue, // of another number: it was about to be used again, and has no records
+            Err(why) => why,
+        };
+        report.add_metadata("S1", format!("{}: {why}", path.display()));
+    }
+    Ok(())
+}
+
+/// What is wrong with an upload.
+struct Sick {
+    invariant: &'static str,
+    why: String,
+}
+
+fn unusable(why: impl Into<String>) -> Sick {
+    Sick { invariant: "U1", why: why.into() }
+}
+
+fn short(why: String) -> Sick {
+    Sick { invariant: "U2", why }
+}
+
+fn look(disk: &dyn Disk, id: &str, deep: bool) -> Result<Result<(), Sick>, Unreadable> {
+    let path = paths::upload_journal(id);
+    let Some(file) = open(disk, &path)? else {
+        return Ok(Err(unusable("it has no journal, so nobody can go on with it")));
+    };
+    let mut journal = Vec::new();
+    file.take(MAX_JOURNAL).read_to_end(&mut journal).map_err(unreadable(&path))?;
+    let (header, checkpoints) = match upload::read(&journal) {
+        Ok(read) => read,
+        Err(error) => return Ok(Err(unusable(format!("its journal does not hold: {error}")))),
+    };
+    if format!("{:032x}", header.id) != id {
+        return Ok(Err(unusable("its journal is that of another upload")));
+    }
+    let Some((last, _)) = checkpoints.last() else {
+        return Ok(Err(unusable(format!("its journal, of {}, has no checkpoint", header.repository))));
+    };
+    let path = paths::upload_data(id);
+    let Some(data) = open(disk, &path)? else { return Ok(Err(unusable("its data are missing"))) };
+    let len = data.metadata().map_err(unreadable(&path))?.len();
+    if len < last.offset {
+        let (repository, offset) = (header.repository, last.offset);
+        return Ok(Err(short(format!("{len} bytes of an upload to {repository} are there, of {offset}"))));
+    }
+    if !deep {
+        return Ok(Ok(()));
+    }
+    let checkpoints: Vec<Checkpoint> = checkpoints.into_iter().map(|(checkpoint, _)| checkpoint).collect();
+    Ok(proved(&data, &checkpoints)
+        .map_err(|held| short(format!("its bytes hold up to {held}, of {}", last_offset(&checkpoints)))))
+}
+
+fn last_offset(checkpoints: &[Checkpoint]) -> u64 {
+    checkpoints.last().map_or(0, |last| last.offset)
+}
+
+/// Whether the bytes are those of all checkpoints; the offset of the last one that holds otherwise.
+fn proved(data: &File, checkpoints: &[Checkpoint]) -> Result<(), u64> {
+    let mut previous = 0;
+    for checkpoint in checkpoints {
+        let (mut at, mut holds) = (previous - previous % CHUNK, true);
+        for hash in &checkpoint.chunks {
+            holds &= is_hash_of(data, at, CHUNK, hash);
+            at += CHUNK;
+        }
+        if let Some(hash) = &checkpoint.tail {
+            holds &= is_hash_of(data, at, checkpoint.offset - at, hash);
+        }
+        if !holds {
+            return Err(previous);
+        }
+        previous = checkpoint.offset;
+    }
+    Ok(())
+}
+
+/// What cannot be read is not.
+fn is_hash_of(data: &File, at: u64, len: u64, hash: &[u8; 32]) -> bool {
+    let mut bytes = vec![0; usize::try_from(len.min(CHUNK)).unwrap_or_default()];
+    data.read_exact_at(&mut bytes, at).is_ok() && blake3::hash(&bytes).as_bytes() == hash
+}
+
+fn list(disk: &dyn Disk, folder: &str) -> Result<Vec<crate::stores::disk::Entry>, Unreadable> {
+    disk.list(Path::new(folder)).map_err(unreadable(Path::new(folder)))
+}
+
+/// `None` if it is not there, or has gone since it was listed.
+fn open(disk: &dyn Disk, path: &Path) -> Result<Option<File>, Unreadable> {
+    match disk.open_read(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(path)(error)),
+    }
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> Unreadable {
+    let what = path.display().to_string();
+    move |error| Unreadable { what, source: error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use pierhead_storage_format::Algorithm;
+    use pierhead_storage_format::upload::{Header, State};
+
+    use super::*;
+    use crate::stores::disk::RealDisk;
+
+    const ID: &str = "000000000000000000000000000000aa";
+
+    /// Name, what is found, and how a sound upload of two chunks and a tail gets it.
+    type Case = (&'static str, &'static [&'static str], fn(&Path));
+
+    fn upload(root: &Path) {
+        let header = Header {
+            id: 0xaa,
+            algorithm: Algorithm::Sha256,
+            created_at: 1,
+            repository: "acme/web".to_owned(),
+            actor: b"\x01anonymous".to_vec(),
+        };
+        let data = vec![7; 2 * CHUNK as usize + 9];
+        let hash = |bytes: &[u8]| *blake3::hash(bytes).as_bytes();
+        let chunks = data[..2 * CHUNK as usize].chunks(CHUNK as usize).map(hash).collect();
+        let state = State { version: 11, bytes: vec![1] };
+        let (offset, tail) = (data.len() as u64, Some(hash(&data[2 * CHUNK as usize..])));
+        let mut journal = header.encode().expect("short");
+        let checkpoint = Checkpoint { offset, state, chunks, tail };
+        let key = header.key().expect("a key");
+        journal.extend(checkpoint.encode(&key, journal.len() as u64).expect("short"));
+        let folder = root.join(paths::upload_dir(ID));
+        std::fs::create_dir_all(&folder).expect("made");
+        std::fs::write(folder.join("data"), data).expect("written");
+        std::fs::write(folder.join("journal"), journal).expect("written");
+    }
+
+    fn change(root: &Path, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let path = root.join(paths::upload_dir(ID)).join(name);
+        let mut bytes = std::fs::read(&path).expect("there");
+        change(&mut bytes);
+        std::fs::write(path, bytes).expect("written");
+    }
+
+    #[test]
+    fn an_upload_that_cannot_go_on_and_a_segment_that_is_none_are_named() {
+        let cases: [Case; 10] = [
+            ("sound", &[], |_| {}),
+            ("a note for start-up", &[], |root| {
+                let digest = pierhead_storage_format::Digest::new(Algorithm::Sha256, &[1; 32]).expect("fits");
+                let intent = root.join(paths::upload_intent("00", &digest));
+                std::fs::create_dir_all(intent.parent().expect("a folder")).expect("made");
+                std::fs::write(intent, b"").expect("written");
+            }),
+            ("no journal", &["U1"], |root| {
+                std::fs::remove_file(root.join(paths::upload_journal(ID))).expect("there");
+            }),
+            ("a damaged header", &["U1"], |root| change(root, "journal", |bytes| bytes[30] ^= 1)),
+            ("no checkpoint that holds", &["U1"], |root| {
+                change(root, "journal", |bytes| {
+                    bytes.pop();
+                })
+            }),
+            ("no data", &["U1"], |root| {
+                std::fs::remove_file(root.join(paths::upload_data(ID))).expect("there");
+            }),
+            ("data that were cut", &["U2"], |root| {
+                change(root, "data", |bytes| {
+                    bytes.pop();
+                })
+            }),
+            ("a flipped byte in the tail", &["U2"], |root| {
+                change(root, "data", |bytes| *bytes.last_mut().expect("some") ^= 1);
+            }),
+            ("a file", &["U3"], |root| {
+                std::fs::write(root.join(paths::UPLOADS).join("readme"), b"").expect("written")
+            }),
+            ("a segment that is none", &["S1"], |root| {
+                std::fs::create_dir_all(root.join(paths::SMALL)).expect("made");
+                std::fs::write(root.join(paths::small_segment(3)), b"no segment").expect("written");
+            }),
+        ];
+        for (name, expected, make_sick) in cases {
+            let folder = tempfile::tempdir().expect("a folder");
+            upload(folder.path());
+            make_sick(folder.path());
+            let mut report = Report::default();
+            check_uploads(&RealDisk::new(folder.path()), true, &mut report).expect("readable");
+            let found: Vec<&str> = report.findings.iter().map(|finding| finding.id).collect();
+            assert_eq!(found, expected, "{name}: {:?}", report.findings);
+        }
+    }
+}

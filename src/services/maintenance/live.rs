@@ -1,0 +1,112 @@
+//! The blob files of a store that is served, against the rows of a moment: files come meanwhile, and none goes,
+//! since whoever checks holds removals back.
+//!
+//! A file that no row of the moment names is looked into in this order: has it got its row since; is it on its way
+//! (an intent, the log of small blobs); and, since it may have arrived between the two questions, has it got its row
+//! by now. An intent is there before the file and until after the row, so a file that is none of it is nobody's.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use pierhead_storage_format::Digest;
+use pierhead_storage_format::keys::BlobKey;
+use pierhead_storage_format::outboard::Outboard;
+
+use crate::services::fsck::{BlobFile, Blobs, Content, DiskBlobs, Fate, Unreadable};
+use crate::stores::blobs;
+use crate::stores::disk::Disk;
+use crate::stores::meta::{Meta, MetaError};
+
+/// Whether work goes on; may wait, as while a job is paused. Asked often.
+pub type GoesOn = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Files of a store that is served.
+pub(super) struct LiveBlobs {
+    disk: Arc<dyn Disk>,
+    files: DiskBlobs,
+    meta: Meta,
+    blobs: blobs::Blobs,
+    goes_on: GoesOn,
+}
+
+impl LiveBlobs {
+    pub(super) fn new(disk: Arc<dyn Disk>, meta: Meta, blobs: blobs::Blobs, goes_on: GoesOn) -> Self {
+        Self { files: DiskBlobs::of_files(Arc::clone(&disk)), disk, meta, blobs, goes_on }
+    }
+
+    fn look(&self) -> Result<(), Unreadable> {
+        if (self.goes_on)() { Ok(()) } else { Err(stopped()) }
+    }
+
+    fn has_row(&self, digest: &Digest) -> Result<bool, Unreadable> {
+        let what = || "the row of a blob".to_owned();
+        let row = self.meta.get(&BlobKey { digest: *digest });
+        row.map(|row| row.is_some())
+            .map_err(|source: MetaError| Unreadable { what: what(), source: source.into() })
+    }
+}
+
+fn stopped() -> Unreadable {
+    Unreadable { what: "the rest".to_owned(), source: "the check was told to stop".into() }
+}
+
+impl Blobs for LiveBlobs {
+    fn files(&self, visit: &mut dyn FnMut(BlobFile<'_>) -> Result<(), Unreadable>) -> Result<(), Unreadable> {
+        self.files.files(&mut |file| {
+            self.look()?;
+            visit(file)
+        })
+    }
+
+    fn size(&self, digest: &Digest) -> Result<Option<u64>, Unreadable> {
+        self.look()?;
+        self.files.size(digest)
+    }
+
+    fn read(&self, digest: &Digest) -> Result<Content<Vec<u8>>, Unreadable> {
+        self.files.read(digest)
+    }
+
+    fn verify(&self, digest: &Digest) -> Result<Content<()>, Unreadable> {
+        match self.blobs.prove(digest, self.goes_on.as_ref()) {
+            Ok(None) => Ok(Content::Missing),
+            Ok(Some(true)) => Ok(Content::Good(())),
+            Ok(Some(false)) => Ok(Content::Damaged),
+            Err(_) => self.look().map(|()| Content::Damaged), // the disk cannot read it
+        }
+    }
+
+    fn outboard(&self, digest: &Digest) -> Result<Content<Outboard>, Unreadable> {
+        self.files.outboard(digest)
+    }
+
+    fn damaged_parts(&self, digest: &Digest, outboard: &Outboard) -> Result<Vec<Range<u64>>, Unreadable> {
+        self.files.damaged_parts(digest, outboard)
+    }
+
+    fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable> {
+        DiskBlobs::open(Arc::clone(&self.disk))?.is_intended(digest)
+    }
+
+    fn fates(&self, digests: &[Digest]) -> Result<Vec<Fate>, Unreadable> {
+        self.look()?;
+        let mut fates = Vec::with_capacity(digests.len());
+        for digest in digests {
+            fates.push(if self.has_row(digest)? { Fate::Wanted } else { Fate::Extra });
+        }
+        if fates.iter().all(|fate| *fate == Fate::Wanted) {
+            return Ok(fates);
+        }
+        let under_way = DiskBlobs::open(Arc::clone(&self.disk))?;
+        for (digest, fate) in digests.iter().zip(&mut fates).filter(|(_, fate)| **fate == Fate::Extra) {
+            if under_way.is_intended(digest)? || self.has_row(digest)? {
+                *fate = Fate::Wanted;
+            }
+        }
+        Ok(fates)
+    }
+
+    fn is_still_needed(&self, digest: &Digest) -> Result<bool, Unreadable> {
+        self.has_row(digest)
+    }
+}

@@ -1,0 +1,202 @@
+//! `check`: what `fsck` checks, of a store that is served.
+//!
+//! Words: the *moment* is a change set; rows are those of journal and snapshots up to it. What came since is no finding.
+//!
+//! - O1: removals are held back from before the moment until the end, so that no file of the moment goes.
+//! - O2: what is under way is no finding: files on their way to a row, the end of the journal, the open log of the
+//!   audit trail, files that are being written, uploads that somebody goes on with.
+//! - O3: a finding of files that come and go by themselves is told only if it is there twice.
+//! - O4: nothing is changed. The last report stays in memory, as large as `fsck`'s, until the next.
+//!
+//! Not looked at: whether the index agrees with the journal, which needs the index at rest: a start does, and `fsck`.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pierhead_storage_format::paths;
+
+use super::check::{CheckError, check_rows};
+use super::live::{GoesOn, LiveBlobs};
+use super::permitted;
+use crate::seams::{Clock, tasks};
+use crate::services::access::{Action, Permit};
+use crate::services::error::Error;
+use crate::services::fsck::{Report, Stage, strange_files, upload_ids};
+use crate::stores::blobs::{Blobs, Hold};
+use crate::stores::disk::Disk;
+use crate::stores::meta::{self, CheckOptions, Meta};
+use crate::stores::trail;
+
+/// How often files that come and go are looked at before an error of that is believed.
+const LOOKS: usize = 5;
+/// How long an upload that nobody goes on with may take to go, by the clock that does not jump, milliseconds.
+const GOING: u64 = 10_000;
+
+/// What it looks at.
+pub struct Served {
+    /// The data directory.
+    pub disk: Arc<dyn Disk>,
+    /// Rows, as they are now.
+    pub meta: Meta,
+    /// Files.
+    pub blobs: Blobs,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Whether somebody goes on with an upload.
+    pub is_open: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+/// Checks of a running appliance. Clones share everything.
+#[derive(Clone)]
+pub struct Checks(Arc<Inner>);
+
+struct Inner {
+    served: Served,
+    last: Mutex<Option<Arc<Checked>>>,
+}
+
+/// A check that came to its end. Times are UTC milliseconds since 1970.
+#[derive(Debug)]
+pub struct Checked {
+    /// When it began.
+    pub began_at: u64,
+    /// When it ended.
+    pub ended_at: u64,
+    /// Whether every blob was hashed.
+    pub deep: bool,
+    /// What was found.
+    pub report: Report,
+}
+
+/// Is told how far it is.
+pub type Progress = Box<dyn FnMut(Stage, u64) + Send>;
+
+impl Checks {
+    /// None yet.
+    pub fn new(served: Served) -> Self {
+        Self(Arc::new(Inner { served, last: Mutex::default() }))
+    }
+
+    /// The last one that came to its end since the start.
+    pub fn last(&self, permit: &Permit) -> Result<Option<Arc<Checked>>, Error> {
+        match permit.covers_registry(Action::ReadStatus) {
+            true => Ok(self.0.last.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            false => Err(Error::Bug("a permit for something else")),
+        }
+    }
+
+    /// Checks, as `fsck` does; `deep` hashes every blob. As long as `goes_on` says so, which may wait.
+    pub async fn run(
+        &self,
+        permit: &Permit,
+        deep: bool,
+        (goes_on, progress): (GoesOn, Progress),
+    ) -> Result<Arc<Checked>, CheckError> {
+        permitted(permit)?;
+        let hold = self.0.served.blobs.hold_removals().await;
+        let inner = Arc::clone(&self.0);
+        let done = tasks::blocking(move || inner.check(deep, (&goes_on, progress), &hold)).await;
+        done.unwrap_or_else(|panicked| Err(CheckError::Refused(Error::from(panicked))))
+    }
+}
+
+impl Inner {
+    fn check(
+        &self,
+        deep: bool,
+        (goes_on, mut progress): (&GoesOn, Progress),
+        _held: &Hold,
+    ) -> Result<Arc<Checked>, CheckError> {
+        let Served { disk, meta, blobs, clock, .. } = &self.served;
+        let (began_at, unknown) = (clock.now_ms(), self.unknown_uploads()?);
+        let files = |disk| Ok(LiveBlobs::new(disk, meta.clone(), blobs.clone(), Arc::clone(goes_on)));
+        let checked = check_rows(disk, files, deep, &mut *progress);
+        let mut report = if goes_on() { checked? } else { return Err(CheckError::Stopped) };
+        for (id, what) in twice(|| journal(disk.as_ref()))? {
+            report.add_metadata(id, what);
+        }
+        for (id, what) in twice(|| trail(disk.as_ref()))? {
+            report.add_metadata(id, what);
+        }
+        strange_files(disk.as_ref(), &mut report)?;
+        for id in self.abandoned(unknown, goes_on)? {
+            let path = paths::upload_dir(&id);
+            report.add_metadata("U1", format!("{}: nobody goes on with it", path.display()));
+        }
+        report.fixes = Vec::new();
+        let checked = Arc::new(Checked { began_at, ended_at: clock.now_ms(), deep, report });
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&checked));
+        Ok(checked)
+    }
+
+    /// Folders of uploads that are no session's: blobs that are being published, and leftovers.
+    fn unknown_uploads(&self) -> Result<BTreeSet<String>, CheckError> {
+        let ids = upload_ids(self.served.disk.as_ref())?;
+        Ok(ids.into_iter().filter(|id| !(self.served.is_open)(id)).collect())
+    }
+
+    /// Those of `unknown` that stay, though nobody goes on with them.
+    fn abandoned(
+        &self,
+        mut unknown: BTreeSet<String>,
+        goes_on: &GoesOn,
+    ) -> Result<BTreeSet<String>, CheckError> {
+        let until = self.served.clock.monotonic_ms().saturating_add(GOING);
+        loop {
+            let now = self.unknown_uploads()?;
+            unknown.retain(|id| now.contains(id));
+            if unknown.is_empty() || self.served.clock.monotonic_ms() >= until {
+                return Ok(unknown);
+            }
+            if !goes_on() {
+                return Err(CheckError::Stopped);
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(100)); // nobody unparks it
+        }
+    }
+}
+
+/// A finding by its id.
+type Found = (&'static str, String);
+
+/// What is found by two looks (O3).
+fn twice(look: impl Fn() -> Result<BTreeSet<Found>, CheckError>) -> Result<BTreeSet<Found>, CheckError> {
+    let first = again(&look)?;
+    if first.is_empty() {
+        return Ok(first);
+    }
+    let second = again(&look)?;
+    Ok(first.intersection(&second).cloned().collect())
+}
+
+/// A file may go between the list and the look at it.
+fn again<T>(look: impl Fn() -> Result<T, CheckError>) -> Result<T, CheckError> {
+    let mut looks = 1;
+    loop {
+        match look() {
+            Err(_) if looks < LOOKS => looks += 1,
+            result => return result,
+        }
+    }
+}
+
+/// Journal and snapshots, but for what is being written.
+fn journal(disk: &dyn Disk) -> Result<BTreeSet<Found>, CheckError> {
+    const UNDER_WAY: [&str; 2] = ["M2", "M7"];
+    let options = CheckOptions { index_dir: None, scratch: paths::INDEX_CHECKED.into(), cache_bytes: 0 };
+    let found = meta::check(disk, &options).map_err(CheckError::Metadata)?;
+    let found = found.into_iter().filter(|finding| !UNDER_WAY.contains(&finding.id));
+    Ok(found.map(|finding| (finding.id, format!("{}: {}", finding.what, finding.detail))).collect())
+}
+
+/// The audit trail, but for what is not sealed yet.
+fn trail(disk: &dyn Disk) -> Result<BTreeSet<Found>, CheckError> {
+    let mut found = BTreeSet::new();
+    let mut add = |id, file, why| {
+        if id != "A3" {
+            found.insert((id, format!("{file}: {why}")));
+        }
+    };
+    trail::check(disk, &mut add).map_err(CheckError::Trail)?;
+    Ok(found)
+}

@@ -1,0 +1,347 @@
+//! `fsck --repair`: does what is safe about findings, of a store that is open and that nobody else uses.
+//!
+//! Words: a *fix* is what a check says can be done; a *pass* is a check of rows and files and the fixes it has; a *step*
+//! is a fix that was done.
+//!
+//! - P1: derived rows are made of what they are derived from; rows that say nothing go; files are moved, never
+//!   unlinked. Nothing is done where it is not known what all rows are, and what would lose something if rows were
+//!   missing is not done while a finding says that some are.
+//! - P2: no blob is condemned, and no outboard made, before the blob's bytes were hashed by its digest. What cannot be
+//!   read stays where it is.
+//! - P3: each step is whole or not begun, and the next pass is a check: a repair that was killed is done by the same
+//!   command, run again.
+//!
+//! Steps: a wait until every row of the index was checked; rows, some hundreds of fixes a change set (durable when it is answered); the recount of what organisations
+//! hold, which a start finishes (`FORMAT.md` §8.15); then files: a rename and the `fsync` of both folders, after it
+//! the change set with the `damage` row. A stop between the two leaves a blob without a file and without that row: the
+//! next repair writes it. Passes go on until one finds nothing that was not tried.
+//!
+//! Must not open the store: that is `wiring`'s, as a start does it, with what that clears.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use pierhead_storage_format::Digest;
+use pierhead_storage_format::housekeeping::{UnreferencedKey, UnreferencedRecord};
+use pierhead_storage_format::keys::{BlobKey, RepositoryBlobKey};
+use pierhead_storage_format::scrub::{DamageKey, DamageKind, DamageRecord};
+use serde::Serialize;
+
+use super::check::{CheckError, check_rows};
+use super::permitted;
+use crate::causes;
+use crate::seams::{Clock, tasks};
+use crate::services::access::{Access, Permit};
+use crate::services::error::Error;
+use crate::services::fsck::{DiskBlobs, Finding, Fix, How, Report, Severity, Stage};
+use crate::services::quota::Quotas;
+use crate::stores::blobs::{BlobError, Blobs, Looked};
+use crate::stores::disk::Disk;
+use crate::stores::meta::{Meta, MetaError, Tx};
+
+/// Passes at most; each has [`MAX_FIXES`](crate::services::fsck) fixes at most.
+const PASSES: usize = 64;
+/// Fixes of one change set.
+const BATCH: usize = 250;
+/// Steps of an id that are told; more are counted.
+const TOLD: u64 = 1000;
+
+/// Why a repair ended before its end. What it did until then is done.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// Not allowed, or the metadata cannot be changed.
+    #[error("the repair was not finished")]
+    Failed(#[from] Error),
+    /// The store cannot be read.
+    #[error("the repair was not finished")]
+    Unchecked(#[from] CheckError),
+}
+
+/// The store, open.
+pub struct Workshop {
+    /// The data directory.
+    pub disk: Arc<dyn Disk>,
+    /// Rows.
+    pub meta: Meta,
+    /// Files.
+    pub blobs: Blobs,
+    /// Who may.
+    pub access: Access,
+    /// Counts what organisations hold.
+    pub quotas: Quotas,
+    /// Tells when something was found.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Something that was done, or could not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// The invariant it was about.
+    pub id: &'static str,
+    /// What was done, or why it was not.
+    pub what: String,
+}
+
+/// What a repair did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Steps {
+    /// What was done; the first [`TOLD`] of each id.
+    pub done: Vec<Step>,
+    /// What was tried and could not be done; alike.
+    pub failed: Vec<Step>,
+    /// How many were done, by id.
+    pub by_id: BTreeMap<&'static str, u64>,
+}
+
+impl Steps {
+    /// Adds something that was done.
+    pub fn add(&mut self, id: &'static str, what: String) {
+        let count = self.by_id.entry(id).or_default();
+        *count += 1;
+        if *count <= TOLD {
+            self.done.push(Step { id, what });
+        }
+    }
+
+    fn fail(&mut self, id: &'static str, what: String) {
+        if (self.failed.len() as u64) < TOLD {
+            self.failed.push(Step { id, what });
+        }
+    }
+
+    /// Adds what opening the store as a start does has cleared of `before`, as `after` shows.
+    pub fn add_opening(&mut self, before: &Report, after: &Report) {
+        let is_left = |finding: &Finding| {
+            after.findings.iter().any(|left| left.id == finding.id && left.what == finding.what)
+        };
+        for finding in &before.findings {
+            if let Some(did) = opening(finding).filter(|_| !is_left(finding)) {
+                self.add(finding.id, format!("{did} ({})", finding.what));
+            }
+        }
+    }
+}
+
+/// What a start does about a finding.
+pub fn opening(finding: &Finding) -> Option<&'static str> {
+    match finding.id {
+        "M2" => Some("left the torn tail out, as every start does"),
+        "M3" | "M5" => Some("made the index anew from snapshot and journal"),
+        "M7" => Some("removed a file that was not finished"),
+        "A3" => Some("sealed the log of the audit trail, or removed what was not finished"),
+        "U1" => Some("removed an upload that nobody can go on with"),
+        "B2" if finding.severity == Severity::Note => Some("removed a file that never got a row"),
+        _ => None,
+    }
+}
+
+/// Repairs what `before` found, and what comes to light on the way. `before` may have hashed blobs; passes do not.
+pub async fn repair(
+    permit: &Permit,
+    shop: &Workshop,
+    before: &Report,
+    progress: &mut dyn FnMut(Stage, u64),
+) -> Result<Steps, RepairError> {
+    permitted(permit)?;
+    // An index that is found wrong is made anew first.
+    let meta = shop.meta.clone();
+    tasks::blocking(move || meta.wait_until_checked()).await.map_err(Error::from)?.map_err(Error::from)?;
+    let (mut steps, mut tried) = (Steps::default(), HashSet::new());
+    let hashed = |fix: &&Fix| matches!(fix.how, How::Blob { .. } | How::Outboard { .. });
+    let mut fixes: Vec<Fix> = before.fixes.iter().filter(hashed).cloned().collect();
+    for _ in 0..PASSES {
+        let report = check_rows(&shop.disk, DiskBlobs::open, false, progress)?;
+        if report.has_unknown_rows() {
+            break;
+        }
+        let has_losses = report.has_losses();
+        fixes.extend(report.fixes);
+        fixes.retain(|fix| !(fix.loses && has_losses) && tried.insert(name(fix)));
+        if fixes.is_empty() {
+            break;
+        }
+        shop.pass(permit, std::mem::take(&mut fixes), &mut steps).await?;
+    }
+    Ok(steps)
+}
+
+/// Tells fixes apart in a few bytes.
+fn name(fix: &Fix) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (fix.id, &fix.does).hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Workshop {
+    /// Rows first: what is counted and listed is right before files are looked at.
+    async fn pass(&self, permit: &Permit, fixes: Vec<Fix>, steps: &mut Steps) -> Result<(), Error> {
+        let (rows, others): (Vec<Fix>, Vec<Fix>) = fixes.into_iter().partition(|fix| {
+            matches!(fix.how, How::Rows(_) | How::RepositoryReferences { .. } | How::BlobReferences { .. })
+        });
+        for batch in rows.chunks(BATCH).map(<[Fix]>::to_vec) {
+            let (changes, now) = (batch.clone(), self.clock.now_ms());
+            self.access
+                .commit(&self.meta, permit, move |tx| {
+                    changes.iter().try_for_each(|fix| set_rows(tx, &fix.how, now).map_err(Error::from))
+                })
+                .await?;
+            batch.into_iter().for_each(|fix| steps.add(fix.id, fix.does));
+        }
+        for fix in others {
+            match self.one(permit, &fix).await {
+                Ok(Some(did)) => steps.add(fix.id, did),
+                Ok(None) => {}
+                Err(Error::Store(error)) => {
+                    steps.fail(fix.id, format!("{}: {}", fix.does, causes::chain(&error)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What was done, if anything was to be.
+    async fn one(&self, permit: &Permit, fix: &Fix) -> Result<Option<String>, Error> {
+        match fix.how {
+            How::Recount => {
+                self.quotas.count_again().await?;
+                Ok(Some(fix.does.clone()))
+            }
+            How::Blob { digest, size } => self.blob(permit, digest, size).await,
+            How::SetAside { digest, outboard } => {
+                let moved = self.blocking(move |blobs| blobs.set_extra_aside(&digest, outboard)).await?;
+                Ok(moved.map(|to| format!("{}: it is {to}", fix.does)))
+            }
+            How::Outboard { digest, size } => {
+                let made = self.blocking(move |blobs| blobs.make_outboard(&digest, size)).await?;
+                match made {
+                    true => Ok(Some(fix.does.clone())),
+                    false => self.blob(permit, digest, size).await,
+                }
+            }
+            How::Rows(_) | How::RepositoryReferences { .. } | How::BlobReferences { .. } => Ok(None),
+        }
+    }
+
+    /// As the scrub does it: wrong bytes go to quarantine, then it is noted.
+    async fn blob(&self, permit: &Permit, digest: Digest, size: u64) -> Result<Option<String>, Error> {
+        let looked = self.blocking(move |blobs| look(blobs, &digest, size)).await?;
+        let there = self.blobs.size_on_disk(&digest).await.map_err(Error::Store)?;
+        let found_at = self.clock.now_ms();
+        if there.is_some() && self.blobs.quarantine_wrong(&digest).await.map_err(Error::Store)? {
+            let parts = match looked {
+                Looked::Suspect(parts) => parts.into_iter().map(|part| (part.start, part.end)).collect(),
+                _ => Vec::new(),
+            };
+            let damage = DamageRecord { found_at, kind: DamageKind::Damaged, size, parts };
+            self.note(permit, digest, Some(damage)).await?;
+            return Ok(Some(format!(
+                "moved blob {digest}, whose bytes are wrong, to quarantine/, and noted it as damaged: push one of its \
+                 images again"
+            )));
+        }
+        if there.is_none() {
+            let damage = DamageRecord { found_at, kind: DamageKind::Missing, size, parts: Vec::new() };
+            self.note(permit, digest, Some(damage)).await?;
+            return Ok(Some(format!("noted blob {digest} as missing: push one of its images again")));
+        }
+        let was_noted = self.meta.get(&DamageKey { digest })?.is_some();
+        if was_noted && there == Some(size) {
+            self.note(permit, digest, None).await?;
+            return Ok(Some(format!("removed the note that blob {digest} is damaged: its bytes are right")));
+        }
+        Ok(None)
+    }
+
+    /// What the scrub lists of a blob; nothing if it is `None`, or if nobody misses the blob.
+    async fn note(&self, permit: &Permit, digest: Digest, found: Option<DamageRecord>) -> Result<(), Error> {
+        let change = move |tx: &mut Tx<'_>| {
+            let key = DamageKey { digest };
+            let is_missed = tx.get(&BlobKey { digest })?.is_some();
+            match found.filter(|_| is_missed) {
+                Some(damage) => Ok(tx.put(&key, &damage)?),
+                None => Ok(tx.delete(&key)?),
+            }
+        };
+        self.access.commit(&self.meta, permit, change).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Blobs) -> Result<T, BlobError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let blobs = self.blobs.clone();
+        tasks::blocking(move || work(&blobs)).await?.map_err(Error::Store)
+    }
+}
+
+/// Looks at all of a blob, for the parts that differ. Blocks.
+fn look(blobs: &Blobs, digest: &Digest, size: u64) -> Result<Looked, BlobError> {
+    let mut look = match blobs.look_at(digest, size)? {
+        Ok(look) => look,
+        Err(looked) => return Ok(looked),
+    };
+    loop {
+        if let Some(looked) = look.go_on(u64::MAX, 1)? {
+            return Ok(looked);
+        }
+    }
+}
+
+/// Changes rows as `how` says.
+fn set_rows(tx: &mut Tx<'_>, how: &How, now: u64) -> Result<(), MetaError> {
+    match how {
+        How::Rows(rows) => rows.iter().try_for_each(|row| tx.set_row(row.table, &row.key, row.value.clone())),
+        How::RepositoryReferences { repository, name, digest, to } => {
+            let (repository, digest) = (*repository, *digest);
+            let key = RepositoryBlobKey { repository, digest };
+            let Some(mut row) = tx.get(&key)? else { return Ok(()) };
+            tx.delete(&UnreferencedKey { since: row.linked_at, repository, digest })?;
+            row.references = *to;
+            if *to == 0 {
+                // Its age counts from now: a wrong count is no reason to hurry.
+                row.linked_at = now;
+                let listed = UnreferencedRecord { name: Some(name.clone()) };
+                tx.put(&UnreferencedKey { since: now, repository, digest }, &listed)?;
+            }
+            tx.put(&key, &row)
+        }
+        How::BlobReferences { digest, to } => {
+            let key = BlobKey { digest: *digest };
+            let Some(mut row) = tx.get(&key)? else { return Ok(()) };
+            tx.delete(&UnreferencedKey::of_store(row.changed_at, *digest))?;
+            (row.references, row.changed_at) = (*to, now);
+            if *to == 0 {
+                tx.put(&UnreferencedKey::of_store(now, *digest), &UnreferencedRecord { name: None })?;
+            }
+            tx.put(&key, &row)
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_said_to_have_removed_only_files_that_it_removes() {
+        let finding = |severity| Finding {
+            id: "B2",
+            severity,
+            what: "a file has no blob row".to_owned(),
+            advice: "",
+            images: Vec::new(),
+        };
+        for (severity, steps) in [(Severity::Note, 1), (Severity::Warning, 0)] {
+            let (mut before, mut done) = (Report::default(), Steps::default());
+            before.add(finding(severity));
+            done.add_opening(&before, &Report::default());
+            assert_eq!(done.done.len(), steps, "{severity:?}");
+            let mut left = Steps::default();
+            left.add_opening(&before, &before);
+            assert_eq!(left.done, [], "what is left was not done");
+        }
+    }
+}
