@@ -29,14 +29,14 @@ for store in docker containerd containers; do
     mkdir -p "var/lib/$store"
     mount --bind "$here/stores/$store" "var/lib/$store"
 done
-mkdir -p home/operator .old
+mkdir -p srv/operator .old
 # Before the daemons begin: Go's resolver keeps what it has read for five seconds.
 cat "$here/hosts" >etc/hosts
 # Not chroot: a docker daemon in one cannot unpack layers.
 pivot_root . .old
 cd /
 umount -l /.old
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/home/operator
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/srv/operator
 rm -rf /etc/docker /etc/containerd
 mkdir -p /etc/docker /etc/containerd /run/lock
 if command -v containerd >/dev/null; then
@@ -61,7 +61,7 @@ INSIDE
 }
 
 client() {
-    nsenter -t "${leader[client]}" -m -p -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb HOME=/home/operator \
+    nsenter -t "${leader[client]}" -m -p -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb HOME=/srv/operator \
         LC_ALL=C.UTF-8 STORAGE_DRIVER=vfs CONTAINERD_SNAPSHOTTER=native "$@"
 }
 

@@ -43,7 +43,7 @@ ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TERM": "dumb", "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "cat",
     "DEBIAN_FRONTEND": "noninteractive",
 }
-CLIENT = {"HOME": "/home/operator", "STORAGE_DRIVER": "vfs", "CONTAINERD_SNAPSHOTTER": "native"}
+CLIENT = {"HOME": "/srv/operator", "STORAGE_DRIVER": "vfs", "CONTAINERD_SNAPSHOTTER": "native"}
 
 
 class Stuck(Exception):
