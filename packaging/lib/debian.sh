@@ -20,9 +20,10 @@ need() {
 }
 
 on() {
-    local name=$1
+    local pid=${leader[$1]:-}
     shift
-    nsenter -t "${leader[$name]}" -m -u -i -n -p -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb "$@"
+    [ -n "$pid" ] || return 1
+    nsenter -t "$pid" -m -u -i -n -p -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb "$@"
 }
 
 # Waits for a condition, with a deadline.

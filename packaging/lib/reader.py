@@ -87,7 +87,10 @@ class Place:
             if time.monotonic() > end:
                 raise Stuck(f"{command}: not done within {PATIENCE} s; so far:\n{text}")
             if self.terminal in ready:
-                text += CODES.sub(b"", os.read(self.terminal, 65536)).decode(errors="replace")
+                try:
+                    text += CODES.sub(b"", os.read(self.terminal, 65536)).decode(errors="replace")
+                except OSError as gone:
+                    raise Stuck(f"{command}: the shell on {self.name} has ended; so far:\n{text}") from gone
             elif self.codes in ready:
                 # Only when the terminal has no more: what was printed comes first.
                 answer = os.read(self.codes, 64)
