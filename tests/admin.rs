@@ -22,9 +22,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::certificates::renew;
 use support::http::read_response;
-use support::server::binary;
+use support::server::{binary, lab};
 use support::wait::{until, until_true};
-use support::{Response, Rng, Server, Settings};
+use support::{Response, Rng, Server, Settings, text};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -48,10 +48,6 @@ fn ask(server: &Server, head: &str, body: &[u8]) -> Response {
     let _ = stream.write_all(body);
     let method = head.split(' ').next().expect("a method");
     read_response(&mut BufReader::new(stream), method, head.to_owned()).expect("an answer")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Runs a command that must succeed; what it printed.
@@ -366,9 +362,7 @@ fn a_second_server_on_the_same_data_leaves_the_socket_of_the_first_alone() {
 /// Starts a server on fresh data with `admin.socket` set; what it said when it refused.
 fn refused_with_socket(path: &Path) -> String {
     let folder = tempfile::tempdir().expect("a scratch folder");
-    let mut command = binary();
-    command.args(["serve", "--lab", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path());
-    refused(&command.env("PIERHEAD_ADMIN_SOCKET", path).output().expect("the binary starts"), 1)
+    refused(&lab(folder.path()).env("PIERHEAD_ADMIN_SOCKET", path).output().expect("the binary starts"), 1)
 }
 
 #[test]

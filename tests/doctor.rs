@@ -63,6 +63,7 @@ fn a_server_that_is_well_is_found_well_and_its_client_gets_through() {
     };
     assert!(said("client", "asked to sign in"), "{findings:#?}");
     assert!(said("store", &format!("process {} has it", server.pid())), "{findings:#?}");
+    assert!(said("name", "localhost is ") && said("server", "nobody can sign in"), "{findings:#?}");
     assert!(said("certificate", "it is for localhost") && said("files", "are right"), "{findings:#?}");
     assert!(
         fs::read_dir(server.data()).unwrap().all(|entry| !entry

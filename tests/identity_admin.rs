@@ -18,14 +18,10 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use support::server::binary;
-use support::{Server, Settings};
+use support::server::{binary, lab};
+use support::{Server, Settings, text};
 
 const PASSWORD: &str = "a horse, of course";
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// Runs the binary on a data directory, with something on stdin.
 fn run(data: &Path, arguments: &[&str], stdin: &str) -> Output {
@@ -400,7 +396,7 @@ fn a_key_file_that_is_gone_is_told_at_the_start_and_nothing_is_made_in_its_place
     assert!(server.stop().success());
     let (file, away) = (data.join("secret.key"), folder.path().join("away"));
     fs::rename(&file, &away).expect("taken away");
-    let start = || binary().args(["serve", "--lab", "--listen", "127.0.0.1:0", "--data"]).arg(&data).output();
+    let start = || lab(&data).output();
     for _ in 0..2 {
         let output = start().expect("the binary starts");
         let said = text(&output.stderr);

@@ -66,6 +66,8 @@ fn the_package_says_what_it_needs_and_its_files_are_for_root_to_change_only() {
         "./etc/pierhead/pierhead.toml",
         "./lib/systemd/system/pierhead.service",
         "./lib/systemd/system/pierhead.socket",
+        "./lib/systemd/system/pierhead-backup.service",
+        "./lib/systemd/system/pierhead-backup.timer",
         "./usr/lib/sysusers.d/pierhead.conf",
         "./usr/lib/tmpfiles.d/pierhead.conf",
         "./usr/share/man/man1/pierhead.1.gz",
@@ -96,6 +98,59 @@ fn the_package_says_what_it_needs_and_its_files_are_for_root_to_change_only() {
         sbom["components"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"rustls") && names.contains(&"sled"), "{names:?}");
     assert!(!names.contains(&"proptest"), "what tests need is not linked");
+}
+
+/// A clone in `folder` that is all `packaging/version` looks at; `git` in it, as somebody at that second of a day.
+fn git(folder: &Path, second: u32, arguments: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(folder).args(["-c", "user.name=n", "-c", "user.email=n@example"]).args(arguments);
+    for who in ["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"] {
+        command.env(who, format!("2026-01-01T00:00:{second:02}Z"));
+    }
+    done(&mut command)
+}
+
+/// What the tree's package would be called.
+fn version(folder: &Path) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/version");
+    done(Command::new(script).arg(folder)).trim().to_owned()
+}
+
+#[test]
+fn versions_of_commits_sort_in_order_and_around_the_release() {
+    if !require(&["git", "dpkg"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let folder = fs::canonicalize(scratch.path("")).expect("a folder");
+    let cargo = |version: &str| {
+        let text = format!("[workspace.package]\nversion = \"{version}\"\n\n[package]\nname = \"x\"\n");
+        scratch.write("Cargo.toml", text);
+    };
+    let commit = |second| git(&folder, second, &["commit", "-qam", "a change", "--allow-empty"]);
+    cargo("0.1.0");
+    assert_eq!(version(&folder), "0.1.0", "outside of a clone");
+    git(&folder, 0, &["init", "-q", "."]);
+    git(&folder, 0, &["add", "."]);
+    let mut versions = Vec::new();
+    for second in [1, 2] {
+        commit(second);
+        versions.push(version(&folder));
+    }
+    assert!(versions[0].starts_with("0.1.0~git20260101000001."), "{versions:?}");
+    git(&folder, 3, &["tag", "v0.1.0"]);
+    versions.push(version(&folder));
+    assert_eq!(versions[2], "0.1.0", "a release is plain");
+    scratch.write("Cargo.toml", "[workspace.package]\nversion = \"0.1.0\"\n");
+    assert!(version(&folder).ends_with(".changed"), "{}", version(&folder));
+    commit(4);
+    versions.push(version(&folder));
+    cargo("0.2.0");
+    commit(5);
+    versions.push(version(&folder));
+    for pair in versions.windows(2) {
+        done(Command::new("dpkg").args(["--compare-versions", &pair[0], "lt", &pair[1]]));
+    }
 }
 
 /// Files of a host: path and content.

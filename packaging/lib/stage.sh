@@ -16,11 +16,6 @@ compile() {
     binary=$top/target/package/${target:+$target/}release/pierhead
 }
 
-# How much of what is on disk a build can read: record versions it knows. It only grows.
-store_level() {
-    find "$top/storage-format/golden" -name '*.bin' | sed -E 's#(.*/v[0-9]+)(-[^/]*)?\.bin$#\1#' | sort -u | wc -l
-}
-
 stage() {
     local root=$1
     local share=$root/usr/share doc=$root/usr/share/doc/pierhead
@@ -46,17 +41,18 @@ stage() {
     chmod 0644 "$root/etc/pierhead/pierhead.toml"
     "$speaking" config check --config "$root/etc/pierhead/pierhead.toml" >&2
 
-    install -m 0644 "$top"/systemd/pierhead.service "$top"/systemd/pierhead.socket "$root/lib/systemd/system/"
+    install -m 0644 "$top"/systemd/*.{service,socket,timer} "$root/lib/systemd/system/"
     install -m 0644 "$top/systemd/pierhead.sysusers" "$root/usr/lib/sysusers.d/pierhead.conf"
     install -m 0644 "$top/systemd/pierhead.tmpfiles" "$root/usr/lib/tmpfiles.d/pierhead.conf"
     install -m 0644 "$top/systemd/override.conf.example" "$doc/examples/override.conf"
+    install -m 0644 "$top/systemd/backup.conf.example" "$doc/examples/backup.conf"
     install -m 0644 "$top"/docs/*.md "$doc/"
     install -m 0644 "$top/storage-format/FORMAT.md" "$doc/FORMAT.md"
     gzip -9nc "$top/CHANGELOG.md" >"$doc/NEWS.gz"
     "$here/sbom" "$top" "$version" "$triple" "$doc/sbom.cdx.json" "$work/licences"
     gzip -9nc "$work/licences" >"$doc/third-party-licences.gz"
     install -m 0644 "$here/debian/copyright" "$doc/copyright"
-    printf '%s\n' "${level:=$(store_level)}" >"$share/pierhead/store-level"
+    printf '%s\n' "${level:=$("$here/level" "$top")}" >"$share/pierhead/store-level"
     chmod -R u+rwX,go+rX,go-w "$root"
     find "$root" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
 }

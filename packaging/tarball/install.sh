@@ -23,7 +23,7 @@ fi
 systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
 if [ "$remove" = yes ]; then
-    if systemd; then systemctl disable --now pierhead.service pierhead.socket >/dev/null 2>&1 || true; fi
+    if systemd; then systemctl disable --now pierhead-backup.timer pierhead.service pierhead.socket >/dev/null 2>&1 || true; fi
     ( cd "$here/files" && find . -type f ! -path './etc/*' ) | while read -r file; do rm -f "$root/$file"; done
     rmdir "$root/usr/share/pierhead" "$root/usr/share/doc/pierhead/examples" "$root/usr/share/doc/pierhead" 2>/dev/null || true
     if systemd; then systemctl daemon-reload; fi

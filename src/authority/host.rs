@@ -14,6 +14,9 @@ const MOST: usize = 100;
 /// Flags of an IPv6 address that does not stay: temporary, deprecated, tentative.
 const PASSING: u8 = 0x01 | 0x20 | 0x40;
 
+/// What the kernel calls the host.
+const HOST_NAME: &str = "proc/sys/kernel/hostname";
+
 /// Host name, full name, `localhost`, loopback and the addresses of every interface, with `extra`
 /// (names or addresses). `root` is where `/etc` and `/proc` are.
 pub fn names(root: &Path, extra: &[String]) -> Names {
@@ -21,7 +24,7 @@ pub fn names(root: &Path, extra: &[String]) -> Names {
     let mut names = Names::default();
     extra.iter().for_each(|name| names.add(name));
     ["localhost", "127.0.0.1", "::1"].into_iter().for_each(|name| names.add(name));
-    let host = read("proc/sys/kernel/hostname");
+    let host = read(HOST_NAME);
     let host = host.trim();
     names.add(host);
     if let Some(full) = full_name(host, &read("etc/hosts"), &read("etc/resolv.conf")) {
@@ -32,6 +35,15 @@ pub fn names(root: &Path, extra: &[String]) -> Names {
         names.addresses.insert(address);
     }
     names
+}
+
+/// The host's full name, or what name it has; `localhost` where it has none that can be used.
+pub fn host_name(root: &Path) -> String {
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+    let host = read(HOST_NAME);
+    let full = full_name(host.trim(), &read("etc/hosts"), &read("etc/resolv.conf"));
+    let usable = full.into_iter().chain([host.trim().to_owned()]).find(|name| is_host(name));
+    usable.map_or_else(|| "localhost".to_owned(), |name| name.to_ascii_lowercase())
 }
 
 impl Names {
@@ -111,17 +123,23 @@ mod tests {
         fd000000000000000000000000000002 04 40 00 82     eth0\n\
         fd000000000000000000000000000003 04 40 00 01     eth0\n";
 
+    /// Paths and texts.
+    type Files<'a> = &'a [(&'a str, &'a str)];
     /// Name of the case, files, names of the settings, what comes of it.
-    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
+    type Row<'a> = (&'a str, Files<'a>, &'a [&'a str], &'a str);
 
-    fn host(files: &[(&str, &str)], extra: &[&str]) -> Names {
+    fn root(files: Files<'_>) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        names(root.path(), &extra.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        root
+    }
+
+    fn host(files: Files<'_>, extra: &[&str]) -> Names {
+        names(root(files).path(), &extra.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
     }
 
     fn shown(names: &Names) -> String {
@@ -162,6 +180,26 @@ mod tests {
         ];
         for (case, files, extra, expected) in rows {
             assert_eq!(shown(&host(files, extra)), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_called_by_its_full_name_if_it_has_one() {
+        let name = ("proc/sys/kernel/hostname", "Store-1\n");
+        let hosts = ("etc/hosts", "192.0.2.2 Store-1.Site.example Store-1\n");
+        let rows: [(&str, Files<'_>, &str); 5] = [
+            ("nothing can be read", &[], "localhost"),
+            ("a short name", &[name], "store-1"),
+            ("told by hosts", &[name, hosts], "store-1.site.example"),
+            (
+                "told by resolv.conf",
+                &[name, ("etc/resolv.conf", "search lan.example\n")],
+                "store-1.lan.example",
+            ),
+            ("no name", &[("proc/sys/kernel/hostname", "_ _\n")], "localhost"),
+        ];
+        for (case, files, expected) in rows {
+            assert_eq!(host_name(root(files).path()), expected, "{case}");
         }
     }
 

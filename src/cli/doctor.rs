@@ -1,14 +1,20 @@
 //! `pierhead doctor`.
 
-use clap::Args;
-use serde_json::json;
+use std::time::Duration;
 
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::admin::Client;
 use super::arguments::Place;
 use super::{Failure, say, settings};
 use crate::config::Settings;
-use crate::doctor::{self, Finding, Level, Patient};
+use crate::doctor::{self, Finding, Level, Patient, Told};
 use crate::seams::SystemClock;
 use crate::wiring;
+
+/// A server that hangs is a reason to call the doctor.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub struct DoctorArguments {
@@ -28,10 +34,28 @@ pub fn doctor(arguments: &DoctorArguments) -> Result<(), Failure> {
         settings.storage.data.clone_from(data);
     }
     let tls = wiring::check_tls(&settings).err().map(|error| super::chain(&error));
-    let patient = Patient { settings: &settings, tls, host: arguments.host.as_deref(), clock: &SystemClock };
+    let (host, told) = (arguments.host.as_deref(), told(&settings));
+    let patient = Patient { settings: &settings, tls, host, told, clock: &SystemClock };
     let findings = doctor::examine(&patient);
     say(&if arguments.json { as_json(&findings) } else { as_text(&findings) })?;
     if doctor::worst(&findings) == Level::Fail { Err(Failure::Findings) } else { Ok(()) }
+}
+
+/// What the server of these settings says of itself, if it runs and this user may ask. By single values: one of
+/// another version, which is to be told, may answer in another shape.
+fn told(settings: &Settings) -> Option<Told> {
+    let client = Client::new(settings.admin_socket()?).ok()?.hasty(PATIENCE);
+    let status = client.get("/api/v1/status").ok()?;
+    let accounts = client.get("/api/v1/accounts").ok()?;
+    let text = |pointer| status.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    Some(Told {
+        version: text("/version")?,
+        begun: accounts["items"].as_array().is_none_or(|items| !items.is_empty()),
+        read_only: text("/metadata/read_only"),
+        in_memory: status.pointer("/metadata/in_memory").and_then(Value::as_bool).unwrap_or(false),
+        audit: text("/audit/trouble"),
+        findings: status.pointer("/scrub/findings").and_then(Value::as_u64).unwrap_or(0),
+    })
 }
 
 fn as_text(findings: &[Finding]) -> String {

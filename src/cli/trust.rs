@@ -12,11 +12,10 @@ use serde_json::json;
 
 use super::arguments::{TrustArguments, TrustClient};
 use super::{Failure, say, settings};
+use crate::authority::host::host_name;
 use crate::config::{Settings, is_host};
 use crate::{wiring, x509};
 
-/// Where the kernel tells the host's name.
-const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// Where hosts of the Red Hat family look for CAs; Debian's look in the other.
 const ANCHORS: &str = "etc/pki/ca-trust/source/anchors";
 const CERTIFICATES: &str = "usr/local/share/ca-certificates";
@@ -100,12 +99,13 @@ fn hosts(given: &[String], settings: &Settings) -> Result<Vec<String>, Failure> 
     }
 }
 
-/// This host's name, with the port where it is not 443.
+/// This host's name, the full one if it has one, with the port where clients need it: they take what has
+/// neither a dot nor a port (and is not `localhost`) for a part of an image's name.
 pub fn own_host(settings: &Settings) -> String {
-    let name = fs::read_to_string(HOST_NAME).unwrap_or_default().trim().to_ascii_lowercase();
-    let name = if is_host(&name) { name } else { "localhost".to_owned() };
+    let name = host_name(Path::new("/"));
     let port = settings.server.listen.first().map_or(443, |address| address.port());
-    if port == 443 { name } else { format!("{name}:{port}") }
+    let is_plain = name.contains('.') || name == "localhost";
+    if port == 443 && is_plain { name } else { format!("{name}:{port}") }
 }
 
 /// `name`, `name:port`, `[v6]` or `[v6]:port`. Folders are named by it, so nothing else may pass.

@@ -1,4 +1,4 @@
-//! The kernel, the file system below the data, and the limit on open files.
+//! The kernel, memory, the file system below the data, and the limit on open files.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, getrlimit};
 
 use super::{Finding, nearest};
-use crate::config::ServerSettings;
+use crate::config::Settings;
 
 /// The first kernel with MADV_POPULATE_READ, which keeps a slow page from stalling the server.
 const KERNEL: (u32, u32) = (5, 14);
@@ -19,9 +19,13 @@ const SLOW: Duration = Duration::from_millis(50);
 const TRIES: u32 = 5;
 /// Descriptors beside those of connections.
 const OTHER_FILES: u64 = 10_512;
+/// Memory beside what the settings bound.
+const OTHER_MEMORY: u64 = 128 << 20;
 
 pub(super) struct Facts {
     pub(super) kernel: String,
+    /// Bytes of memory the host has.
+    pub(super) memory: u64,
     /// Its magic number, statfs(2).
     pub(super) file_system: Option<u64>,
     /// Whether a file can be opened past the page cache; `None` if nothing may be written there.
@@ -34,8 +38,10 @@ pub(super) struct Facts {
 
 pub(super) fn look(data: &Path) -> Facts {
     let folder = nearest(data);
+    let system = rustix::system::sysinfo();
     Facts {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        memory: system.totalram.saturating_mul(u64::from(system.mem_unit)),
         file_system: rustix::fs::statfs(folder).ok().and_then(|found| u64::try_from(found.f_type).ok()),
         direct: direct(folder),
         durable: durable(folder),
@@ -65,8 +71,9 @@ fn durable(folder: &Path) -> Option<Result<Duration, io::ErrorKind>> {
     Some(Ok(begin.elapsed() / TRIES))
 }
 
-pub(super) fn judge(facts: &Facts, server: &ServerSettings) -> Vec<Finding> {
-    let mut findings = vec![kernel(&facts.kernel), file_system(facts.file_system)];
+pub(super) fn judge(facts: &Facts, settings: &Settings) -> Vec<Finding> {
+    let mut findings =
+        vec![kernel(&facts.kernel), memory(facts.memory, settings), file_system(facts.file_system)];
     findings.extend(facts.direct.map(|works| match works {
         true => Finding::ok("file system", "files are written past the page cache (O_DIRECT)"),
         false => Finding::warn(
@@ -76,7 +83,7 @@ pub(super) fn judge(facts: &Facts, server: &ServerSettings) -> Vec<Finding> {
         ),
     }));
     findings.push(durability(facts.durable));
-    findings.push(open_files(facts.files, server));
+    findings.push(open_files(facts.files, settings));
     findings
 }
 
@@ -90,6 +97,25 @@ fn kernel(release: &str) -> Finding {
         "kernel",
         format!("Linux {release} is older than {}.{}", KERNEL.0, KERNEL.1),
         "take a later kernel: with this one a pull from a slow disk can hold up others",
+    )
+}
+
+/// The index's cache may grow to two and a half times what is set.
+fn memory(total: u64, settings: &Settings) -> Finding {
+    let (cache, manifests) =
+        (settings.storage.index_cache.bytes(), settings.registry.manifest_memory.bytes());
+    let wanted = cache.saturating_mul(5) / 2 + manifests + OTHER_MEMORY;
+    let (there, wanted_mib) = (total >> 20, wanted >> 20);
+    if total < wanted {
+        return Finding::warn(
+            "memory",
+            format!("{there} MiB, and the settings may take {wanted_mib} MiB"),
+            "lower storage.index_cache and registry.manifest_memory (docs/sizing.md), or give the host more",
+        );
+    }
+    Finding::ok(
+        "memory",
+        format!("{there} MiB, of which the settings may take {wanted_mib}; the rest caches images"),
     )
 }
 
@@ -157,8 +183,8 @@ fn durability(found: Option<Result<Duration, io::ErrorKind>>) -> Finding {
     }
 }
 
-fn open_files(limit: Option<u64>, server: &ServerSettings) -> Finding {
-    let wanted = u64::from(server.max_connections) * 2 + OTHER_FILES;
+fn open_files(limit: Option<u64>, settings: &Settings) -> Finding {
+    let wanted = u64::from(settings.server.max_connections) * 2 + OTHER_FILES;
     match limit {
         Some(limit) if limit < wanted => Finding::warn(
             "open files",

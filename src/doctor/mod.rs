@@ -5,13 +5,16 @@
 //! is taken and no name is left behind: the appliance may run or start meanwhile. D2: everything ends
 //! within seconds. D3: a finding that is not good says what to do. What may not be seen is said, not guessed.
 //!
-//! Must not open a store. Look next: `host`, `disk`, `clock`, `files`, `store`, `certificate`, `network`.
+//! Must not open a store, and asks no server but by `/v2/`: what one says on its admin socket is given in. Look
+//! next: `host`, `disk`, `clock`, `files`, `store`, `appliance`, `certificate`, `names`, `network`.
 
+mod appliance;
 mod certificate;
 mod clock;
 mod disk;
 mod files;
 mod host;
+mod names;
 mod network;
 mod store;
 #[cfg(test)]
@@ -21,6 +24,8 @@ use std::path::Path;
 
 use crate::config::Settings;
 use crate::seams::Clock;
+
+pub use appliance::Told;
 
 /// How good it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +84,8 @@ pub struct Patient<'a> {
     pub tls: Option<String>,
     /// The name that clients use, if it is not this host's.
     pub host: Option<&'a str>,
+    /// What the running server said of itself, if it could be asked.
+    pub told: Option<Told>,
     /// The time.
     pub clock: &'a dyn Clock,
 }
@@ -91,13 +98,15 @@ pub fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     let store = store::look(data);
     let runs = store.is_held();
     let mut findings = vec![Finding::ok("settings", "the settings are right")];
-    findings.extend(host::judge(&host::look(data), &settings.server));
+    findings.extend(host::judge(&host::look(data), settings));
     findings.extend(disk::judge(disk::look(data), &settings.storage));
     findings.extend(clock::judge(&clock::look(data, now_ms)));
     findings.extend(files::judge(&files::look(data, settings)));
     findings.extend(store::judge(&store, data));
+    findings.extend(appliance::judge(patient.told.as_ref(), env!("CARGO_PKG_VERSION")));
     let certificate = certificate::look(settings);
     findings.extend(certificate::judge(&certificate, patient, now_ms));
+    findings.extend(names::examine(patient));
     findings.extend(network::examine(patient, certificate.roots(), runs));
     findings
 }

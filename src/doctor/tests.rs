@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::network::{Port, verdict};
 use super::*;
-use crate::config::{ServerSettings, StorageSettings};
+use crate::config::StorageSettings;
 use crate::seams::TestClock;
 
 /// 2026-11-21.
@@ -27,9 +27,10 @@ fn told(findings: &[Finding]) -> (Level, String) {
 }
 
 #[test]
-fn a_host_is_judged_by_kernel_file_system_disk_writes_and_open_files() {
+fn a_host_is_judged_by_kernel_memory_file_system_disk_writes_and_open_files() {
     let sound = || host::Facts {
         kernel: "6.1.0-18-amd64".to_owned(),
+        memory: GIB,
         file_system: Some(0xEF53),
         direct: Some(true),
         durable: Some(Ok(Duration::from_millis(3))),
@@ -44,6 +45,12 @@ fn a_host_is_judged_by_kernel_file_system_disk_writes_and_open_files() {
             host::Facts { kernel: "5.10.0".to_owned(), ..sound() },
             Level::Warn,
             "older than 5.14",
+        ),
+        (
+            "little memory",
+            host::Facts { memory: GIB / 4, ..sound() },
+            Level::Warn,
+            "256 MiB, and the settings",
         ),
         ("no number", host::Facts { kernel: "x".to_owned(), ..sound() }, Level::Warn, "older"),
         ("in memory", host::Facts { file_system: Some(0x0102_1994), ..sound() }, Level::Warn, "tmpfs"),
@@ -65,7 +72,7 @@ fn a_host_is_judged_by_kernel_file_system_disk_writes_and_open_files() {
         ("broken", host::Facts { durable: Some(Err(ErrorKind::Other)), ..sound() }, Level::Fail, "durable"),
     ];
     for (name, facts, level, words) in rows {
-        let (found, text) = told(&host::judge(&facts, &ServerSettings::default()));
+        let (found, text) = told(&host::judge(&facts, &Settings::default()));
         assert!(found == level && text.contains(words), "{name}: {found:?} {text}");
     }
 }
@@ -105,68 +112,22 @@ fn a_clock_is_judged_by_the_store_and_by_the_calendar() {
 #[test]
 fn files_are_judged_by_owner_and_mode() {
     let about = |path: &str, owner, mode| files::About { path: PathBuf::from(path), owner, mode };
-    let data = || Some(about("/d", 7, 0o750));
+    let (key, other) = (|mode| about("/d/secret.key", 7, mode), || about("/d/FORMAT", 7, 0o644));
+    // The data directory's mode, the secret, another file, what may not be seen.
     let rows = [
-        (
-            "right",
-            data(),
-            about("/d/secret.key", 7, 0o600),
-            about("/d/FORMAT", 7, 0o644),
-            None,
-            Level::Ok,
-            "right",
-        ),
-        ("no data yet", None, about("/k", 7, 0o600), about("/d/x", 7, 0o644), None, Level::Ok, ""),
-        (
-            "a secret for all",
-            data(),
-            about("/d/secret.key", 7, 0o644),
-            about("/d/x", 7, 0),
-            None,
-            Level::Fail,
-            "0644",
-        ),
-        (
-            "a secret for a group",
-            data(),
-            about("/d/k", 7, 0o640),
-            about("/d/x", 7, 0),
-            None,
-            Level::Warn,
-            "0640",
-        ),
-        (
-            "open data",
-            Some(about("/d", 7, 0o755)),
-            about("/d/k", 7, 0o600),
-            about("/d/x", 7, 0),
-            None,
-            Level::Warn,
-            "everybody",
-        ),
-        (
-            "another's file",
-            data(),
-            about("/d/k", 7, 0o600),
-            about("/d/FORMAT", 0, 0),
-            None,
-            Level::Fail,
-            "user 0",
-        ),
-        (
-            "unseen",
-            data(),
-            about("/d/k", 7, 0o600),
-            about("/d/x", 7, 0),
-            Some("/d/secret.key"),
-            Level::Warn,
-            "may not",
-        ),
+        ("right", Some(0o750), key(0o600), other(), None, Level::Ok, "right"),
+        ("no data yet", None, key(0o600), other(), None, Level::Ok, ""),
+        ("a secret for all", Some(0o750), key(0o644), other(), None, Level::Fail, "0644"),
+        ("a secret for a group", Some(0o750), key(0o640), other(), None, Level::Warn, "0640"),
+        ("open data", Some(0o755), key(0o600), other(), None, Level::Warn, "everybody"),
+        ("another's file", Some(0o750), key(0o600), about("/d/FORMAT", 0, 0), None, Level::Fail, "user 0"),
+        ("unseen", Some(0o750), key(0o600), other(), Some("/d/secret.key"), Level::Warn, "may not"),
     ];
-    for (name, data, secret, own, unseen, level, words) in rows {
+    for (name, data, secret, file, unseen, level, words) in rows {
+        let data = data.map(|mode| about("/d", 7, mode));
         let unseen = unseen.map(PathBuf::from).into_iter().collect();
         let (found, text) =
-            told(&files::judge(&files::Facts { data, secrets: vec![secret], own: vec![own], unseen }));
+            told(&files::judge(&files::Facts { data, secrets: vec![secret], own: vec![file], unseen }));
         assert!(found == level && text.contains(words), "{name}: {found:?} {text}");
     }
 }
@@ -186,6 +147,52 @@ fn a_store_is_judged_by_its_format_and_by_who_has_it() {
     for (name, format, holder, level, words) in rows {
         let (found, text) = told(&store::judge(&store::Facts { format, holder }, Path::new("/d")));
         assert!(found == level && text.contains(words), "{name}: {found:?} {text}");
+    }
+}
+
+#[test]
+fn a_server_is_judged_by_what_it_says_of_itself() {
+    let well = || Told {
+        version: "1.0".to_owned(),
+        begun: true,
+        read_only: None,
+        in_memory: false,
+        audit: None,
+        findings: 0,
+    };
+    let why = || Some("the disk".to_owned());
+    let rows = [
+        ("not asked", None, Level::Ok, ""),
+        ("well", Some(well()), Level::Ok, "version 1.0 runs"),
+        ("not restarted", Some(Told { version: "0.9".to_owned(), ..well() }), Level::Warn, "0.9 runs"),
+        ("nobody there", Some(Told { begun: false, ..well() }), Level::Warn, "nobody can sign in"),
+        ("read-only", Some(Told { read_only: why(), ..well() }), Level::Fail, "the disk"),
+        ("no index", Some(Told { in_memory: true, ..well() }), Level::Warn, "from memory"),
+        ("no audit", Some(Told { audit: why(), ..well() }), Level::Warn, "audit trail is not complete"),
+        ("damage", Some(Told { findings: 3, ..well() }), Level::Fail, "3 blobs are damaged"),
+    ];
+    for (name, said, level, words) in rows {
+        let (found, text) = told(&appliance::judge(said.as_ref(), "1.0"));
+        assert!(found == level && text.contains(words), "{name}: {found:?} {text}");
+    }
+}
+
+#[test]
+fn a_name_is_judged_by_where_it_leads() {
+    use names::Found;
+    let here = |address: &std::net::IpAddr| address.to_string() == "10.0.0.1";
+    let known = |addresses: &[&str]| Found::Known(addresses.iter().map(|a| a.parse().unwrap()).collect());
+    let rows = [
+        ("here", known(&["10.0.0.1"]), Level::Ok, "r.example is 10.0.0.1, an address of this host"),
+        ("here, too", known(&["10.0.0.9", "10.0.0.1"]), Level::Ok, "an address of this host"),
+        ("elsewhere", known(&["10.0.0.9"]), Level::Warn, "r.example is 10.0.0.9, no address of this host"),
+        ("nowhere", known(&[]), Level::Warn, "cannot find r.example"),
+        ("unknown", Found::Unknown("why".to_owned()), Level::Warn, "cannot find r.example: why"),
+        ("no answer", Found::Late, Level::Warn, "no name service answers"),
+    ];
+    for (name, found, level, words) in rows {
+        let (judged, text) = told(&[names::judge("r.example", &found, here)]);
+        assert!(judged == level && text.contains(words), "{name}: {judged:?} {text}");
     }
 }
 
@@ -231,11 +238,23 @@ fn a_certificate_is_judged_by_its_dates_its_names_and_its_ca() {
     ];
     let (settings, clock) = (Settings::default(), TestClock::default());
     for (name, facts, level, words) in rows {
-        let patient = Patient { settings: &settings, tls: None, host: Some("r.example:5000"), clock: &clock };
+        let patient = Patient {
+            settings: &settings,
+            tls: None,
+            host: Some("r.example:5000"),
+            told: None,
+            clock: &clock,
+        };
         let (found, text) = told(&certificate::judge(&facts, &patient, NOW));
         assert!(found == level && text.contains(words), "{name}: {found:?} {text}");
     }
-    let refused = Patient { settings: &settings, tls: Some("no key".to_owned()), host: None, clock: &clock };
+    let refused = Patient {
+        settings: &settings,
+        tls: Some("no key".to_owned()),
+        host: None,
+        told: None,
+        clock: &clock,
+    };
     assert_eq!(told(&certificate::judge(&Facts::Plain, &refused, NOW)).0, Level::Fail);
 }
 
@@ -261,7 +280,7 @@ fn names_are_compared_as_clients_compare_them() {
 fn a_host_is_taken_without_its_port() {
     let (settings, clock) = (Settings::default(), TestClock::default());
     for (host, name) in [("r.example", "r.example"), ("r:1", "r"), ("[::1]:5", "::1"), ("::1", "::1")] {
-        let patient = Patient { settings: &settings, tls: None, host: Some(host), clock: &clock };
+        let patient = Patient { settings: &settings, tls: None, host: Some(host), told: None, clock: &clock };
         assert_eq!(network::name_of(&patient), name);
     }
 }

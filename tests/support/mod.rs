@@ -27,6 +27,11 @@ pub use random::Rng;
 pub use repository::Repository;
 pub use server::{Server, Settings, Shared};
 
+/// What a program printed.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 /// Says on the terminal, past the test runner's capture, that a test did not run; `./check` repeats
 /// these lines at its end.
 pub fn skipped(reason: &str) {

@@ -229,6 +229,13 @@ pub fn binary() -> Command {
     command
 }
 
+/// `serve --lab` on this data and a free port, not started yet: for starts that are refused, or looked at.
+pub fn lab(data: &Path) -> Command {
+    let mut command = binary();
+    command.args(["serve", "--lab", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+    command
+}
+
 impl Process {
     fn start(&mut self, listen: &str) -> SocketAddr {
         let mut command = binary();

@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub struct Client {
     socket: PathBuf,
     runtime: Runtime,
+    patience: Duration,
 }
 
 impl Client {
@@ -32,7 +33,12 @@ impl Client {
     pub fn new(socket: PathBuf) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|source| Failure::Io { what: "cannot start".to_owned(), source })?;
-        Ok(Self { socket, runtime })
+        Ok(Self { socket, runtime, patience: PATIENCE })
+    }
+
+    /// Gives up on a call after this time, not after minutes.
+    pub fn hasty(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// `GET`.
@@ -90,8 +96,9 @@ impl Client {
 
     fn call(&self, method: Method, target: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let (status, bytes) = self.runtime.block_on(async {
-            let asked = tokio::time::timeout(PATIENCE, self.exchange(method, target, body));
-            asked.await.unwrap_or_else(|_| Err(Failure::Server(format!("no answer within {PATIENCE:?}"))))
+            let asked = tokio::time::timeout(self.patience, self.exchange(method, target, body));
+            let late = |_| Err(Failure::Server(format!("no answer within {:?}", self.patience)));
+            asked.await.unwrap_or_else(late)
         })?;
         let answer: Option<Value> = serde_json::from_slice(&bytes).ok();
         match answer {
