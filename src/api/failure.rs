@@ -113,7 +113,7 @@ impl<K: Row> Failure<K> {
     }
 
     /// Of another kind, for the same cause.
-    pub fn as_kind(mut self, kind: K) -> Self {
+    pub fn of_kind(mut self, kind: K) -> Self {
         self.0.kind = kind;
         self
     }

@@ -85,8 +85,8 @@ impl Failure {
     /// The same on an image, where what is said of rights in organizations is said by default.
     pub fn on_repository(self) -> Self {
         match self.kind() {
-            Kind::OrganisationGrantMissing => self.as_kind(Kind::RepositoryGrantMissing),
-            Kind::OrganisationGrantExists => self.as_kind(Kind::RepositoryGrantExists),
+            Kind::OrganisationGrantMissing => self.of_kind(Kind::RepositoryGrantMissing),
+            Kind::OrganisationGrantExists => self.of_kind(Kind::RepositoryGrantExists),
             _ => self,
         }
     }
