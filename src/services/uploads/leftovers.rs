@@ -35,23 +35,29 @@ pub fn replay_small_blobs(meta: &Meta, blobs: &Blobs) -> Result<Option<Leftover>
     Ok(replayed.unsure)
 }
 
-/// Clears them, before anything else uses the stores. Blocks.
-pub fn clear_leftovers(meta: &Meta, blobs: &Blobs, leftovers: &[Leftover]) -> Result<(), Error> {
+/// Clears them, before anything else uses the stores. Those with blobs of which that is unsure while the rows of the
+/// index are still being checked are given back, to be cleared when it is over. Blocks.
+pub fn clear_leftovers(meta: &Meta, blobs: &Blobs, leftovers: Vec<Leftover>) -> Result<Vec<Leftover>, Error> {
+    let (mut cleared, mut unsure) = (0, Vec::new());
     for leftover in leftovers {
-        let mut unrecorded = without_record(meta, &leftover.published)?;
-        if !unrecorded.is_empty() {
-            meta.wait_until_checked()?;
-            unrecorded = without_record(meta, &unrecorded)?;
+        // Asked first: an index that is found wrong is exchanged before its check is over.
+        let checking = meta.status().checking;
+        let unrecorded = without_record(meta, &leftover.published)?;
+        if checking && !unrecorded.is_empty() {
+            unsure.push(leftover);
+            continue;
         }
-        blobs.clear_leftover(leftover, &unrecorded).map_err(Error::Store)?;
+        blobs.clear_leftover(&leftover, &unrecorded).map_err(Error::Store)?;
+        cleared += 1;
     }
-    if !leftovers.is_empty() {
+    if cleared > 0 || !unsure.is_empty() {
         tracing::info!(
-            uploads = leftovers.len(),
+            uploads = cleared,
+            unsure = unsure.len(),
             "cleared uploads that the last run did not finish and that cannot be gone on with"
         );
     }
-    Ok(())
+    Ok(unsure)
 }
 
 impl Uploads {
