@@ -46,8 +46,8 @@ pub struct Store {
     pub trail: Trail,
     /// Space kept back.
     pub reserve: Arc<Reserve>,
-    /// Small blobs of an earlier run that may have no row: to be cleared when all rows are checked.
-    pub unsure: Option<Leftover>,
+    /// Blobs of an earlier run that may have no row: to be cleared when all rows are checked.
+    pub unsure: Vec<Leftover>,
     lock: DataLock,
 }
 
@@ -96,8 +96,9 @@ pub(super) fn open_on(
     let meta = open_meta(settings, disk.clone(), clock, &reserve)?;
     let (random, checkpoint_every) = (Arc::new(OsRandom), blobs::CHECKPOINT_EVERY);
     let (blobs, found) = Blobs::open(blobs::Options { disk: disk.clone(), random, checkpoint_every })?;
-    let unsure = replay_small_blobs(&meta, &blobs)?;
-    clear_leftovers(&meta, &blobs, &found.leftovers)?;
+    let small = replay_small_blobs(&meta, &blobs)?;
+    let mut unsure = clear_leftovers(&meta, &blobs, found.leftovers)?;
+    unsure.extend(small);
     let (trail, left) = Trail::open(disk, Arc::new(OsRandom))?;
     report_trail(&left);
     Ok((Store { meta, blobs, trail, reserve, unsure, lock }, found.resumables))

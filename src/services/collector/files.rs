@@ -10,20 +10,21 @@ use crate::services::error::Error;
 use crate::services::leases::Going;
 
 impl Collector {
-    /// Step 3 for what an earlier process left; where the file is moved already, nothing happens.
-    pub(super) async fn move_files_again(&self) -> Result<(), Error> {
+    /// Step 3 for what an earlier process left; where the file is moved already, nothing happens. False if it was
+    /// halted.
+    pub(super) async fn move_files_again(&self) -> Result<bool, Error> {
         let shelves = &self.0.shelves;
         let mut after = None::<Vec<u8>>;
         while !self.is_halted() {
-            let Some(_leave) = self.leave().await else { return Ok(()) };
+            let Some(_leave) = self.leave().await else { return Ok(false) };
             let page = shelves.meta.page::<CollectedKey>(&[], after.as_deref(), BATCH)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
+            let Some((last, _)) = page.last() else { return Ok(true) };
             after = Some(last.encode());
             let going = shelves.leases.take(page.iter().map(|(key, _)| key.digest));
             let without = self.without_rows(&going, page.iter().map(|(key, _)| key.digest))?;
             shelves.blobs.set_collected(without).await.map_err(Error::Store)?;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Step 4 for everything that was collected at `cutoff` or before.

@@ -21,30 +21,32 @@ const LISTED: &str = "unreferenced blobs listed";
 type Found = (Option<(String, u64)>, BlobKey);
 
 impl Collector {
-    /// Lists what is not listed; does nothing once it was done.
-    pub(super) async fn list_old_ones(&self, permit: &Permit) -> Result<(), Error> {
+    /// Lists what is not listed; does nothing once it was done. False if it was halted.
+    pub(super) async fn list_old_ones(&self, permit: &Permit) -> Result<bool, Error> {
         let (shelves, done) = (&self.0.shelves, CounterKey { name: LISTED.to_owned() });
         if shelves.meta.get(&done)?.is_some() {
-            return Ok(());
+            return Ok(true);
         }
-        let Some(mut listed) = self.list_blobs(permit).await? else { return Ok(()) };
+        let Some(mut listed) = self.list_blobs(permit).await? else { return Ok(false) };
         let mut after = None::<Vec<u8>>;
         loop {
             let page = shelves.meta.page::<RepositoryKey>(&[], after.as_deref(), BATCH)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.encode());
             for (key, record) in page {
-                listed += self.list_repository(permit, key.name, record.id).await?;
-                if self.is_halted() {
-                    return Ok(()); // begun again by the next run
-                }
+                // Begun again by the next run.
+                let Some(more) = self.list_repository(permit, key.name, record.id).await? else {
+                    return Ok(false);
+                };
+                listed += more;
             }
         }
         if listed > 0 {
             tracing::info!(listed, "listed what nothing names in a store of an earlier version");
         }
         let put = move |tx: &mut Tx<'_>| Ok(tx.put(&done, &CounterRecord { next: 1 })?);
-        shelves.access.commit(&shelves.meta, permit, put).await
+        shelves.access.commit(&shelves.meta, permit, put).await?;
+        Ok(true)
     }
 
     /// None if it was halted.
@@ -65,14 +67,14 @@ impl Collector {
         }
     }
 
-    /// Ends early when it is halted.
-    async fn list_repository(&self, permit: &Permit, name: String, id: u64) -> Result<u64, Error> {
+    /// None if it was halted. That is not to be asked again afterwards: a pause may be over by then.
+    async fn list_repository(&self, permit: &Permit, name: String, id: u64) -> Result<Option<u64>, Error> {
         let (mut listed, mut after) = (0, None::<Vec<u8>>);
         let prefix = RepositoryBlobKey::prefix(id);
         while !self.is_halted() {
             let since = self.0.shelves.clock.monotonic_ms();
             let page = self.0.shelves.meta.page::<RepositoryBlobKey>(&prefix, after.as_deref(), BATCH)?;
-            let Some((last, _)) = page.last() else { break };
+            let Some((last, _)) = page.last() else { return Ok(Some(listed)) };
             after = Some(last.encode());
             let unnamed = page.into_iter().filter(|(_, record)| record.references == 0);
             let found = unnamed.map(|(key, _)| (Some((name.clone(), id)), BlobKey { digest: key.digest }));
@@ -80,7 +82,7 @@ impl Collector {
             listed += put;
             self.rest(since, put).await;
         }
-        Ok(listed)
+        Ok(None)
     }
 
     async fn list(&self, permit: &Permit, found: Vec<Found>) -> Result<u64, Error> {

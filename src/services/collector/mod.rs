@@ -336,7 +336,8 @@ impl Collector {
     }
 
     /// Once a process, before anything goes: decisions here need every row. False if it was halted; a pause holds up
-    /// what is collected, not the removals of repositories that somebody asked for.
+    /// what is collected, not the removals of repositories that somebody asked for. Whether it was halted is told by the
+    /// work: a pause that came and went in its midst left some of it undone.
     async fn begin(&self, permit: &Permit) -> Result<bool, Error> {
         let meta = self.0.shelves.meta.clone();
         tasks::blocking(move || meta.wait_until_checked()).await??;
@@ -347,9 +348,7 @@ impl Collector {
         if self.is_halted() {
             return Ok(false);
         }
-        self.list_old_ones(permit).await?;
-        self.move_files_again().await?;
-        Ok(!self.is_halted())
+        Ok(self.list_old_ones(permit).await? && self.move_files_again().await?)
     }
 
     /// The longest age that anything here goes by.

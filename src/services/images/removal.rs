@@ -15,7 +15,7 @@ use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::keys::{GrantKey, RepositorySettingsKey, ShareKey, TextOwner};
 use pierhead_storage_format::keys::RepositoryKey;
 
-use super::rows::Rows;
+use super::rows::{Emptied, Rows};
 use super::{Course, Images, Shelves, permitted};
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
@@ -26,6 +26,8 @@ use crate::stores::meta::{Attached, Tx};
 
 /// What one change set removes at most: tags and blobs count one, manifests ten and one for each thing they name.
 const SHARE: usize = 4000;
+
+const NOTHING_LEFT: Emptied = Emptied { is_all: true, removed: 0 };
 
 /// Which change set of a removal it is.
 #[derive(Clone, Copy)]
@@ -71,8 +73,8 @@ impl Shelves {
         let mut step = Step::First(&bare);
         loop {
             match self.remove_some(step, event.clone(), (name.clone(), id, by.clone()), share).await {
-                Ok(true) => break,
-                Ok(false) => step = Step::Next,
+                Ok(Emptied { is_all: true, .. }) => break,
+                Ok(_) => step = Step::Next,
                 // Manifests that name very much; fewer of them fit.
                 Err(Error::TooMuch) if share > 1 => share = (share / 8).max(1),
                 Err(error) => return Err(error),
@@ -95,8 +97,8 @@ impl Shelves {
                 }
                 let since = self.clock.monotonic_ms();
                 match self.remove_some(Step::Resumed, None, what.clone(), share).await {
-                    Ok(true) => break,
-                    Ok(false) => course.rest(since, share as u64).await,
+                    Ok(Emptied { is_all: true, .. }) => break,
+                    Ok(Emptied { removed, .. }) => course.rest(since, removed).await,
                     Err(Error::TooMuch) if share > 1 => share = (share / 8).max(1),
                     Err(error) => return Err(error),
                 }
@@ -122,19 +124,18 @@ impl Shelves {
             .await
     }
 
-    /// Removes some of what is in a repository, and the repository if that was all, with the event of it;
-    /// whether nothing is left to do.
+    /// Removes some of what is in a repository, and the repository if that was all, with the event of it.
     async fn remove_some(
         &self,
         step: Step<'_>,
         event: Attached,
         (name, id, by): (RepositoryName, u64, String),
         share: usize,
-    ) -> Result<bool, Error> {
+    ) -> Result<Emptied, Error> {
         let rights = self.rights(&name);
         let (now, has_undo) = (self.clock.now_ms(), self.undo_ms > 0);
         let last = event.clone();
-        let stage = move |tx: &mut Tx<'_>| last.map_or(Ok(true), |event| event.stage(tx).map(|()| true));
+        let stage = move |tx: &mut Tx<'_>| last.map_or(Ok(()), |event| event.stage(tx));
         let (is_first, is_resumed) = (matches!(step, Step::First(_)), matches!(step, Step::Resumed));
         let work = move |tx: &mut Tx<'_>| {
             let key = RepositoryKey { name: name.as_str().to_owned() };
@@ -142,22 +143,24 @@ impl Shelves {
             let removal = RemovalKey { repository: id };
             if tx.get(&key)?.is_none_or(|record| record.id != id) {
                 tx.delete(&removal)?;
-                return Ok(stage(tx)?);
+                stage(tx)?;
+                return Ok(NOTHING_LEFT);
             }
             if is_resumed && tx.get(&removal)?.is_none() {
-                return Ok(true); // a push took it
+                return Ok(NOTHING_LEFT); // a push took it
             }
             let undo = has_undo.then(|| by.clone());
             let mut rows = Rows::existing(tx, name, now)?.with_undo(undo);
             if is_first {
                 rows.may_empty()?;
             }
-            if !rows.empty(share)? {
+            let emptied = rows.empty(share)?;
+            if !emptied.is_all {
                 rows.finish()?;
                 if is_first {
                     tx.put(&removal, &RemovalRecord { name: key.name, begun_at: now, by })?;
                 }
-                return Ok(false);
+                return Ok(emptied);
             }
             rows.remove()?;
             tx.delete(&removal)?;
@@ -165,14 +168,15 @@ impl Shelves {
             organisations::put_text(tx, TextOwner::Repository(id), "")?;
             retention::forget(tx, id)?;
             forget(tx, rights)?;
-            Ok(stage(tx)?)
+            stage(tx)?;
+            Ok(emptied)
         };
         let done = match step {
             Step::First(permit) => self.access.commit(&self.meta, permit, work).await,
             Step::Next | Step::Resumed => self.meta.commit(work).await,
         };
         if let Some(event) = event {
-            event.settled(matches!(done, Ok(true)));
+            event.settled(matches!(done, Ok(Emptied { is_all: true, .. })));
         }
         done
     }

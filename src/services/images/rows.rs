@@ -43,6 +43,15 @@ pub struct Rows<'a, 'tx> {
     pub(super) undo: Undo,
 }
 
+/// What a change set took out of a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Emptied {
+    /// Nothing is left in it.
+    pub is_all: bool,
+    /// Manifests, and blobs taken off it.
+    pub removed: u64,
+}
+
 /// A number never handed out before for `what`.
 pub fn next_number(tx: &mut Tx<'_>, what: &str) -> Result<u64, Error> {
     let counter = CounterKey { name: what.to_owned() };
@@ -107,8 +116,8 @@ impl<'a, 'tx> Rows<'a, 'tx> {
 
     /// Removes some of what is here: manifests with their tags, then blobs; whether nothing is left. Tags and blobs
     /// count one of `share`, manifests ten and one for each thing they name: only the last may pass it.
-    pub fn empty(&mut self, share: usize) -> Result<bool, Error> {
-        let mut left = share;
+    pub fn empty(&mut self, share: usize) -> Result<Emptied, Error> {
+        let (mut left, mut removed) = (share, 0);
         let manifests =
             self.tx.page::<ManifestKey>(&ManifestKey::prefix(self.id), None, left.div_ceil(10))?;
         for (ManifestKey { digest, .. }, _) in &manifests {
@@ -120,12 +129,13 @@ impl<'a, 'tx> Rows<'a, 'tx> {
                 for (key, _) in some.unwrap_or_default() {
                     self.untag(&key.tag.parse().map_err(|_| Error::Bug("a row names no tag"))?)?;
                 }
-                return Ok(false);
+                return Ok(Emptied { is_all: false, removed });
             }
             let names = self.take_manifest(digest)?.unwrap_or(0);
+            removed += 1;
             left = left.saturating_sub(10 + tags.len() + names);
             if left == 0 {
-                return Ok(false);
+                return Ok(Emptied { is_all: false, removed });
             }
         }
         for (key, record) in self.tx.page::<TagKey>(&TagKey::prefix(self.id), None, left)? {
@@ -136,7 +146,7 @@ impl<'a, 'tx> Rows<'a, 'tx> {
         for (key, _) in &blobs {
             self.unlink_blob(&key.digest)?;
         }
-        Ok(left > blobs.len())
+        Ok(Emptied { is_all: left > blobs.len(), removed: removed + blobs.len() as u64 })
     }
 
     /// Removes this repository, in which nothing is left, in the place of [`Rows::finish`].

@@ -176,9 +176,11 @@ impl Scrub {
         run.work.again.extend(settled.untold);
         run.work.judged.extend(settled.judged);
         let trouble = run.work.try_again(slice.blobs + unread as u64, settled.unread);
+        let has_found = !run.work.judged.is_empty();
         let recorded = self.record_all(&mut run.work.judged).await;
         self.count(run, &slice);
-        if run.kept.elapsed() >= KEEP_EVERY {
+        // After a stop, what is written down as found is not counted again.
+        if has_found || run.kept.elapsed() >= KEEP_EVERY {
             run.kept = Instant::now();
             self.keep(&self.system()?).await?;
         }

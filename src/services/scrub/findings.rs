@@ -58,6 +58,14 @@ impl Judged {
     }
 }
 
+/// What writing it down did.
+struct Recorded {
+    /// Nobody knew of it.
+    is_new: bool,
+    /// There is a cycle under way, which has not counted it.
+    counts: bool,
+}
+
 /// What became of all that looked wrong in a slice.
 #[derive(Default)]
 pub(super) struct Settled {
@@ -146,24 +154,34 @@ impl Scrub {
         Ok(None)
     }
 
+    /// One that is known stays as it was found first. The cycle counts it once, though a stop, or the look at what came
+    /// last before one, has it read twice.
     async fn record(&self, Judged { digest, kind, size, parts }: Judged) -> Result<(), Error> {
         let found_at = self.0.parts.clock.now_ms();
         let record = DamageRecord { found_at, kind, size, parts };
         let own = &self.0.parts;
         let permit = self.system()?;
+        let (is_running, began_at) = {
+            let known = self.known();
+            (known.state.running, known.state.began_at)
+        };
         let recorded = own.access.commit(&own.meta, &permit, move |tx| {
             if tx.get(&BlobKey { digest })?.is_none() {
-                return Ok(false); // removed since: nobody misses it
+                return Ok(None); // removed since: nobody misses it
+            }
+            if let Some(known) = tx.get(&DamageKey { digest })? {
+                return Ok(Some(Recorded { is_new: false, counts: is_running && known.found_at < began_at }));
             }
             tx.put(&DamageKey { digest }, &record)?;
-            Ok(true)
+            Ok(Some(Recorded { is_new: true, counts: is_running }))
         });
-        if recorded.await? {
-            {
-                let mut known = self.known();
-                known.state.damaged += 1;
-                known.findings += 1;
-            }
+        let Some(Recorded { is_new, counts }) = recorded.await? else { return Ok(()) };
+        {
+            let mut known = self.known();
+            known.state.damaged += u64::from(counts);
+            known.findings += u64::from(is_new);
+        }
+        if is_new {
             let meta = own.meta.clone();
             let affected = tasks::blocking(move || affected(&meta, &digest)).await?.unwrap_or_default();
             tracing::error!(%digest, ?kind, images = ?affected.images, more = affected.more, "a blob is damaged or missing; pushing one of its images again heals it");

@@ -9,8 +9,8 @@
 //!   be read stays where it is: it is tried again, and is a finding when that does not help. Where much in a row
 //!   cannot be read, the scrub rests a minute each time.
 //! - S2: reads go past the page cache, a slice at a time, and rest: at its rate, and at least as long as they took.
-//!   A cycle that an administrator asked for at full rate does not rest.
-//! - S3: how far a cycle is, is written down every half minute: a restart goes on from there, and never after a blob
+//!   A cycle that an administrator asked for at full rate does not rest. The same holds where findings are looked at again.
+//! - S3: how far a cycle is, is written down every half minute, and when something is found: a restart goes on from there, and never after a blob
 //!   that something is still to be done about. After a stop out of order the blobs of the last ten minutes before it
 //!   are read first, the newest of them if they are very many; not where no cycle begins by itself.
 //! - S4: a pause lasts over restarts, and holds up all of it.

@@ -225,7 +225,8 @@ impl Run {
             Way::Cut => {
                 let ground = self.house.fallen();
                 let power = self.switches.power();
-                power.cut(self.rounds * power.loose() % 7 / 3);
+                // Another part of what may be lost each round.
+                power.cut(self.rounds * 7 % (power.loose() + 1));
                 self.house = ground.up(self.switches.disk()).await;
             }
         }

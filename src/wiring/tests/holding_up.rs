@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hyper::Method;
 use pierhead_storage_format::Digest;
-use pierhead_storage_format::housekeeping::{DeletedManifestKey, RemovalKey, UnreferencedKey};
+use pierhead_storage_format::housekeeping::{DeletedManifestKey, RemovalKey, RemovalRecord, UnreferencedKey};
 use pierhead_storage_format::keys::{CounterKey, ManifestKey, RepositoryBlobKey, RepositoryKey};
 use pierhead_storage_format::records::{RepositoryBlobRecord, RepositoryRecord};
 use serde_json::json;
@@ -128,20 +128,21 @@ async fn a_pause_is_seen_while_blobs_of_a_large_repository_are_listed_and_it_beg
     running.join_all().await;
 }
 
+/// As the first of several change sets leaves it.
+async fn cut_short(house: &House, key: &RepositoryKey) {
+    let id = house.meta().get(key).expect("read").expect("there").id;
+    let row = RemovalRecord { name: key.name.clone(), begun_at: 1, by: "acme/anna".to_owned() };
+    let put: Result<(), MetaError> =
+        house.meta().commit(move |tx| tx.put(&RemovalKey { repository: id }, &row)).await;
+    put.expect("committed");
+}
+
 #[tokio::test]
 async fn a_removal_that_was_cut_short_waits_for_the_next_start_when_this_one_stops() {
     let house = House::with(true, |settings| settings.registry.delete = true).await;
     untagged(&house, 3).await;
     let key = RepositoryKey { name: "acme/web".to_owned() };
-    let id = house.meta().get(&key).expect("read").expect("there").id;
-    let row = pierhead_storage_format::housekeeping::RemovalRecord {
-        name: "acme/web".to_owned(),
-        begun_at: 1,
-        by: "acme/anna".to_owned(),
-    };
-    let put: Result<(), MetaError> =
-        house.meta().commit(move |tx| tx.put(&RemovalKey { repository: id }, &row)).await;
-    put.expect("committed");
+    cut_short(&house, &key).await;
     house.collector.stop();
     house.collect().await;
     assert_eq!(house.meta().page::<RemovalKey>(&[], None, 9).expect("rows").len(), 1);
@@ -150,4 +151,18 @@ async fn a_removal_that_was_cut_short_waits_for_the_next_start_when_this_one_sto
     assert_eq!(house.meta().page::<RemovalKey>(&[], None, 9).expect("rows").len(), 0);
     assert!(house.meta().get(&key).expect("read").is_none());
     house.sound().await;
+}
+
+#[tokio::test]
+async fn a_removal_that_is_gone_on_with_rests_for_what_it_removed() {
+    let house = House::with(true, |settings| settings.collection.blobs_per_second = 200).await;
+    untagged(&house, 450).await;
+    let key = RepositoryKey { name: "acme/web".to_owned() };
+    cut_short(&house, &key).await;
+    let began = Instant::now();
+    house.collect().await;
+    let took = began.elapsed();
+    assert!(house.meta().get(&key).expect("read").is_none());
+    // One rest, for the four hundred that fit in a change set.
+    assert!(took >= Duration::from_millis(1900) && took < Duration::from_secs(12), "{took:?}");
 }

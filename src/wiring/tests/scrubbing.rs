@@ -288,3 +288,31 @@ async fn a_finding_that_cannot_be_looked_at_stays_and_hides_no_other() {
     assert_eq!(served.scrub.facts().findings, 2, "at once after a restart");
     served.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_keeps_its_time_and_is_counted_once_a_cycle_however_often_it_is_read() {
+    let (house, _) = faulty().await;
+    for blob in [&b"one"[..], b"two"] {
+        push(&house, blob).await;
+    }
+    let served = Served::on(&house, true).await;
+    served.ran(&house, 1).await;
+    std::fs::remove_file(file(&house, b"one")).expect("removed");
+    served.fall().await;
+
+    let served = Served::on(&house, true).await;
+    assert_eq!(served.ran(&house, 1).await, "2 blobs of the last run read again");
+    let first = |scrub: &Scrub| {
+        let (scrub, permit) = (scrub.clone(), permit(&house, Action::ReadStatus));
+        async move { scrub.findings(&permit, None, 9).await.expect("listed").0.remove(0).record.found_at }
+    };
+    let (found_at, facts) = (first(&served.scrub).await, served.scrub.facts());
+    assert_eq!((facts.state.damaged, facts.findings), (0, 1), "it is of no cycle");
+    for runs in [2, 3] {
+        house.after_more(60).await;
+        served.scrub.begin(&permit(&house, Action::MaintainStore), false).await.expect("begun");
+        assert_eq!(served.ran(&house, runs).await, "2 blobs of 3 bytes read, 1 damaged or missing");
+        assert_eq!((first(&served.scrub).await, served.scrub.facts().findings), (found_at, 1));
+    }
+    served.stop().await;
+}
