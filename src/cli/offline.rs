@@ -12,7 +12,7 @@ use super::arguments::{ExportArguments, FsckArguments, ImportArguments, Place};
 use super::draft::Draft;
 use super::{Failure, logs, say, settings};
 use crate::config::Settings;
-use crate::services::fsck::{Report, Severity, Stage};
+use crate::services::fsck::{Plan, Report, Severity, Stage};
 use crate::services::maintenance::{Step, Steps, opening};
 use crate::wiring::{self, Repair, RepairOptions};
 
@@ -92,8 +92,9 @@ fn planned(report: &Report) -> Vec<Step> {
     if report.has_unknown_rows() {
         return Vec::new();
     }
-    let has_losses = report.has_losses();
-    let fixes = report.fixes.iter().filter(|fix| !(fix.loses && has_losses));
+    let mut plan = Plan::default();
+    plan.heed(report);
+    let fixes = plan.choose(report.fixes.clone()).into_iter();
     let fixes = fixes.map(|fix| Step { id: fix.id, what: fix.does.clone() });
     let clears = report.findings.iter().filter(|finding| finding.severity != Severity::Error);
     let clears = clears.filter(|finding| !report.fixes.iter().any(|fix| fix.id == finding.id));

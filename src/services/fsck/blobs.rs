@@ -87,6 +87,7 @@ impl Check<'_> {
                 None => false,
             };
             if !linked {
+                self.report.is_orphan();
                 let what = format!("blob {}: a row for {}, which does not hold it", key.digest, key.name);
                 self.report.find(&R6, what);
                 let does = format!("remove {} from the repositories of blob {}", key.name, key.digest);

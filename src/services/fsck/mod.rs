@@ -43,7 +43,7 @@ use pierhead_storage_format::Digest;
 use pierhead_storage_format::outboard::Outboard;
 
 pub use disk::DiskBlobs;
-pub use fix::{Fix, How};
+pub use fix::{Fix, How, Plan};
 pub use report::{Counts, Finding, Report, Severity};
 pub use rows::{Packed, Rows};
 pub use uploads::{check_uploads, strange_files, upload_ids};

@@ -73,6 +73,9 @@ impl Check<'_> {
         let rows = self.rows;
         each::<ManifestTagKey>(rows, &at.id.to_be_bytes(), |key, _| {
             let tag = get(rows, &TagKey { repository: at.id, tag: key.tag.clone() })?;
+            if tag.is_none() {
+                self.report.is_orphan();
+            }
             if tag.is_none_or(|tag| tag.digest != key.digest) {
                 let what = format!(
                     "{}: a row under {} for tag {}, which does not name it",
@@ -267,6 +270,7 @@ impl Check<'_> {
             if last.replace(key.manifest) != Some(key.manifest) {
                 is_there = get(rows, &manifest)?.is_some();
                 if !is_there {
+                    self.report.is_orphan();
                     let what = format!("{}: reference rows of {}, which is not there", at.name, key.manifest);
                     self.report.find(&R15, what);
                 }
@@ -283,6 +287,9 @@ impl Check<'_> {
         let rows = self.rows;
         each::<ReferrerKey>(rows, &at.id.to_be_bytes(), |key, _| {
             let manifest = get(rows, &ManifestKey { repository: at.id, digest: key.digest })?;
+            if manifest.is_none() {
+                self.report.is_orphan();
+            }
             if manifest.is_none_or(|manifest| manifest.subject != Some(key.subject)) {
                 let what = format!(
                     "{}: {} is listed among the referrers of {}, which it does not name",

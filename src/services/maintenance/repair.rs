@@ -18,8 +18,7 @@
 //!
 //! Must not open the store: that is `wiring`'s, as a start does it, with what that clears.
 
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pierhead_storage_format::Digest;
@@ -34,7 +33,7 @@ use crate::causes;
 use crate::seams::{Clock, tasks};
 use crate::services::access::{Access, Permit};
 use crate::services::error::Error;
-use crate::services::fsck::{DiskBlobs, Finding, Fix, How, Report, Severity, Stage};
+use crate::services::fsck::{DiskBlobs, Finding, Fix, How, Plan, Report, Severity, Stage};
 use crate::services::quota::Quotas;
 use crate::stores::blobs::{BlobError, Blobs, Looked};
 use crate::stores::disk::Disk;
@@ -147,30 +146,24 @@ pub async fn repair(
     // An index that is found wrong is made anew first.
     let meta = shop.meta.clone();
     tasks::blocking(move || meta.wait_until_checked()).await.map_err(Error::from)?.map_err(Error::from)?;
-    let (mut steps, mut tried) = (Steps::default(), HashSet::new());
+    let (mut steps, mut plan) = (Steps::default(), Plan::default());
     let hashed = |fix: &&Fix| matches!(fix.how, How::Blob { .. } | How::Outboard { .. });
     let mut fixes: Vec<Fix> = before.fixes.iter().filter(hashed).cloned().collect();
+    plan.heed(before);
     for _ in 0..PASSES {
         let report = check_rows(&shop.disk, DiskBlobs::open, false, progress)?;
         if report.has_unknown_rows() {
             break;
         }
-        let has_losses = report.has_losses();
+        plan.heed(&report);
         fixes.extend(report.fixes);
-        fixes.retain(|fix| !(fix.loses && has_losses) && tried.insert(name(fix)));
-        if fixes.is_empty() {
+        let chosen = plan.choose(std::mem::take(&mut fixes));
+        if chosen.is_empty() {
             break;
         }
-        shop.pass(permit, std::mem::take(&mut fixes), &mut steps).await?;
+        shop.pass(permit, chosen, &mut steps).await?;
     }
     Ok(steps)
-}
-
-/// Tells fixes apart in a few bytes.
-fn name(fix: &Fix) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (fix.id, &fix.does).hash(&mut hasher);
-    hasher.finish()
 }
 
 impl Workshop {
