@@ -56,6 +56,13 @@ pub enum How {
         /// So many.
         to: u64,
     },
+    /// The row of a blob is made anew, if the bytes of its file are its own.
+    BlobRow {
+        /// The blob.
+        digest: Digest,
+        /// So many rows keep it.
+        references: u64,
+    },
     /// What organisations hold is counted anew, all of it.
     Recount,
     /// A blob's file is read: wrong bytes go to quarantine, and are noted as the scrub notes them; a missing file is.

@@ -273,7 +273,9 @@ fn run(store: &Store, deep: bool, tally: usize) -> Result<Report, Unreadable> {
     }
     let progress = &mut |_, _| {};
     let report = Report::default();
-    Check { rows: &rows, blobs: store, options: Options { deep }, tally, progress, report }.run()
+    let without_rows = BTreeSet::new();
+    Check { rows: &rows, blobs: store, options: Options { deep }, tally, progress, report, without_rows }
+        .run()
 }
 
 fn ids(report: &Report) -> Vec<&'static str> {
