@@ -153,10 +153,8 @@ pub async fn repair(
     let mut fixes: Vec<Fix> = before.fixes.iter().filter(hashed).cloned().collect();
     plan.heed(before);
     for _ in 0..PASSES {
-        let report = check_rows(&shop.disk, DiskBlobs::open, false, progress)?;
-        if report.has_unknown_rows() {
-            break;
-        }
+        let checked = check_rows(&shop.disk, (DiskBlobs::open, &|| true), false, progress)?;
+        let Some(report) = checked.filter(|report| !report.has_unknown_rows()) else { break };
         plan.heed(&report);
         fixes.extend(report.fixes);
         let chosen = plan.choose(std::mem::take(&mut fixes));
@@ -358,7 +356,7 @@ fn set_rows(tx: &mut Tx<'_>, how: &How, now: u64) -> Result<(), MetaError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use pierhead_storage_format::keys::{CounterKey, Table, TableKey};
     use pierhead_storage_format::paths;
 
@@ -370,7 +368,7 @@ mod tests {
     use crate::stores::disk::RealDisk;
     use crate::stores::meta;
 
-    fn shop(root: &std::path::Path) -> Workshop {
+    pub fn shop(root: &std::path::Path) -> Workshop {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(root));
         let options = meta::Options {
             disk: Arc::clone(&disk),
