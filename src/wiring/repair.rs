@@ -65,6 +65,10 @@ pub fn repair(
     if options.dry_run || before.has_unknown_rows() || before.findings.is_empty() {
         return Ok(Repair { before, steps: None, after: None, failed: None });
     }
+    if before.clears_what_may_be_needed() {
+        let failed = Some(StartError::WouldClear);
+        return Ok(Repair { before, steps: Some(Steps::default()), after: None, failed });
+    }
     let none = Size::from_bytes(0);
     // The next start keeps space back again; a repair is done on a full disk, too.
     let storage = StorageSettings { ballast: none, reserve: none, ..settings.storage.clone() };

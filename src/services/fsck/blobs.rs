@@ -209,8 +209,11 @@ impl Check<'_> {
             let what = format!("{path} ({size} bytes) has no blob row");
             match fate {
                 Fate::Wanted => {}
-                _ if self.without_rows.contains(&digest) => {} // R13 says so
-                Fate::Cleared => self.report.find(&BN, what),
+                Fate::Cleared => {
+                    self.report.is_cleared();
+                    self.report.find(&BN, what);
+                }
+                Fate::Extra if self.without_rows.contains(&digest) => {} // R13 says so
                 Fate::Extra if collected.contains(&digest) => self.report.find(&BN, what),
                 Fate::Extra => {
                     self.report.find(&B2, what);

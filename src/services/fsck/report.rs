@@ -34,7 +34,8 @@ pub struct Finding {
     pub what: String,
     /// What to do.
     pub advice: &'static str,
-    /// The first images that need the blob it is about, as `repository:tag` or `repository@digest`.
+    /// The first images that need the blob it is about, as `repository:tag` or `repository@digest`; the last says so if
+    /// not all places were looked at.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
 }
@@ -73,6 +74,9 @@ pub struct Report {
     /// Of those, how many lose something if rows are missing.
     #[serde(skip)]
     losing: usize,
+    /// Whether a start removes a file that no row names.
+    #[serde(skip)]
+    clears_files: bool,
     /// Whether a row was found whose original is not there at all.
     #[serde(skip)]
     is_orphaned: bool,
@@ -154,6 +158,16 @@ impl Report {
     /// tell which.
     pub(super) fn is_orphan(&mut self) {
         self.is_orphaned = true;
+    }
+
+    /// A start removes a file that never got a row, or lost it.
+    pub(super) fn is_cleared(&mut self) {
+        self.clears_files = true;
+    }
+
+    /// Whether a start removes files whose rows may be what is missing.
+    pub fn clears_what_may_be_needed(&self) -> bool {
+        self.clears_files && self.has_losses()
     }
 
     /// Whether rows may be missing.
