@@ -207,7 +207,8 @@ pub enum Command {
                             pierhead fsck --data /var/lib/pierhead --deep --repair\n\n\
                             --repair does what is safe, says what it did, and checks again: counts and mirrors of rows are \
                             made anew, leftovers go, damaged and extra files are moved to quarantine/, so that the next \
-                            push heals the image. Nothing is unlinked. Run it as the user that owns the directory.\n\
+                            push heals the image. Its steps unlink nothing; only what every start \
+                            removes, files of uploads that were cut short, is removed. Run it as the user that owns the directory.\n\
                             While the server runs: `pierhead check`.\n\n\
                             Exit codes: 0 nothing is wrong, 1 something is (and, with --repair, is left), 2 wrong usage, \
                             3 what was wrong is repaired.")]

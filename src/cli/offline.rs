@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use super::arguments::{ExportArguments, FsckArguments, ImportArguments, Place};
 use super::draft::Draft;
 use super::{Failure, logs, say, settings};
+use crate::causes;
 use crate::config::Settings;
-use crate::services::fsck::{Report, Severity, Stage};
+use crate::services::fsck::{Plan, Report, Severity, Stage};
 use crate::services::maintenance::{Step, Steps, opening};
 use crate::wiring::{self, Repair, RepairOptions};
 
@@ -70,6 +71,9 @@ enum Outcome {
 
 impl Outcome {
     fn of(repair: &Repair) -> Self {
+        if repair.failed.is_some() {
+            return Self::Damaged;
+        }
         let is_clean = repair.after.as_ref().unwrap_or(&repair.before).is_clean();
         match (is_clean, repair.before.is_clean()) {
             (false, _) => Self::Damaged,
@@ -92,8 +96,9 @@ fn planned(report: &Report) -> Vec<Step> {
     if report.has_unknown_rows() {
         return Vec::new();
     }
-    let has_losses = report.has_losses();
-    let fixes = report.fixes.iter().filter(|fix| !(fix.loses && has_losses));
+    let mut plan = Plan::default();
+    plan.heed(report);
+    let fixes = plan.choose(report.fixes.clone()).into_iter();
     let fixes = fixes.map(|fix| Step { id: fix.id, what: fix.does.clone() });
     let clears = report.findings.iter().filter(|finding| finding.severity != Severity::Error);
     let clears = clears.filter(|finding| !report.fixes.iter().any(|fix| fix.id == finding.id));
@@ -104,14 +109,15 @@ fn planned(report: &Report) -> Vec<Step> {
 }
 
 fn repair_json(repair: &Repair, outcome: Outcome, dry_run: bool) -> Value {
-    let Repair { before, steps, after } = repair;
+    let Repair { before, steps, after, failed } = repair;
     let plan = dry_run.then(|| planned(before));
+    let failed = failed.as_ref().map(|error| causes::chain(error));
     json!({"ok": outcome != Outcome::Damaged, "outcome": outcome.name(), "dry_run": dry_run, "planned": plan,
-           "before": before, "steps": steps, "report": after.as_ref().unwrap_or(before)})
+           "before": before, "steps": steps, "failed": failed, "report": after.as_ref().unwrap_or(before)})
 }
 
 fn repair_words(repair: &Repair, outcome: Outcome, dry_run: bool) -> String {
-    let Repair { before, steps, after } = repair;
+    let Repair { before, steps, after, failed } = repair;
     let mut text = render(before);
     // Writing to a string cannot fail.
     if before.has_unknown_rows() {
@@ -127,14 +133,21 @@ fn repair_words(repair: &Repair, outcome: Outcome, dry_run: bool) -> String {
         text.push_str("nothing was changed\n");
         return text;
     }
-    let Some(Steps { done, failed, by_id }) = steps else { return text };
+    let Some(Steps { done, failed: undone, by_id }) = steps else { return text };
     for Step { id, what } in done {
         let _ = writeln!(text, "{id} done: {what}");
     }
-    for Step { id, what } in failed {
+    for Step { id, what } in undone {
         let _ = writeln!(text, "{id} NOT DONE: {what}");
     }
-    let _ = writeln!(text, "{} steps done; what is left:", by_id.values().sum::<u64>());
+    let steps = by_id.values().sum::<u64>();
+    if let Some(error) = failed {
+        let error = causes::chain(error);
+        let _ =
+            writeln!(text, "{steps} steps done, then it FAILED: {error}; run it again when that is mended");
+        return text;
+    }
+    let _ = writeln!(text, "{steps} steps done; what is left:");
     text.push_str(&render(after.as_ref().unwrap_or(before)));
     text.push_str(match outcome {
         Outcome::Damaged => "NOT ALL OF IT COULD BE REPAIRED: see above what to do\n",
@@ -233,4 +246,28 @@ fn input(path: &Path) -> Result<Box<dyn Read>, Failure> {
     let what = || format!("cannot read {}", path.display());
     let opened = File::open(path);
     opened.map(|file| Box::new(file) as Box<dyn Read>).map_err(|source| Failure::Io { what: what(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wiring::StartError;
+
+    #[test]
+    fn a_repair_that_failed_says_what_it_did_and_why_it_ended() {
+        let mut steps = Steps::default();
+        steps.add("R8", "set the counters of acme/web".to_owned());
+        let failed = Some(StartError::Host(io::Error::other("the disk is gone")));
+        let repair = Repair { before: Report::default(), steps: Some(steps), after: None, failed };
+        let outcome = Outcome::of(&repair);
+        assert_eq!(outcome, Outcome::Damaged);
+        let text = repair_words(&repair, outcome, false);
+        for words in ["R8 done: set the counters of acme/web", "1 steps done, then it FAILED", "disk is gone"]
+        {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+        let json = repair_json(&repair, outcome, false);
+        assert_eq!(json["steps"]["by_id"]["R8"], 1);
+        assert!(json["failed"].as_str().is_some_and(|why| why.contains("disk is gone")), "{json}");
+    }
 }

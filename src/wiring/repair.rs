@@ -45,6 +45,8 @@ pub struct Repair {
     pub steps: Option<Steps>,
     /// What is left, if something was done.
     pub after: Option<Report>,
+    /// Why it ended before its end, after those steps.
+    pub failed: Option<StartError>,
 }
 
 /// Repairs the data directory, which no other process may be using, as the user that owns it: a server of that user
@@ -61,19 +63,29 @@ pub fn repair(
     }
     let before = check_locked(data, &disk, &lock, deep, progress)?;
     if options.dry_run || before.has_unknown_rows() || before.findings.is_empty() {
-        return Ok(Repair { before, steps: None, after: None });
+        return Ok(Repair { before, steps: None, after: None, failed: None });
+    }
+    if before.clears_what_may_be_needed() {
+        let failed = Some(StartError::WouldClear);
+        return Ok(Repair { before, steps: Some(Steps::default()), after: None, failed });
     }
     let none = Size::from_bytes(0);
     // The next start keeps space back again; a repair is done on a full disk, too.
     let storage = StorageSettings { ballast: none, reserve: none, ..settings.storage.clone() };
     let (store, resumables) = store::open_locked(&storage, lock)?;
     drop(resumables); // left to the next start
-    let done = repair_open(settings, (&store, disk.clone()), &before, progress);
+    let mut steps = Steps::default();
+    let done = repair_open(settings, (&store, disk.clone()), (&before, &mut steps), progress);
     store.close();
-    let mut steps = done?;
-    let after = check_locked(data, &disk, store.lock(), deep, progress)?;
-    steps.add_opening(&before, &after);
-    Ok(Repair { before, steps: Some(steps), after: Some(after) })
+    let checked = done.and_then(|()| Ok(check_locked(data, &disk, store.lock(), deep, progress)?));
+    let (after, failed) = match checked {
+        Ok(after) => (Some(after), None),
+        Err(error) => (None, Some(error)),
+    };
+    if let Some(after) = &after {
+        steps.add_opening(&before, after);
+    }
+    Ok(Repair { before, steps: Some(steps), after, failed })
 }
 
 fn refuse_others(data: &Path) -> Result<(), StartError> {
@@ -87,9 +99,9 @@ fn refuse_others(data: &Path) -> Result<(), StartError> {
 fn repair_open(
     settings: &Settings,
     (store, disk): (&Store, Arc<dyn Disk>),
-    before: &Report,
+    (before, steps): (&Report, &mut Steps),
     progress: &mut dyn FnMut(Stage, u64),
-) -> Result<Steps, StartError> {
+) -> Result<(), StartError> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Host)?;
     let access = Access::without_accounts(Rules::Closed(Options::default()));
     let audit = trail(settings, store, &access)?;
@@ -104,8 +116,9 @@ fn repair_open(
     }
     let permit = permit()?.traced(trace.as_ref());
     runtime.block_on(async {
-        let done = maintenance::repair(&permit, &shop, before, progress).await;
+        let done = maintenance::repair(&permit, &shop, (before, steps), progress).await;
         if let Some(trace) = &trace {
+            trace.answered("done", serde_json::to_value(&steps.by_id).unwrap_or_default());
             trace.end(if done.is_ok() { DONE } else { 500 });
         }
         audit.settle().await;

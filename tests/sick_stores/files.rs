@@ -48,6 +48,19 @@ pub fn journal(data: &Path) -> (PathBuf, u64) {
 
 /// Changes every record of a table, by export and import.
 pub fn edit(sample: &Sample, data: &Path, table: &str, change: impl Fn(&mut Value)) {
+    edit_rows(sample, data, table, |_, value| {
+        change(value);
+        true
+    });
+}
+
+/// Loses the rows of a table that have `of` in their keys.
+pub fn lose(sample: &Sample, data: &Path, table: &str, of: &str) {
+    edit_rows(sample, data, table, |head, _| !head.contains(of));
+}
+
+/// `change` is given the key of a row as it is written, and says whether the row stays.
+fn edit_rows(sample: &Sample, data: &Path, table: &str, change: impl Fn(&str, &mut Value) -> bool) {
     let folder = sample.folder.path();
     let (old, new) = (folder.join("old.zst"), folder.join("new.zst"));
     let _ = (fs::remove_file(&old), fs::remove_file(&new));
@@ -55,16 +68,21 @@ pub fn edit(sample: &Sample, data: &Path, table: &str, change: impl Fn(&mut Valu
     assert!(exported.expect("runs").status.success());
     let text = zstd::decode_all(fs::File::open(&old).expect("written")).expect("zstd");
     let text = String::from_utf8(text).expect("JSON");
-    let (mut edited, mut changed) = (String::new(), 0);
+    let (mut edited, mut changed, mut lost) = (String::new(), 0, 0);
     for line in text.lines() {
         if let Some((before, after)) = line.split_once(r#""blake3":""#) {
             let hash = blake3::hash(edited.as_bytes()).to_hex();
+            let before = less(&less(before, "rows", lost), table, lost);
             edited += &format!("{before}\"blake3\":\"{hash}{}\n", &after[64..]);
         } else if line.starts_with(&format!(r#"{{"table":"{table}","#)) {
             let (head, record) = line.split_once(r#","record":"#).expect("a record");
             let mut value: Value = serde_json::from_str(&record[..record.len() - 1]).expect("JSON");
-            change(&mut value);
+            let stays = change(head, &mut value);
             changed += 1;
+            if !stays {
+                lost += 1;
+                continue;
+            }
             edited += &format!("{head},\"record\":{}}}\n", ordered(record, &value));
         } else {
             edited += &format!("{line}\n");
@@ -76,6 +94,14 @@ pub fn edit(sample: &Sample, data: &Path, table: &str, change: impl Fn(&mut Valu
     let imported = binary().args(["import-metadata", "--data"]).arg(data).arg("--input").arg(&new).output();
     let imported = imported.expect("runs");
     assert!(imported.status.success(), "{}", text_of(&imported));
+}
+
+/// A number of the trailer, lowered.
+fn less(trailer: &str, name: &str, by: u64) -> String {
+    let (before, rest) = trailer.split_once(&format!("\"{name}\":")).expect("in the trailer");
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = rest[..digits].parse().expect("a number");
+    format!("{before}\"{name}\":{}{}", number - by, &rest[digits..])
 }
 
 /// The members of a flat object in the order they had: a row has one spelling.

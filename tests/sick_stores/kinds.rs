@@ -6,7 +6,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Sample;
-use super::files::{cut, edit, file, flip, has_its_outboard, is_set_aside, journal, outboard, overwrite};
+use super::files::{
+    cut, edit, file, flip, has_its_outboard, is_set_aside, journal, lose, outboard, overwrite,
+};
+use super::support::sha256;
 
 /// Nothing is wrong; something is; it was repaired.
 pub const CLEAN: i32 = 0;
@@ -204,6 +207,18 @@ pub const ROWS: &[Row] = &[
         ends: REPAIRED,
         left: &[],
         then: NOTHING,
+    },
+    Row {
+        name: "a lost row of a blob",
+        damage: |sample, data| lose(sample, data, "blob", &sha256(&sample.sick.layers[1])),
+        found: &["M5", "R13"], // an import leaves the index to the next start
+        says: &["SMALL of ", "has no blob row"],
+        names_images: false,
+        online: Some(&["R13"]),
+        done: &["M5", "R13"],
+        ends: REPAIRED,
+        left: &[],
+        then: |sample, data| assert!(file(data, &sample.sick.layers[1]).exists()),
     },
     Row {
         name: "a wrong quota usage",

@@ -146,6 +146,9 @@ fn is_repaired(sample: &Sample, row: &Row, data: &Path) {
     let (code, repair) = asked(data, &["fsck", "--deep", "--repair"]);
     let done = if repair["steps"].is_null() { Vec::new() } else { ids(&repair["steps"]["by_id"]) };
     assert_eq!((done, code), (row.done.to_vec(), row.ends), "{}: {repair:#}", row.name);
+    if row.done == ["B2"] {
+        assert_eq!(repair["steps"]["by_id"]["B2"], 1, "moved once, and nothing else: {repair:#}");
+    }
     assert_eq!(ids(&repair["report"]["by_id"]), row.left, "{}: {repair:#}", row.name);
     (row.then)(sample, data);
 
@@ -195,6 +198,30 @@ fn every_kind_of_damage_is_named_repaired_or_left_as_stated_and_healed_by_a_push
         if row.online.is_some() {
             is_served_and_heals(&sample, row, &data);
         }
+        fs::remove_dir_all(&data).expect("scratch");
+    }
+}
+
+/// What is lost, where, and what `fsck` finds of it.
+type Loss = (&'static str, &'static str, &'static [&'static str]);
+
+#[test]
+fn what_is_left_of_lost_rows_is_not_given_up_and_the_server_starts() {
+    let Some(sample) = Sample::new() else { return };
+    let losses: [Loss; 2] =
+        [("tag", "\"sick\"", &["R2"]), ("organisation", "\"name\"", &["R10", "R40", "R41"])];
+    for (table, of, left) in losses {
+        let data = sample.copy(table);
+        files::lose(&sample, &data, table, of);
+        let (_, plan) = asked(&data, &["fsck", "--repair", "--dry-run"]);
+        let planned = plan["planned"].to_string();
+        assert!(left.iter().all(|id| !planned.contains(&format!("\"{id}\""))), "{table}: {planned}");
+        let (code, repair) = asked(&data, &["fsck", "--deep", "--repair"]);
+        assert_eq!((code, ids(&repair["report"]["by_id"])), (1, left.to_vec()), "{table}: {repair:#}");
+        let mut server = Server::on_data(&data, settings()).expect("ours");
+        let repository = Repository::named(server.http(), &sample.name);
+        repository.pull_and_compare("sound", &sample.sound);
+        assert!(server.stop().success());
         fs::remove_dir_all(&data).expect("scratch");
     }
 }

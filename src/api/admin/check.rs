@@ -1,6 +1,8 @@
 //! `/api/v1/check` and below: whether metadata and blobs agree, looked at while they are served.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,8 @@ use crate::services::maintenance::{Checked, GoesOn, Progress};
 
 /// The job's name.
 const JOB: &str = "check";
+/// How long a check waits while it is paused, before it ends.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The last check that came to its end since the server started.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -148,7 +152,7 @@ pub async fn run(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     let about = "checks that metadata and blobs agree, as an administrator asked";
     let jobs = &admin.0.services.jobs;
     let started = jobs.start(JOB, about, |handle| async move {
-        match checks.run(&permit, deep, (goes_on(&handle), progress(handle))).await {
+        match checks.run(&permit, deep, (goes_on(&handle, LONGEST_PAUSE), progress(handle))).await {
             Ok(checked) => Ok(words(&checked)),
             Err(error) => Err(causes::chain(&error)),
         }
@@ -157,10 +161,17 @@ pub async fn run(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     Ok(Reply::ok(&JobView::from(jobs.show(JOB).map_err(refused)?)))
 }
 
-/// Asked on the thread that checks, which waits while the job is paused.
-fn goes_on(handle: &Handle) -> GoesOn {
+/// Asked on the thread that checks, which waits while the job is paused; not for longer than `longest`, since a check
+/// holds removals back.
+fn goes_on(handle: &Handle, longest: Duration) -> GoesOn {
     let (handle, runtime) = (handle.clone(), tokio::runtime::Handle::current());
-    Arc::new(move || runtime.block_on(handle.goes_on()))
+    let has_ended = AtomicBool::new(false);
+    Arc::new(move || {
+        let wait = || runtime.block_on(async { tokio::time::timeout(longest, handle.goes_on()).await });
+        let goes_on = !has_ended.load(Ordering::Relaxed) && wait().unwrap_or(false);
+        has_ended.store(!goes_on, Ordering::Relaxed);
+        goes_on
+    })
 }
 
 fn progress(handle: Handle) -> Progress {
@@ -209,4 +220,36 @@ pub async fn findings(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     let next =
         items.last().filter(|item| (item.number as usize) < all.len()).map(|item| item.number.to_string());
     Ok(Reply::ok(&Page { items, next }))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::jobs::Jobs;
+    use crate::seams::{SystemClock, tasks};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_check_that_is_paused_for_long_ends_and_does_not_go_on_later() {
+        let jobs = Jobs::new(Arc::new(SystemClock));
+        let (go, is_paused) = oneshot::channel::<()>();
+        let (tell, told) = oneshot::channel();
+        let own = jobs.clone();
+        let started = jobs.start(JOB, "", |handle| async move {
+            let asks = goes_on(&handle, Duration::from_millis(20));
+            is_paused.await.expect("told");
+            let answers = tasks::blocking(move || {
+                let paused = asks();
+                own.pause(JOB, false).expect("known");
+                [paused, asks()]
+            });
+            tell.send(answers.await.expect("no panic")).expect("waits");
+            Ok::<_, String>(String::new())
+        });
+        started.expect("started");
+        jobs.pause(JOB, true).expect("known");
+        go.send(()).expect("waits");
+        assert_eq!(told.await.expect("it ends"), [false, false]);
+    }
 }

@@ -12,7 +12,7 @@ use pierhead_storage_format::scrub::DamageKey;
 use pierhead_storage_format::{Digest, paths};
 
 use super::fix::How;
-use super::report::{B1, B2, B3, B5, BN, Invariant, R5, R6};
+use super::report::{B1, B2, B3, B5, BN, Invariant, R5, R6, R13};
 use super::rows::{each, get};
 use super::tally::Tally;
 use super::{BlobFile, Check, Content, Fate, Stage, Unreadable};
@@ -23,6 +23,7 @@ const BATCH: usize = 4096;
 impl Check<'_> {
     pub(super) fn blob_rows(&mut self) -> Result<(), Unreadable> {
         self.blob_references()?;
+        self.lost_blob_rows()?;
         self.blob_repositories()
     }
 
@@ -31,18 +32,7 @@ impl Check<'_> {
         let mut after = None;
         loop {
             let mut tally = self.tally_of_blobs(after)?;
-            each::<ManifestKey>(self.rows, &[], |key, _| {
-                tally.bump(&key.digest);
-                Ok(())
-            })?;
-            each::<RepositoryBlobKey>(self.rows, &[], |key, _| {
-                tally.bump(&key.digest);
-                Ok(())
-            })?;
-            each::<DeletedReferenceKey>(self.rows, &[], |key, _| {
-                tally.bump(&key.digest);
-                Ok(())
-            })?;
+            self.count_keepers(&mut tally)?;
             for count in tally.wrong() {
                 let what = format!(
                     "blob {}: {} rows keep it, its own says {}",
@@ -62,6 +52,39 @@ impl Check<'_> {
             }
             after = tally.last();
         }
+    }
+
+    fn count_keepers(&self, tally: &mut Tally) -> Result<(), Unreadable> {
+        each::<ManifestKey>(self.rows, &[], |key, _| {
+            tally.bump(&key.digest);
+            Ok(())
+        })?;
+        each::<RepositoryBlobKey>(self.rows, &[], |key, _| {
+            tally.bump(&key.digest);
+            Ok(())
+        })?;
+        each::<DeletedReferenceKey>(self.rows, &[], |key, _| {
+            tally.bump(&key.digest);
+            Ok(())
+        })
+    }
+
+    /// What rows name is made a row of, if its file is whole: R13 is found where they are.
+    fn lost_blob_rows(&mut self) -> Result<(), Unreadable> {
+        let mut tally = Tally::default();
+        self.without_rows.iter().for_each(|digest| tally.push(*digest, 0));
+        if tally.len() == 0 {
+            return Ok(());
+        }
+        self.count_keepers(&mut tally)?;
+        for count in tally.wrong() {
+            let (digest, references) = (count.digest, count.counted);
+            if self.blobs.size(&digest)?.is_some() {
+                let does = format!("make the row of blob {digest} anew, if its bytes are right");
+                self.report.fix(&R13, does, How::BlobRow { digest, references });
+            }
+        }
+        Ok(())
     }
 
     fn tally_of_blobs(&self, after: Option<Digest>) -> Result<Tally, Unreadable> {
@@ -87,6 +110,7 @@ impl Check<'_> {
                 None => false,
             };
             if !linked {
+                self.report.is_orphan();
                 let what = format!("blob {}: a row for {}, which does not hold it", key.digest, key.name);
                 self.report.find(&R6, what);
                 let does = format!("remove {} from the repositories of blob {}", key.name, key.digest);
@@ -185,12 +209,16 @@ impl Check<'_> {
             let what = format!("{path} ({size} bytes) has no blob row");
             match fate {
                 Fate::Wanted => {}
-                Fate::Cleared => self.report.find(&BN, what),
+                Fate::Cleared => {
+                    self.report.is_cleared();
+                    self.report.find(&BN, what);
+                }
+                Fate::Extra if self.without_rows.contains(&digest) => {} // R13 says so
                 Fate::Extra if collected.contains(&digest) => self.report.find(&BN, what),
                 Fate::Extra => {
                     self.report.find(&B2, what);
                     let does = format!("move {path} to {}/", paths::QUARANTINE);
-                    self.report.fix(&B2, does, How::SetAside { digest, outboard });
+                    self.report.fix_that_loses(&B2, does, How::SetAside { digest, outboard });
                 }
             }
         }

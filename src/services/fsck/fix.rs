@@ -4,14 +4,20 @@
 //! - X1: a fix makes derived rows agree with what they are derived from, drops rows that say nothing any more, or
 //!   moves a file; none of them changes what clients see of something that is whole.
 //! - X2: a fix that would give up a row or a count because another row is missing *loses* if that other row was lost:
-//!   it is held back while [`Report::has_losses`](super::Report::has_losses) says that rows may be missing.
+//!   it is held back once [`Report::has_losses`] said that rows may be missing, until the end: a pass may remove what
+//!   said so ([`Plan`]).
 //! - X3: memory is bounded: [`MAX_FIXES`] are kept, and the next pass finds the rest.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::codec::Record;
 use pierhead_storage_format::keys::{Table, TableKey};
 
-/// Fixes that are kept of one pass.
+use super::Report;
+
+/// Fixes that are kept of one pass, of those that lose something and of the others.
 pub const MAX_FIXES: usize = 100_000;
 
 /// Something that can be done about a finding.
@@ -49,6 +55,13 @@ pub enum How {
         digest: Digest,
         /// So many.
         to: u64,
+    },
+    /// The row of a blob is made anew, if the bytes of its file are its own.
+    BlobRow {
+        /// The blob.
+        digest: Digest,
+        /// So many rows keep it.
+        references: u64,
     },
     /// What organisations hold is counted anew, all of it.
     Recount,
@@ -96,4 +109,32 @@ impl RowChange {
     pub fn remove<K: TableKey>(key: &K) -> Self {
         Self { table: K::TABLE, key: key.encode(), value: None }
     }
+}
+
+/// Chooses what the passes of one repair do.
+#[derive(Debug, Default)]
+pub struct Plan {
+    has_losses: bool,
+    /// Fixes that were chosen, as hashes.
+    tried: HashSet<u64>,
+}
+
+impl Plan {
+    /// Takes note of what a report says of lost rows.
+    pub fn heed(&mut self, report: &Report) {
+        self.has_losses |= report.has_losses();
+    }
+
+    /// Those that may be done, each once.
+    pub fn choose(&mut self, mut fixes: Vec<Fix>) -> Vec<Fix> {
+        fixes.retain(|fix| !(fix.loses && self.has_losses) && self.tried.insert(name(fix)));
+        fixes
+    }
+}
+
+/// Tells fixes apart in a few bytes.
+fn name(fix: &Fix) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (fix.id, &fix.does).hash(&mut hasher);
+    hasher.finish()
 }

@@ -116,6 +116,7 @@ impl Check<'_> {
         let rows = self.rows;
         each::<DeletedReferenceKey>(rows, &[], |DeletedReferenceKey { number, digest }, _| {
             if get(rows, &DeletedManifestKey { number })?.is_none() {
+                self.report.is_orphan();
                 self.report
                     .find(&R51, format!("deleted manifest {number}, which is not there, keeps {digest}"));
                 let does = format!("let {digest} go, which deleted manifest {number} kept");

@@ -64,6 +64,9 @@ impl Check<'_> {
         })?;
         each::<AccountNameKey>(rows, &[], |AccountNameKey { name }, named| {
             let account = get(rows, &AccountKey { id: named.id })?;
+            if account.is_none() {
+                self.report.is_orphan();
+            }
             if account.is_none_or(|account| account.name != name) {
                 let what = format!("the name {name:?} finds account {}, which has not that name", named.id);
                 self.report.find(&R16, what);
@@ -92,6 +95,9 @@ impl Check<'_> {
         })?;
         each::<UserNameKey>(rows, &[], |UserNameKey { account, name }, named| {
             let user = get(rows, &UserKey { id: named.id })?;
+            if user.is_none() {
+                self.report.is_orphan();
+            }
             if user.is_none_or(|user| user.account != account || user.name != name) {
                 let what = format!(
                     "the name {name:?} in account {account} finds user {}, who has not that name there",

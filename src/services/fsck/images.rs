@@ -14,6 +14,9 @@ const IMAGES: usize = 20;
 /// Rows looked through for them.
 const ROWS: usize = 20_000;
 
+/// Said in place of those that are beyond it.
+const OTHERS: &str = "others, not looked up";
+
 /// What was found so far.
 struct Search {
     images: Vec<String>,
@@ -43,6 +46,9 @@ impl Check<'_> {
             }
         }
         self.manifest_itself(digest, &mut search)?;
+        if search.rows == 0 {
+            search.images.push(OTHERS.to_owned());
+        }
         Ok(search.images)
     }
 

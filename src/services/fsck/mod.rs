@@ -36,6 +36,7 @@ mod tests;
 mod uploads;
 mod usage;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::ops::Range;
 
@@ -43,7 +44,9 @@ use pierhead_storage_format::Digest;
 use pierhead_storage_format::outboard::Outboard;
 
 pub use disk::DiskBlobs;
-pub use fix::{Fix, How};
+#[cfg(test)]
+pub use fix::RowChange;
+pub use fix::{Fix, How, Plan};
 pub use report::{Counts, Finding, Report, Severity};
 pub use rows::{Packed, Rows};
 pub use uploads::{check_uploads, strange_files, upload_ids};
@@ -159,6 +162,8 @@ struct Check<'a> {
     tally: usize,
     progress: &'a mut dyn FnMut(Stage, u64),
     report: Report,
+    /// Blobs that rows name and that have no row of their own (R13); the first [`TALLY`].
+    without_rows: BTreeSet<Digest>,
 }
 
 /// Checks every R and B invariant. `progress` is told the stage and how many things of it are done.
@@ -168,7 +173,16 @@ pub fn check(
     options: Options,
     progress: &mut dyn FnMut(Stage, u64),
 ) -> Result<Report, Unreadable> {
-    Check { rows, blobs, options, tally: TALLY, progress, report: Report::default() }.run()
+    Check {
+        rows,
+        blobs,
+        options,
+        tally: TALLY,
+        progress,
+        report: Report::default(),
+        without_rows: BTreeSet::new(),
+    }
+    .run()
 }
 
 impl Check<'_> {

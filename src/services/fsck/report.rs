@@ -34,7 +34,8 @@ pub struct Finding {
     pub what: String,
     /// What to do.
     pub advice: &'static str,
-    /// The first images that need the blob it is about, as `repository:tag` or `repository@digest`.
+    /// The first images that need the blob it is about, as `repository:tag` or `repository@digest`; the last says so if
+    /// not all places were looked at.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
 }
@@ -67,15 +68,24 @@ pub struct Report {
     pub by_id: BTreeMap<&'static str, u64>,
     /// How much was looked at.
     pub counts: Counts,
-    /// What could be done, the first [`MAX_FIXES`].
+    /// What could be done, the first [`MAX_FIXES`] of those that lose nothing, and as many of the others.
     #[serde(skip)]
     pub fixes: Vec<Fix>,
+    /// Of those, how many lose something if rows are missing.
+    #[serde(skip)]
+    losing: usize,
+    /// Whether a start removes a file that no row names.
+    #[serde(skip)]
+    clears_files: bool,
+    /// Whether a row was found whose original is not there at all.
+    #[serde(skip)]
+    is_orphaned: bool,
     /// The worst severity found.
     worst: Option<Severity>,
 }
 
 /// Breaches that say that rows may be missing: then a lower count, or a row that finds nothing, may be what is left of them.
-const LOSSES: [&str; 7] = ["R1", "R3", "R10", "R11", "R13", "R14", "R18"];
+const LOSSES: [&str; 9] = ["R1", "R3", "R10", "R11", "R13", "R14", "R18", "R21", "R24"];
 /// Breaches after which nobody knows what all the rows are.
 const UNKNOWN_ROWS: [&str; 4] = ["M1", "M6", "M8", "R12"];
 
@@ -136,14 +146,33 @@ impl Report {
 
     fn add_fix(&mut self, fix: Fix) {
         let is_known = fix.how == How::Recount && self.fixes.iter().any(|known| known.how == How::Recount);
-        if !is_known && self.fixes.len() < MAX_FIXES {
+        // Counted apart: those that are held back do not keep the others out.
+        let kept = if fix.loses { self.losing } else { self.fixes.len() - self.losing };
+        if !is_known && kept < MAX_FIXES {
+            self.losing += usize::from(fix.loses);
             self.fixes.push(fix);
         }
     }
 
+    /// A row mirrors one that is not there at all: it is too much, or what is left of one that was lost, and nobody can
+    /// tell which.
+    pub(super) fn is_orphan(&mut self) {
+        self.is_orphaned = true;
+    }
+
+    /// A start removes a file that never got a row, or lost it.
+    pub(super) fn is_cleared(&mut self) {
+        self.clears_files = true;
+    }
+
+    /// Whether a start removes files whose rows may be what is missing.
+    pub fn clears_what_may_be_needed(&self) -> bool {
+        self.clears_files && self.has_losses()
+    }
+
     /// Whether rows may be missing.
     pub fn has_losses(&self) -> bool {
-        LOSSES.iter().any(|id| self.by_id.contains_key(id))
+        self.is_orphaned || LOSSES.iter().any(|id| self.by_id.contains_key(id))
     }
 
     /// Whether it is not known what all the rows are: then nothing may be derived from them.

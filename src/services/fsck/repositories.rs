@@ -1,7 +1,7 @@
 //! One repository after another: tags (R1, R2), manifests (R3, R4, R7, R14, R15), blobs (R6, R13) and
 //! counters (R8).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{
@@ -16,8 +16,11 @@ use super::fix::{How, RowChange};
 use super::references::{References, references};
 use super::report::{R1, R2, R3, R4, R6, R7, R8, R13, R14, R15};
 use super::rows::{each, get};
-use super::tally::Tally;
-use super::{Check, Content, MAX_MANIFEST, Stage, Unreadable};
+use super::tally::{Count, Tally};
+use super::{Check, Content, MAX_MANIFEST, Stage, TALLY, Unreadable};
+
+/// Manifests whose notes of one absent blob are taken back in one pass.
+const NOTED: usize = 1000;
 
 /// The repository under check, and what was counted in it so far.
 struct Repository<'a> {
@@ -73,6 +76,9 @@ impl Check<'_> {
         let rows = self.rows;
         each::<ManifestTagKey>(rows, &at.id.to_be_bytes(), |key, _| {
             let tag = get(rows, &TagKey { repository: at.id, tag: key.tag.clone() })?;
+            if tag.is_none() {
+                self.report.is_orphan();
+            }
             if tag.is_none_or(|tag| tag.digest != key.digest) {
                 let what = format!(
                     "{}: a row under {} for tag {}, which does not name it",
@@ -109,6 +115,9 @@ impl Check<'_> {
         size: u64,
     ) -> Result<(), Unreadable> {
         let stored = get(self.rows, &BlobKey { digest: *digest })?.map(|blob| blob.size);
+        if stored.is_none() && self.without_rows.len() < TALLY {
+            self.without_rows.insert(*digest);
+        }
         if stored != Some(size) {
             let stored =
                 stored.map_or("has no blob row".to_owned(), |s| format!("has a blob row of {s} bytes"));
@@ -267,6 +276,7 @@ impl Check<'_> {
             if last.replace(key.manifest) != Some(key.manifest) {
                 is_there = get(rows, &manifest)?.is_some();
                 if !is_there {
+                    self.report.is_orphan();
                     let what = format!("{}: reference rows of {}, which is not there", at.name, key.manifest);
                     self.report.find(&R15, what);
                 }
@@ -283,6 +293,9 @@ impl Check<'_> {
         let rows = self.rows;
         each::<ReferrerKey>(rows, &at.id.to_be_bytes(), |key, _| {
             let manifest = get(rows, &ManifestKey { repository: at.id, digest: key.digest })?;
+            if manifest.is_none() {
+                self.report.is_orphan();
+            }
             if manifest.is_none_or(|manifest| manifest.subject != Some(key.subject)) {
                 let what = format!(
                     "{}: {} is listed among the referrers of {}, which it does not name",
@@ -304,6 +317,7 @@ impl Check<'_> {
             return Ok(());
         }
         loop {
+            let noted = self.noted_absent(at, &tally)?;
             for count in tally.wrong() {
                 let what = format!(
                     "blob {} of {}: {} manifests name it, its row says {}",
@@ -311,6 +325,10 @@ impl Check<'_> {
                 );
                 self.report.find(&R4, what);
                 let (digest, to) = (count.digest, count.counted);
+                if let Some(manifests) = noted.get(&digest) {
+                    self.take_back_notes(at, digest, manifests);
+                    continue;
+                }
                 let does = format!("set the references of blob {digest} of {} to {to}", at.name);
                 let how =
                     How::RepositoryReferences { repository: at.id, name: at.name.to_owned(), digest, to };
@@ -324,6 +342,46 @@ impl Check<'_> {
             }
             tally = self.tally_of_repository(at.id, tally.last())?;
             self.count_references(at.id, &mut tally)?;
+        }
+    }
+
+    /// Manifests that note as absent what the repository has, of blobs that more manifests count than name: a note that
+    /// is wrong would let go what the manifest needs. Bounded by [`NOTED`]; the next pass finds the rest.
+    fn noted_absent(
+        &self,
+        at: &Repository<'_>,
+        tally: &Tally,
+    ) -> Result<BTreeMap<Digest, Vec<Digest>>, Unreadable> {
+        let mut noted = BTreeMap::<Digest, Vec<Digest>>::new();
+        let counted_more = |count: &&Count| count.counted < count.recorded;
+        let wanted: BTreeSet<Digest> = tally.wrong().filter(counted_more).map(|count| count.digest).collect();
+        if wanted.is_empty() {
+            return Ok(noted);
+        }
+        each::<ManifestKey>(self.rows, &ManifestKey::prefix(at.id), |key, record| {
+            let Content::Good(bytes) = self.blobs.read(&key.digest)? else { return Ok(()) };
+            let named = references(record.kind, &record.media_type, &bytes).unwrap_or_default();
+            let recorded = self.recorded_roles(at.id, &key.digest)?;
+            for blob in named.blobs().filter(|blob| wanted.contains(blob)) {
+                if recorded.get(blob) == Some(&ReferenceRole::Absent) {
+                    let manifests = noted.entry(*blob).or_default();
+                    if manifests.len() < NOTED {
+                        manifests.push(key.digest);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        Ok(noted)
+    }
+
+    /// The references are counted again in the next pass.
+    fn take_back_notes(&mut self, at: &Repository<'_>, digest: Digest, manifests: &[Digest]) {
+        for manifest in manifests {
+            let key = ManifestReferenceKey { repository: at.id, manifest: *manifest, digest };
+            let does =
+                format!("take back that blob {digest} was absent for manifest {manifest} of {}", at.name);
+            self.report.fix_by_row(&R4, does, &key, &ReferenceRecord { role: ReferenceRole::Blob });
         }
     }
 

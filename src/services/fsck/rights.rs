@@ -93,7 +93,7 @@ impl Check<'_> {
     /// What organisations hold is counted anew as a whole, whichever count of it is wrong.
     fn fix_counter(&mut self, name: &str, counted: u64, invariant: &Invariant) {
         if *invariant == R42 {
-            self.report.fix(&R42, RECOUNT.to_owned(), How::Recount);
+            self.report.fix_that_loses(&R42, RECOUNT.to_owned(), How::Recount);
             return;
         }
         let (key, does) =

@@ -273,7 +273,9 @@ fn run(store: &Store, deep: bool, tally: usize) -> Result<Report, Unreadable> {
     }
     let progress = &mut |_, _| {};
     let report = Report::default();
-    Check { rows: &rows, blobs: store, options: Options { deep }, tally, progress, report }.run()
+    let without_rows = BTreeSet::new();
+    Check { rows: &rows, blobs: store, options: Options { deep }, tally, progress, report, without_rows }
+        .run()
 }
 
 fn ids(report: &Report) -> Vec<&'static str> {
@@ -429,6 +431,34 @@ fn a_file_that_start_up_will_clear_is_only_noted() {
     let report = run(&store, false, TALLY).expect("readable");
     assert_eq!(ids(&report), ["B2"]);
     assert!(report.is_clean());
+}
+
+#[test]
+fn a_finding_of_a_blob_says_that_not_all_images_were_looked_up() {
+    let mut store = healthy();
+    store.files.remove(&path_of(&digest_of(LAYER)));
+    for number in 0_u32..20_000 {
+        let manifest = digest_of(&number.to_be_bytes());
+        let key = ManifestReferenceKey { manifest, ..image_names(OTHER) };
+        store.put(&key, &ReferenceRecord { role: ReferenceRole::Foreign });
+    }
+    let report = run(&store, false, TALLY).expect("readable");
+    let found = report.findings.iter().find(|finding| finding.id == "B1").expect("found");
+    assert_eq!(found.images.last().map(String::as_str), Some("others, not looked up"), "{found:?}");
+}
+
+#[test]
+fn a_start_that_would_remove_a_file_whose_row_may_be_lost_is_told() {
+    let mut store = healthy();
+    store.files.insert(path_of(&digest_of(b"extra")), b"extra".to_vec());
+    store.intents.insert(digest_of(b"extra"));
+    assert!(!run(&store, false, TALLY).expect("readable").clears_what_may_be_needed());
+    store.drop(&TagKey { repository: 1, tag: "v1".into() });
+    assert!(run(&store, false, TALLY).expect("readable").clears_what_may_be_needed());
+    let mut store = healthy();
+    store.drop(&blob(LAYER));
+    store.intents.insert(digest_of(LAYER));
+    assert!(run(&store, false, TALLY).expect("readable").clears_what_may_be_needed(), "needed for sure");
 }
 
 #[test]

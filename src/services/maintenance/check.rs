@@ -13,6 +13,9 @@ use crate::stores::disk::Disk;
 use crate::stores::meta::{self, CheckOptions, TruthError};
 use crate::stores::trail::{self, TrailError};
 
+/// Rows that are read between two questions whether the check goes on.
+const ROWS: u64 = 1024;
+
 /// Why the check could not be finished.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
@@ -28,8 +31,11 @@ pub enum CheckError {
     /// Rows or blobs cannot be read.
     #[error("the store cannot be read")]
     Unreadable(#[from] Unreadable),
-    /// It was told to stop.
-    #[error("the check was stopped before its end")]
+    /// Not all rows could be had, though the metadata's own check finds nothing.
+    #[error("not all rows could be read; check again, and keep the log if it happens again")]
+    NoRows,
+    /// It was told to stop, or paused for too long.
+    #[error("the check was ended before its end: the server stops, or it was paused for long")]
     Stopped,
 }
 
@@ -44,7 +50,8 @@ pub fn check(
 ) -> Result<Report, CheckError> {
     permitted(permit)?;
     let found = meta::check(disk.as_ref(), metadata).map_err(CheckError::Metadata)?;
-    let mut report = check_rows(disk, DiskBlobs::open, deep, progress)?;
+    // Where not all rows can be had, the metadata's own check says so.
+    let mut report = check_rows(disk, (DiskBlobs::open, &|| true), deep, progress)?.unwrap_or_default();
     for finding in found {
         report.add_metadata(finding.id, format!("{}: {}", finding.what, finding.detail));
     }
@@ -54,24 +61,28 @@ pub fn check(
     Ok(report)
 }
 
-/// Rows of the moment it is called at, and what `blobs` has; nothing if not all rows can be had: then the check of the
-/// metadata says so, and nothing can be said of the blobs.
+/// Rows of the moment it is called at, and what `blobs` has; `None` if not all rows can be had: then nothing can be said
+/// of the blobs. As long as `goes_on` says so, which is asked now and then.
 pub(super) fn check_rows<B: Blobs>(
     disk: &Arc<dyn Disk>,
-    blobs: impl FnOnce(Arc<dyn Disk>) -> Result<B, Unreadable>,
+    (blobs, goes_on): (impl FnOnce(Arc<dyn Disk>) -> Result<B, Unreadable>, &dyn Fn() -> bool),
     deep: bool,
     progress: &mut dyn FnMut(Stage, u64),
-) -> Result<Report, CheckError> {
-    match rows(disk.as_ref()) {
-        Ok(rows) => Ok(fsck::check(&rows, &blobs(Arc::clone(disk))?, Options { deep }, progress)?),
-        Err(TruthError::Damaged { .. }) => Ok(Report::default()),
+) -> Result<Option<Report>, CheckError> {
+    match rows(disk.as_ref(), goes_on) {
+        Ok(rows) => Ok(Some(fsck::check(&rows, &blobs(Arc::clone(disk))?, Options { deep }, progress)?)),
+        Err(TruthError::Damaged { .. }) => Ok(None),
         Err(error) => Err(CheckError::Metadata(error)),
     }
 }
 
-fn rows(disk: &dyn Disk) -> Result<Packed, TruthError> {
-    let mut rows = Packed::default();
+fn rows(disk: &dyn Disk, goes_on: &dyn Fn() -> bool) -> Result<Packed, TruthError> {
+    let (mut rows, mut read) = (Packed::default(), 0_u64);
     meta::read_truth(disk, &mut |table, key, value| {
+        read += 1;
+        if read.is_multiple_of(ROWS) && !goes_on() {
+            return Err(TruthError::Receiver("the check was told to stop".into()));
+        }
         rows.push(table, key, value).map_err(|error| TruthError::Receiver(Box::new(error)))
     })?;
     Ok(rows)

@@ -13,7 +13,7 @@ use pierhead_storage_format::keys::BlobKey;
 use pierhead_storage_format::outboard::Outboard;
 
 use crate::services::fsck::{BlobFile, Blobs, Content, DiskBlobs, Fate, Unreadable};
-use crate::stores::blobs;
+use crate::stores::blobs::{self, BlobError};
 use crate::stores::disk::Disk;
 use crate::stores::meta::{Meta, MetaError};
 
@@ -50,6 +50,19 @@ fn stopped() -> Unreadable {
     Unreadable { what: "the rest".to_owned(), source: "the check was told to stop".into() }
 }
 
+/// What the disk cannot read is damaged; any other failure says nothing of the blob.
+fn unproved(digest: &Digest, error: BlobError) -> Result<Content<()>, Unreadable> {
+    let is_of_the_disk = match &error {
+        BlobError::Damaged { .. } => true,
+        BlobError::Io { source, .. } => source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()),
+        _ => false,
+    };
+    match is_of_the_disk {
+        true => Ok(Content::Damaged),
+        false => Err(Unreadable { what: format!("blob {digest}"), source: error.into() }),
+    }
+}
+
 impl Blobs for LiveBlobs {
     fn files(&self, visit: &mut dyn FnMut(BlobFile<'_>) -> Result<(), Unreadable>) -> Result<(), Unreadable> {
         self.files.files(&mut |file| {
@@ -64,6 +77,7 @@ impl Blobs for LiveBlobs {
     }
 
     fn read(&self, digest: &Digest) -> Result<Content<Vec<u8>>, Unreadable> {
+        self.look()?;
         self.files.read(digest)
     }
 
@@ -72,15 +86,20 @@ impl Blobs for LiveBlobs {
             Ok(None) => Ok(Content::Missing),
             Ok(Some(true)) => Ok(Content::Good(())),
             Ok(Some(false)) => Ok(Content::Damaged),
-            Err(_) => self.look().map(|()| Content::Damaged), // the disk cannot read it
+            Err(error) => {
+                self.look()?;
+                unproved(digest, error)
+            }
         }
     }
 
     fn outboard(&self, digest: &Digest) -> Result<Content<Outboard>, Unreadable> {
+        self.look()?;
         self.files.outboard(digest)
     }
 
     fn damaged_parts(&self, digest: &Digest, outboard: &Outboard) -> Result<Vec<Range<u64>>, Unreadable> {
+        self.look()?;
         self.files.damaged_parts(digest, outboard)
     }
 
@@ -108,5 +127,31 @@ impl Blobs for LiveBlobs {
 
     fn is_still_needed(&self, digest: &Digest) -> Result<bool, Unreadable> {
         self.has_row(digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use pierhead_storage_format::Algorithm;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_disk_cannot_read_is_damaged() {
+        let digest = Digest::new(Algorithm::Sha256, &[7; 32]).expect("fits");
+        let failed = |errno| BlobError::Io { what: "reading", source: io::Error::from_raw_os_error(errno) };
+        let cases = [
+            ("an unreadable sector", failed(5), true),
+            ("a file that is not what it says", BlobError::Damaged { digest }, true),
+            ("too many open files", failed(24), false),
+            ("no right to read", failed(13), false),
+            ("no space", BlobError::NoSpace, false),
+        ];
+        for (name, error, is_damaged) in cases {
+            let found = unproved(&digest, error);
+            assert_eq!(found.is_ok_and(|found| found == Content::Damaged), is_damaged, "{name}");
+        }
     }
 }

@@ -10,8 +10,9 @@
 //!
 //! Not looked at: whether the index agrees with the journal, which needs the index at rest: a start does, and `fsck`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use pierhead_storage_format::paths;
 
@@ -71,6 +72,9 @@ pub struct Checked {
 /// Is told how far it is.
 pub type Progress = Box<dyn FnMut(Stage, u64) + Send>;
 
+/// Bytes of an upload, and when the last came.
+type Received = Option<(u64, SystemTime)>;
+
 impl Checks {
     /// None yet.
     pub fn new(served: Served) -> Self {
@@ -110,16 +114,16 @@ impl Inner {
         let Served { disk, meta, blobs, clock, .. } = &self.served;
         let (began_at, unknown) = (clock.now_ms(), self.unknown_uploads()?);
         let files = |disk| Ok(LiveBlobs::new(disk, meta.clone(), blobs.clone(), Arc::clone(goes_on)));
-        let checked = check_rows(disk, files, deep, &mut *progress);
-        let mut report = if goes_on() { checked? } else { return Err(CheckError::Stopped) };
-        for (id, what) in twice(|| journal(disk.as_ref()))? {
-            report.add_metadata(id, what);
-        }
-        for (id, what) in twice(|| trail(disk.as_ref()))? {
+        let checked = check_rows(disk, (files, goes_on.as_ref()), deep, &mut *progress);
+        let checked = asked(goes_on, || checked)?;
+        let journal = twice(|| asked(goes_on, || journal(disk.as_ref())))?;
+        let mut report = had(checked, &journal)?;
+        let trail = twice(|| asked(goes_on, || trail(disk.as_ref())))?;
+        for (id, what) in journal.into_iter().chain(trail) {
             report.add_metadata(id, what);
         }
         strange_files(disk.as_ref(), &mut report)?;
-        for id in self.abandoned(unknown, goes_on)? {
+        for id in self.abandoned(unknown, goes_on)?.into_keys() {
             let path = paths::upload_dir(&id);
             report.add_metadata("U1", format!("{}: nobody goes on with it", path.display()));
         }
@@ -129,22 +133,30 @@ impl Inner {
         Ok(checked)
     }
 
-    /// Folders of uploads that are no session's: blobs that are being published, and leftovers.
-    fn unknown_uploads(&self) -> Result<BTreeSet<String>, CheckError> {
+    /// Folders of uploads that are no session's, with what there is of each: blobs that come in one request or are
+    /// being published, and leftovers.
+    fn unknown_uploads(&self) -> Result<BTreeMap<String, Received>, CheckError> {
         let ids = upload_ids(self.served.disk.as_ref())?;
-        Ok(ids.into_iter().filter(|id| !(self.served.is_open)(id)).collect())
+        let ids = ids.into_iter().filter(|id| !(self.served.is_open)(id));
+        Ok(ids.map(|id| (id.clone(), self.received(&id))).collect())
     }
 
-    /// Those of `unknown` that stay, though nobody goes on with them.
+    /// What cannot be looked at has gone, or does not grow.
+    fn received(&self, id: &str) -> Received {
+        let data = self.served.disk.open_read(&paths::upload_data(id)).ok()?.metadata().ok()?;
+        Some((data.len(), data.modified().ok()?))
+    }
+
+    /// Those of `unknown` that stay as they are, since nobody goes on with them.
     fn abandoned(
         &self,
-        mut unknown: BTreeSet<String>,
+        mut unknown: BTreeMap<String, Received>,
         goes_on: &GoesOn,
-    ) -> Result<BTreeSet<String>, CheckError> {
+    ) -> Result<BTreeMap<String, Received>, CheckError> {
         let until = self.served.clock.monotonic_ms().saturating_add(GOING);
         loop {
             let now = self.unknown_uploads()?;
-            unknown.retain(|id| now.contains(id));
+            unknown.retain(|id, received| now.get(id) == Some(received));
             if unknown.is_empty() || self.served.clock.monotonic_ms() >= until {
                 return Ok(unknown);
             }
@@ -153,6 +165,19 @@ impl Inner {
             }
             std::thread::park_timeout(std::time::Duration::from_millis(100)); // nobody unparks it
         }
+    }
+}
+
+/// The outcome of `work`, unless it is to end.
+fn asked<T>(goes_on: &GoesOn, work: impl FnOnce() -> Result<T, CheckError>) -> Result<T, CheckError> {
+    if goes_on() { work() } else { Err(CheckError::Stopped) }
+}
+
+/// Rows that cannot be had are a finding of the journal; if there is none, nothing is known.
+fn had(checked: Option<Report>, journal: &BTreeSet<Found>) -> Result<Report, CheckError> {
+    match checked {
+        None if journal.is_empty() => Err(CheckError::NoRows),
+        checked => Ok(checked.unwrap_or_default()),
     }
 }
 
@@ -174,6 +199,7 @@ fn again<T>(look: impl Fn() -> Result<T, CheckError>) -> Result<T, CheckError> {
     let mut looks = 1;
     loop {
         match look() {
+            Err(CheckError::Stopped) => return Err(CheckError::Stopped),
             Err(_) if looks < LOOKS => looks += 1,
             result => return result,
         }
@@ -199,4 +225,47 @@ fn trail(disk: &dyn Disk) -> Result<BTreeSet<Found>, CheckError> {
     };
     trail::check(disk, &mut add).map_err(CheckError::Trail)?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::repair::tests::shop;
+    use super::*;
+    use crate::seams::TestClock;
+
+    #[test]
+    fn rows_that_cannot_be_had_are_never_a_clean_check() {
+        let journal = BTreeSet::from([("M1", "a segment".to_owned())]);
+        assert!(matches!(had(None, &BTreeSet::new()), Err(CheckError::NoRows)));
+        assert!(had(None, &journal).is_ok());
+        assert!(had(Some(Report::default()), &BTreeSet::new()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_bytes_come_to_is_not_abandoned() {
+        for grows in [true, false] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let shop = shop(folder.path());
+            let data = folder.path().join(paths::upload_data("000000000000000000000000000000aa"));
+            fs::create_dir_all(data.parent().expect("a folder")).expect("made");
+            fs::write(&data, b"a layer").expect("written");
+            let clock = Arc::new(TestClock::default());
+            let (disk, meta, blobs) = (shop.disk, shop.meta, shop.blobs);
+            let is_open = Arc::new(|_: &str| false);
+            let inner = Checks::new(Served { disk, meta, blobs, clock: clock.clone(), is_open }).0;
+            let unknown = inner.unknown_uploads().expect("readable");
+            assert_eq!(unknown.len(), 1);
+            let goes_on: GoesOn = Arc::new(move || {
+                if grows {
+                    fs::write(&data, b"a layer that is longer").expect("written");
+                }
+                clock.set(clock.now_ms() + 2 * GOING);
+                true
+            });
+            let left = inner.abandoned(unknown, &goes_on).expect("readable");
+            assert_eq!(left.len(), usize::from(!grows), "{grows}");
+        }
+    }
 }

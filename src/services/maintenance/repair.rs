@@ -11,20 +11,20 @@
 //! - P3: each step is whole or not begun, and the next pass is a check: a repair that was killed is done by the same
 //!   command, run again.
 //!
-//! Steps: a wait until every row of the index was checked; rows, some hundreds of fixes a change set (durable when it is answered); the recount of what organisations
+//! Steps: a wait until every row of the index was checked; rows, some thousands a change set (durable when it is answered); the recount of what organisations
 //! hold, which a start finishes (`FORMAT.md` §8.15); then files: a rename and the `fsync` of both folders, after it
 //! the change set with the `damage` row. A stop between the two leaves a blob without a file and without that row: the
 //! next repair writes it. Passes go on until one finds nothing that was not tried.
 //!
 //! Must not open the store: that is `wiring`'s, as a start does it, with what that clears.
 
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::housekeeping::{UnreferencedKey, UnreferencedRecord};
 use pierhead_storage_format::keys::{BlobKey, RepositoryBlobKey};
+use pierhead_storage_format::records::BlobRecord;
 use pierhead_storage_format::scrub::{DamageKey, DamageKind, DamageRecord};
 use serde::Serialize;
 
@@ -34,7 +34,7 @@ use crate::causes;
 use crate::seams::{Clock, tasks};
 use crate::services::access::{Access, Permit};
 use crate::services::error::Error;
-use crate::services::fsck::{DiskBlobs, Finding, Fix, How, Report, Severity, Stage};
+use crate::services::fsck::{DiskBlobs, Finding, Fix, How, Plan, Report, Severity, Stage};
 use crate::services::quota::Quotas;
 use crate::stores::blobs::{BlobError, Blobs, Looked};
 use crate::stores::disk::Disk;
@@ -42,8 +42,8 @@ use crate::stores::meta::{Meta, MetaError, Tx};
 
 /// Passes at most; each has [`MAX_FIXES`](crate::services::fsck) fixes at most.
 const PASSES: usize = 64;
-/// Fixes of one change set.
-const BATCH: usize = 250;
+/// Rows of one change set, unless one fix alone has more: most are some 100 bytes long.
+const BATCH: usize = 2000;
 /// Steps of an id that are told; more are counted.
 const TOLD: u64 = 1000;
 
@@ -137,40 +137,33 @@ pub fn opening(finding: &Finding) -> Option<&'static str> {
 }
 
 /// Repairs what `before` found, and what comes to light on the way. `before` may have hashed blobs; passes do not.
+/// What was done is in `steps`, also of a repair that fails.
 pub async fn repair(
     permit: &Permit,
     shop: &Workshop,
-    before: &Report,
+    (before, steps): (&Report, &mut Steps),
     progress: &mut dyn FnMut(Stage, u64),
-) -> Result<Steps, RepairError> {
+) -> Result<(), RepairError> {
     permitted(permit)?;
     // An index that is found wrong is made anew first.
     let meta = shop.meta.clone();
     tasks::blocking(move || meta.wait_until_checked()).await.map_err(Error::from)?.map_err(Error::from)?;
-    let (mut steps, mut tried) = (Steps::default(), HashSet::new());
+    let mut plan = Plan::default();
     let hashed = |fix: &&Fix| matches!(fix.how, How::Blob { .. } | How::Outboard { .. });
     let mut fixes: Vec<Fix> = before.fixes.iter().filter(hashed).cloned().collect();
+    plan.heed(before);
     for _ in 0..PASSES {
-        let report = check_rows(&shop.disk, DiskBlobs::open, false, progress)?;
-        if report.has_unknown_rows() {
-            break;
-        }
-        let has_losses = report.has_losses();
+        let checked = check_rows(&shop.disk, (DiskBlobs::open, &|| true), false, progress)?;
+        let Some(report) = checked.filter(|report| !report.has_unknown_rows()) else { break };
+        plan.heed(&report);
         fixes.extend(report.fixes);
-        fixes.retain(|fix| !(fix.loses && has_losses) && tried.insert(name(fix)));
-        if fixes.is_empty() {
+        let chosen = plan.choose(std::mem::take(&mut fixes));
+        if chosen.is_empty() {
             break;
         }
-        shop.pass(permit, std::mem::take(&mut fixes), &mut steps).await?;
+        shop.pass(permit, chosen, steps).await?;
     }
-    Ok(steps)
-}
-
-/// Tells fixes apart in a few bytes.
-fn name(fix: &Fix) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (fix.id, &fix.does).hash(&mut hasher);
-    hasher.finish()
+    Ok(())
 }
 
 impl Workshop {
@@ -179,7 +172,7 @@ impl Workshop {
         let (rows, others): (Vec<Fix>, Vec<Fix>) = fixes.into_iter().partition(|fix| {
             matches!(fix.how, How::Rows(_) | How::RepositoryReferences { .. } | How::BlobReferences { .. })
         });
-        for batch in rows.chunks(BATCH).map(<[Fix]>::to_vec) {
+        for batch in batches(rows) {
             let (changes, now) = (batch.clone(), self.clock.now_ms());
             self.access
                 .commit(&self.meta, permit, move |tx| {
@@ -208,6 +201,10 @@ impl Workshop {
                 self.quotas.count_again().await?;
                 Ok(Some(fix.does.clone()))
             }
+            How::BlobRow { digest, references } => {
+                let made = self.blob_row(permit, digest, references).await?;
+                Ok(made.then(|| fix.does.clone()))
+            }
             How::Blob { digest, size } => self.blob(permit, digest, size).await,
             How::SetAside { digest, outboard } => {
                 let moved = self.blocking(move |blobs| blobs.set_extra_aside(&digest, outboard)).await?;
@@ -222,6 +219,23 @@ impl Workshop {
             }
             How::Rows(_) | How::RepositoryReferences { .. } | How::BlobReferences { .. } => Ok(None),
         }
+    }
+
+    /// Whether the row of a blob that had none was made. A file with wrong bytes is left: a push replaces it.
+    async fn blob_row(&self, permit: &Permit, digest: Digest, references: u64) -> Result<bool, Error> {
+        let is_sound = self.blocking(move |blobs| blobs.prove(&digest, &|| true)).await?;
+        let size = self.blobs.size_on_disk(&digest).await.map_err(Error::Store)?;
+        let (Some(true), Some(size)) = (is_sound, size) else { return Ok(false) };
+        let changed_at = self.clock.now_ms();
+        let change = move |tx: &mut Tx<'_>| {
+            let key = BlobKey { digest };
+            if tx.get(&key)?.is_some() {
+                return Ok(false);
+            }
+            tx.put(&key, &BlobRecord { size, references, changed_at })?;
+            Ok(true)
+        };
+        self.access.commit(&self.meta, permit, change).await
     }
 
     /// As the scrub does it: wrong bytes go to quarantine, then it is noted.
@@ -289,6 +303,26 @@ fn look(blobs: &Blobs, digest: &Digest, size: u64) -> Result<Looked, BlobError> 
     }
 }
 
+/// In change sets.
+fn batches(fixes: Vec<Fix>) -> Vec<Vec<Fix>> {
+    let (mut batches, mut rows) = (Vec::<Vec<Fix>>::new(), BATCH);
+    for fix in fixes {
+        let more = match &fix.how {
+            How::Rows(rows) => rows.len(),
+            _ => 3, // one, and its places in a list
+        };
+        rows += more;
+        match batches.last_mut().filter(|_| rows <= BATCH) {
+            Some(batch) => batch.push(fix),
+            None => {
+                rows = more;
+                batches.push(vec![fix]);
+            }
+        }
+    }
+    batches
+}
+
 /// Changes rows as `how` says.
 fn set_rows(tx: &mut Tx<'_>, how: &How, now: u64) -> Result<(), MetaError> {
     match how {
@@ -322,8 +356,73 @@ fn set_rows(tx: &mut Tx<'_>, how: &How, now: u64) -> Result<(), MetaError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use pierhead_storage_format::keys::{CounterKey, Table, TableKey};
+    use pierhead_storage_format::paths;
+
     use super::*;
+    use crate::seams::{OsRandom, SystemClock, TestClock};
+    use crate::services::access::{Action, Actor, Options, Resource, Rules};
+    use crate::services::fsck::RowChange;
+    use crate::stores::blobs::{self, CHECKPOINT_EVERY};
+    use crate::stores::disk::RealDisk;
+    use crate::stores::meta;
+
+    pub fn shop(root: &std::path::Path) -> Workshop {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(root));
+        let options = meta::Options {
+            disk: Arc::clone(&disk),
+            index_dir: root.join(paths::INDEX),
+            clock: Arc::new(SystemClock),
+            cache_bytes: 8 << 20,
+            snapshot_after: 64 << 20,
+            boot: None,
+            check_at_once: u64::MAX,
+            on_full: Arc::new(|| false),
+        };
+        let meta = Meta::open(options).expect("opened").0;
+        let options = blobs::Options {
+            disk: Arc::clone(&disk),
+            random: Arc::new(OsRandom),
+            checkpoint_every: CHECKPOINT_EVERY,
+        };
+        let blobs = Blobs::open(options).expect("opened").0;
+        let access = Access::without_accounts(Rules::Closed(Options::default()));
+        let quotas = Quotas::new(meta.clone(), access.clone()).expect("readable");
+        Workshop { disk, meta, blobs, access, quotas, clock: Arc::new(TestClock::default()) }
+    }
+
+    fn set(name: String, value: Vec<u8>) -> Fix {
+        let key = CounterKey { name: name.clone() }.encode();
+        let rows = vec![RowChange { table: Table::Counter, key, value: Some(value) }];
+        Fix { id: "R8", does: name, how: How::Rows(rows), loses: false }
+    }
+
+    #[tokio::test]
+    async fn a_repair_that_fails_midway_tells_what_it_did() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shop = shop(folder.path());
+        let permit =
+            shop.access.authorise(&Actor::LocalAdministrator, Action::MaintainStore, Resource::Registry);
+        let mut fixes: Vec<Fix> = (0..BATCH).map(|n| set(n.to_string(), vec![1; 9])).collect();
+        fixes.push(set("too large".to_owned(), vec![0; 64 << 20]));
+        let mut steps = Steps::default();
+        let done = shop.pass(&permit.expect("allowed"), fixes, &mut steps).await;
+        assert!(done.is_err(), "{done:?}");
+        assert_eq!(steps.by_id.get("R8"), Some(&(BATCH as u64)));
+    }
+
+    #[test]
+    fn a_change_set_has_a_bounded_number_of_rows() {
+        let many = |rows: usize| {
+            let row = RowChange { table: Table::Counter, key: Vec::new(), value: None };
+            Fix { id: "R15", does: String::new(), how: How::Rows(vec![row; rows]), loses: false }
+        };
+        let fixes = [1, BATCH - 1, 1, BATCH + 1, 1].map(many).to_vec();
+        let fixes: Vec<usize> = batches(fixes).iter().map(Vec::len).collect();
+        assert_eq!(fixes, [2, 1, 1, 1]);
+        assert_eq!(batches(Vec::new()), Vec::<Vec<Fix>>::new());
+    }
 
     #[test]
     fn a_start_is_said_to_have_removed_only_files_that_it_removes() {

@@ -1,9 +1,11 @@
 //! Counts, once, what the organisations of a store of an older version hold; before anybody is served. Steps, and what
 //! a stop between them leaves, are in `FORMAT.md` §8.15: without the counter [`COUNTED`] it begins again, so that a stop
-//! never has anything counted twice. Memory is that of a batch of rows.
+//! never has anything counted twice. A repository without its organisation, which only lost rows leave, is not counted. Memory is that of a batch of rows.
 
 use pierhead_storage_format::Digest;
-use pierhead_storage_format::keys::{CounterKey, ManifestKey, RepositoryBlobKey, RepositoryKey, TableKey};
+use pierhead_storage_format::keys::{
+    CounterKey, ManifestKey, OrganisationKey, RepositoryBlobKey, RepositoryKey, TableKey,
+};
 use pierhead_storage_format::quota::{OrganisationBlobKey, OrganisationUsageKey};
 use pierhead_storage_format::records::CounterRecord;
 
@@ -53,6 +55,11 @@ impl Quotas {
             let is_last = page.len() < BATCH;
             for (RepositoryKey { name }, record) in page {
                 let organisation = name.split('/').next().unwrap_or_default();
+                if self.0.meta.get(&OrganisationKey { name: organisation.to_owned() })?.is_none() {
+                    // A start goes on without it: `fsck` says what is missing.
+                    tracing::warn!(repository = name, "not counted: its organisation is not there");
+                    continue;
+                }
                 let prefix = RepositoryBlobKey::prefix(record.id);
                 let blob = |key: RepositoryBlobKey| key.digest;
                 self.count::<RepositoryBlobKey>(&mut counting, organisation, &prefix, blob, |row| row.size)

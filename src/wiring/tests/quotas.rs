@@ -8,7 +8,9 @@ use std::sync::Arc;
 use hyper::Method;
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::identity::records::Level;
-use pierhead_storage_format::keys::{CounterKey, ManifestKey, RepositoryBlobKey, RepositoryKey};
+use pierhead_storage_format::keys::{
+    CounterKey, ManifestKey, OrganisationKey, RepositoryBlobKey, RepositoryKey,
+};
 use pierhead_storage_format::quota::{OrganisationBlobKey, OrganisationUsageKey};
 use serde_json::json;
 
@@ -461,4 +463,19 @@ async fn what_is_used_is_what_a_recount_says_after_every_step() {
         accepted += u32::from(answer.status == 201);
     }
     assert!(accepted > 100 && full > 20, "{accepted} accepted, {full} refused");
+}
+
+#[tokio::test]
+async fn what_is_held_is_counted_though_the_row_of_an_organisation_was_lost() {
+    let house = House::open().await;
+    house.organisation("two").await;
+    for name in ["acme/web", "two/web"] {
+        assert_eq!(house.push(name, b"layer").await.status, 201);
+    }
+    let lost = OrganisationKey { name: "two".to_owned() };
+    house.meta().commit(move |tx| tx.delete(&lost)).await.expect("removed");
+    house.people.quotas.count_again().await.expect("a start goes on");
+    let usage = house.meta().page::<OrganisationUsageKey>(&[], None, 1000).expect("rows");
+    assert_eq!(usage.iter().map(|(_, usage)| usage.bytes).collect::<Vec<_>>(), [5]);
+    assert_eq!(house.people.quotas.count_once().await.expect("looked"), None);
 }

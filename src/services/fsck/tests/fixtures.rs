@@ -128,7 +128,16 @@ pub(super) const METADATA_ROWS: &[Fixture] = &[
         store.change(&web_manifest(&image()), |row| row.size += 1);
         store.change(&RepositoryCountersKey { repository: 1 }, |counters| counters.bytes += 1);
     }),
-    ("a manifest without a blob row", "R13", |store| {
+    ("a layer without a blob row", "R13", |store| {
+        store.drop(&blob(LAYER));
+        store.files.insert(outboard_of(&digest_of(LAYER)), Vec::new());
+    }),
+    ("a manifest without a blob row", "R13", |store| store.drop(&blob(signature().as_bytes()))),
+    ("a layer without a blob row, of other bytes", "R13", |store| {
+        store.drop(&blob(LAYER));
+        store.files.insert(path_of(&digest_of(LAYER)), b"other bytes".to_vec());
+    }),
+    ("a manifest without a blob row or a file", "R13", |store| {
         store.drop(&blob(signature().as_bytes()));
         store.files.remove(&path_of(&digest_of(signature().as_bytes())));
     }),

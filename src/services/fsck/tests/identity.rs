@@ -122,6 +122,11 @@ pub(super) fn being_removed(store: &mut Store) {
     store.put(&CounterKey { name: format!("removal of account {GONE}") }, &CounterRecord { next: 1 });
 }
 
+/// The row of the user goes, and nothing with it.
+pub(super) fn lose_user(store: &mut Store) {
+    store.drop(&UserKey { id: ANN });
+}
+
 /// Two accounts, a user in a group, a policy in two parts, credentials, and rights in what is there.
 /// `acme` and `tools` are owned; `acme-two` is from before organisations were.
 pub(super) fn people(store: &mut Store) {
