@@ -12,7 +12,7 @@ use crate::seams::tasks::Panicked;
 use crate::stores::blobs::BlobError;
 use crate::stores::meta::MetaError;
 use crate::stores::secrets::SecretsError;
-use crate::stores::space::NoPromise;
+use crate::stores::space;
 
 /// Why a request's body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,9 +157,6 @@ pub enum Error {
     /// The disk is full, or nearly.
     #[error("no space left for uploads")]
     NoSpace,
-    /// The account's, or address's, uploads under way were promised all of the disk that one may have.
-    #[error("uploads of the same account have all of the disk that one may be promised")]
-    DiskShare,
     /// Stored bytes are damaged; they were set aside, so that a new push heals them.
     #[error("the stored bytes of {0} are damaged")]
     Damaged(Digest),
@@ -230,12 +227,9 @@ impl From<MetaError> for Error {
     }
 }
 
-impl From<NoPromise> for Error {
-    fn from(none: NoPromise) -> Self {
-        match none {
-            NoPromise::Full(_) => Self::NoSpace,
-            NoPromise::Share => Self::DiskShare,
-        }
+impl From<space::Full> for Error {
+    fn from(_: space::Full) -> Self {
+        Self::NoSpace
     }
 }
 

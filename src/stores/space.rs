@@ -7,17 +7,20 @@
 //! admitted counts as used until a look finds that much less free space, or for [`PENDING`](look::PENDING): one
 //! whose bytes did not come by then has given up, or is met by a full disk.
 //!
-//! An upload whose length is known has a [`Promise`]: what it has yet to bring counts as used, so that several that do
-//! not fit together are refused at their beginning, not at their end. A promise has a *holder*; *room* is what is
-//! free above the floor.
+//! An upload whose length is known has a [`Promise`]: room is *held* for what it has yet to bring, and nobody else is
+//! promised that. A byte that came makes sixty of it *firm*: nobody else's bytes take these. A promise has a *holder*; *room*
+//! is what is free above the floor.
 //!
-//! S1: what is promised is kept: an upload that was let in and comes within an hour, at the pace of each minute, does not
-//! fail because another came later. Of a slower one an hour's bytes are kept; what is beyond goes on like an
-//! upload of unknown length, for as long as there is room.
+//! S1: what is firm is kept: an upload that comes within an hour, at the pace of each minute, does not fail because
+//! another came later. Of a slower one an hour's bytes are kept; what is beyond goes on like an upload of unknown
+//! length, for as long as there is room.
 //! S2: one holder is never promised more than his share of the room that others were not promised
-//! ([`Reserve::with_share`]), or one body of the largest size where that leaves them a quarter of it.
-//! S3: who announces and sends nothing is cut by the server's clock of silent bodies; who sends next to nothing keeps
-//! next to nothing after the first minute; who comes again and again is met by S2.
+//! ([`Reserve::with_share`]), or one body of the largest size where that leaves them a quarter of it. All addresses
+//! together have one such share: who has many is no more than who has one.
+//! S3: who is promised nothing is let in all the same, like an upload of unknown length, if what is firm leaves room for all
+//! he announced. What is only announced refuses nobody: it takes promises from others, and no byte.
+//! S4: who announces and sends nothing is cut by the server's clock of silent bodies; who sends next to nothing keeps
+//! next to nothing from others at any time.
 //!
 //! Two marks: below the soft one stale uploads are removed, by whoever asks [`Reserve::standing`]; the hard one
 //! is the floor.
@@ -39,7 +42,7 @@ use super::disk::{Disk, is_full};
 use look::Look;
 #[cfg(test)]
 use look::{FRESH, GRANTED, PENDING};
-pub use promise::{NoPromise, Promise};
+pub use promise::Promise;
 pub use shares::Holder;
 
 /// Where the soft mark is unless it is set: this part of the disk,
@@ -51,7 +54,7 @@ const SOFT_MOST: u64 = 4 << 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{free} bytes of disk space are free, and {floor} are kept back")]
 pub struct Full {
-    /// Bytes free, less what was admitted or promised and is not written yet, and what is left to others.
+    /// Bytes free, less what was admitted, or firmly promised, and is not written yet.
     pub free: u64,
     /// Bytes kept back.
     pub floor: u64,
@@ -150,7 +153,7 @@ impl Reserve {
     }
 
     fn fits(&self, look: &Look, bytes: u64) -> Result<(), Full> {
-        let (free, floor) = (look.usable(), self.floor);
+        let (free, floor) = (look.open(), self.floor);
         if free < floor.saturating_add(bytes) { Err(Full { free, floor }) } else { Ok(()) }
     }
 

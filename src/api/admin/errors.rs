@@ -88,7 +88,7 @@ impl From<Error> for Failure {
             Error::UploadUnknown => Self::new(Kind::UploadUnknown),
             Error::Busy | Error::BlobInUse(_) => Self::new(Kind::Busy),
             Error::TooMuch => Self::new(Kind::TooMuch),
-            Error::NoSpace | Error::DiskShare => Self::new(Kind::NoSpace),
+            Error::NoSpace => Self::new(Kind::NoSpace),
             Error::Missing(thing) => Self::about(Kind::Missing, thing),
             Error::Exists(thing) => Self::about(Kind::Exists, thing),
             Error::InUse(..) => Self::about(Kind::InUse, &error),

@@ -64,7 +64,6 @@ kinds! {
     PathUnknown = NOT_FOUND "UNSUPPORTED" "there is no such path";
     MethodUnknown = METHOD_NOT_ALLOWED "UNSUPPORTED" "the operation is unsupported";
     NoSpace = INSUFFICIENT_STORAGE "UNAVAILABLE" "the registry's disk is full; uploads go on when there is space again";
-    DiskShare = INSUFFICIENT_STORAGE "UNAVAILABLE" "uploads of this account under way take all of the disk that one account may be promised; try again when they have ended";
     Unavailable = SERVICE_UNAVAILABLE "UNAVAILABLE" "the registry cannot do this now; try again";
     TooMuch = INTERNAL_SERVER_ERROR "UNSUPPORTED" "the change is too large to be made at once; delete tags first";
     Damaged = INTERNAL_SERVER_ERROR "UNKNOWN" "the stored content is damaged; pushing it again heals it";
@@ -90,7 +89,7 @@ impl Failure {
             false => details.into_iter().map(entry).collect(),
         };
         let mut reply = Reply::json(status, &json!({ "errors": entries }));
-        if matches!(kind, Kind::NoSpace | Kind::DiskShare) {
+        if kind == Kind::NoSpace {
             reply = reply.saying(DISK_FULL);
         }
         headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, &value))
@@ -154,7 +153,6 @@ impl From<Error> for Failure {
             }
             Error::Unavailable(_) => Self::later(Kind::Unavailable),
             Error::NoSpace => Self::new(Kind::NoSpace),
-            Error::DiskShare => Self::new(Kind::DiskShare).with(header::RETRY_AFTER, "10"),
             Error::TooMuch => Self::new(Kind::TooMuch),
             Error::Damaged(_) => Self::new(Kind::Damaged),
             // A push that would make an organisation too many: the words are the product's.

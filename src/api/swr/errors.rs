@@ -170,7 +170,7 @@ fn of(error: &Error) -> Failure {
         Error::NotOffered(what) => Failure::about(Kind::NotOffered, what),
         Error::Busy | Error::BlobInUse(_) => Failure::new(Kind::Busy),
         Error::TooMuch => Failure::new(Kind::TooMuch),
-        Error::NoSpace | Error::DiskShare => Failure::new(Kind::NoSpace),
+        Error::NoSpace => Failure::new(Kind::NoSpace),
         Error::Source(SourceError::TimedOut | SourceError::TooSlow) => Failure::new(Kind::BodyTimedOut),
         Error::Source(SourceError::Disconnected) => Failure::new(Kind::BodyCut),
         Error::Unavailable(_) | Error::TooManyUploads | Error::SlotsTaken { .. } | Error::Passwords(_) => {

@@ -19,8 +19,9 @@
 //!     unknown at once, and its bytes go. What has begun to be published is published.
 //!
 //! U5: a request whose length is declared is taken only if there is room for all of it beside what others
-//!     under way still bring, and only for so much of one account's at a time that others find room, too
-//!     (`stores::space`); before one is refused for want of room, stale sessions go if they make room for it (`reclaim`).
+//!     under way have shown to bring. Room is promised to so much of one account's at a time that others are promised
+//!     some, too; what is beyond goes on for as long as there is room (`stores::space`). Before a request is refused
+//!     for want of room, stale sessions go if they make room for it (`reclaim`).
 //!
 //! `named` is the last request of a session; `leftovers` clears an earlier run's, `resumed` opens them again; `session` keeps the sessions; `transfer` moves a body into one;
 //! `list` is for administrators, `abort` what ends a request from outside.

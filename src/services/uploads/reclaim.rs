@@ -14,7 +14,7 @@ use super::Uploads;
 use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
 use crate::services::guard::slots::Holder;
-use crate::stores::space::{Full, NoPromise, Promise};
+use crate::stores::space::{Full, Promise};
 
 /// Milliseconds for which a look that did not find enough stands.
 const LOOK_EVERY: u64 = 1000;
@@ -73,10 +73,10 @@ impl Uploads {
     /// Whether `bytes` more may be written now.
     pub(super) async fn room_for(&self, bytes: u64) -> Result<(), Error> {
         let reserve = &self.shelves.reserve;
-        self.with_room(bytes, || Ok(reserve.admits(bytes)?)).await
+        self.with_room(bytes, || reserve.admits(bytes)).await
     }
 
-    /// The promise of room for a request of `holder` that will bring `bytes`.
+    /// Lets a request of `holder` in that will bring `bytes`, with the promise of room if it is within his share.
     pub(super) async fn promised(&self, holder: Holder, bytes: u64) -> Result<Promise, Error> {
         let (reserve, largest) = (&self.shelves.reserve, self.limits.layer);
         self.with_room(bytes, || reserve.promise(holder, bytes, largest)).await
@@ -86,17 +86,16 @@ impl Uploads {
     pub(super) async fn with_room<T>(
         &self,
         bytes: u64,
-        mut ask: impl FnMut() -> Result<T, NoPromise> + Send,
+        mut ask: impl FnMut() -> Result<T, Full> + Send,
     ) -> Result<T, Error> {
-        let asked = ask();
-        if !matches!(asked, Err(NoPromise::Full(_))) {
-            return Ok(asked?);
+        if let Ok(given) = ask() {
+            return Ok(given);
         }
         if let Ok(mut last) = timeout(PATIENCE, self.room.last.lock()).await {
             // Whoever looked before may have made room enough; who came just now may have taken what was made.
             for _ in 0..TRIES {
                 match ask() {
-                    Err(NoPromise::Full(full)) if self.make_room(&mut last, full, bytes).await => {}
+                    Err(full) if self.make_room(&mut last, full, bytes).await => {}
                     asked => return Ok(asked?),
                 }
             }

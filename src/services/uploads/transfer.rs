@@ -32,8 +32,8 @@ impl Drop for Receiving<'_> {
 
 impl Uploads {
     /// Appends `body` to a session's upload; returns where it ends then. Nothing is taken from the disk
-    /// for a length that is only declared: a client that breaks off would keep it. It is promised, for as
-    /// long as the request lasts and makes progress.
+    /// for a length that is only declared: a client that breaks off would keep it. It is promised within the
+    /// holder's share, for as long as the request lasts and makes progress.
     pub(super) async fn transfer(
         &self,
         (upload, room, holder): Target<'_>,
@@ -118,7 +118,7 @@ impl Uploads {
             }
             self.within_limit(start + received)?;
             match &mut promise {
-                Some(promise) => self.with_room(length, || Ok(promise.written(length)?)).await?,
+                Some(promise) => self.with_room(length, || promise.written(length)).await?,
                 None => {
                     self.room_for(length).await?;
                     room.stream_to(start + received).await?;

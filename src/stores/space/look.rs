@@ -50,6 +50,11 @@ impl Look {
         self.free.saturating_sub(self.pending.total())
     }
 
+    /// Bytes free, less those on their way and those firmly promised: who brings his bytes may have them.
+    pub(super) fn open(&self) -> u64 {
+        self.unwritten().saturating_sub(self.promised.firm())
+    }
+
     /// Bytes free, less those on their way and those promised.
     pub(super) fn usable(&self) -> u64 {
         self.unwritten().saturating_sub(self.promised.all())

@@ -1,28 +1,21 @@
-//! The promise of room to an upload whose length is known (S1 to S3 of the head).
+//! The promise of room to an upload whose length is known (S1 to S4 of the head).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::shares::{Holder, room_of_share, share};
+use super::shares::{Holder, share};
 use super::{Full, Look, Reserve, lock};
 
 /// How long the pace of an upload is looked at.
 const WINDOW: Duration = Duration::from_secs(60);
 /// What an upload brings in so long, at its pace, is held for it.
 const AHEAD: Duration = Duration::from_secs(60 * 60);
+/// For each byte that came so many more are held against others' bytes: what comes ahead at that pace, were the upload a
+/// window old.
+const PROVEN: u64 = AHEAD.as_secs() / WINDOW.as_secs();
 
-/// Why nothing is promised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoPromise {
-    /// There is no room for it.
-    #[error(transparent)]
-    Full(#[from] Full),
-    /// What the holder was promised before leaves no room for it: it is a matter of waiting for his own.
-    #[error("the holder was promised as much as he may have")]
-    Share,
-}
-
-/// Room for what an upload has yet to bring; given back when it is dropped.
+/// An upload whose length is known, and the room that is held for what it has yet to bring, if any; given back when it
+/// is dropped.
 pub struct Promise {
     reserve: Arc<Reserve>,
     holder: Holder,
@@ -31,14 +24,20 @@ pub struct Promise {
     /// What it announced and has not brought.
     rest: u64,
     /// Of this, what room is held for.
-    held: u64,
+    pub(super) held: u64,
+    /// Of this, what is kept from others though they bring their bytes.
+    firm: u64,
+    /// What it brought.
+    came: u64,
     since: Instant,
+    /// What it brought since then.
     brought: u64,
 }
 
 impl Reserve {
-    /// Room for `bytes`, for an upload of `holder` that brings them from now on, and that could be of `largest` bytes.
-    pub fn promise(self: &Arc<Self>, holder: Holder, bytes: u64, largest: u64) -> Result<Promise, NoPromise> {
+    /// Lets an upload of `holder` in that brings `bytes` from now on, and that could be of `largest` bytes, with the promise
+    /// of room if that is within his share. Refused where so much could not be written now.
+    pub fn promise(self: &Arc<Self>, holder: Holder, bytes: u64, largest: u64) -> Result<Promise, Full> {
         self.promise_at((holder, largest), bytes, Instant::now())
     }
 
@@ -47,58 +46,42 @@ impl Reserve {
         (holder, largest): (Holder, u64),
         bytes: u64,
         now: Instant,
-    ) -> Result<Promise, NoPromise> {
+    ) -> Result<Promise, Full> {
         let mut look = self.looked(bytes, now);
-        let lacking = self.lacking(&look, (holder, largest), bytes)?;
-        if lacking > 0 {
-            let (wanted, floor) = (self.floor.saturating_add(bytes), self.floor);
-            return Err(Full { free: wanted.saturating_sub(lacking), floor }.into());
-        }
-        look.promised.add(holder, bytes);
+        self.fits(&look, bytes)?;
+        let held = if bytes <= self.left_to(&look, (holder, largest)) { bytes } else { 0 };
+        look.promised.add(holder, held);
         drop(look);
         let reserve = Arc::clone(self);
-        Ok(Promise { reserve, holder, largest, rest: bytes, held: bytes, since: now, brought: 0 })
+        Ok(Promise { reserve, holder, largest, rest: bytes, held, firm: 0, came: 0, since: now, brought: 0 })
     }
 
-    /// What would have to come free for a holder to be promised so much, of the room and of his share.
-    fn lacking(&self, look: &Look, of: (Holder, u64), bytes: u64) -> Result<u64, NoPromise> {
-        let room = self.floor.saturating_add(bytes).saturating_sub(look.usable());
-        if bytes <= self.left_to(look, of) {
-            return Ok(room);
-        }
-        if look.promised.of(of.0) > 0 {
-            // Nothing but his own would help, where there is room.
-            return if room > 0 { Ok(room) } else { Err(NoPromise::Share) };
-        }
-        Ok(room.max(room_of_share(bytes, self.share, of.1).saturating_sub(self.room_of(look, of.0))))
-    }
-
-    /// What a holder may be promised more.
+    /// What a holder may be promised more: of what nobody was promised, of his share, and of the one that he has with
+    /// others of whom nothing is known.
     fn left_to(&self, look: &Look, (holder, largest): (Holder, u64)) -> u64 {
-        share(self.room_of(look, holder), self.share, largest).saturating_sub(look.promised.of(holder))
-    }
-
-    /// The room that others were not promised.
-    fn room_of(&self, look: &Look, holder: Holder) -> u64 {
-        let others = look.promised.all().saturating_sub(look.promised.of(holder));
-        look.unwritten().saturating_sub(others).saturating_sub(self.floor)
+        let of = |his: u64| {
+            let others = look.promised.all().saturating_sub(his);
+            let room = look.unwritten().saturating_sub(others).saturating_sub(self.floor);
+            share(room, self.share, largest).saturating_sub(his)
+        };
+        let left = of(look.promised.of(holder)).min(look.usable().saturating_sub(self.floor));
+        if holder.is_anybody() { left.min(of(look.promised.of_anybody())) } else { left }
     }
 }
 
 impl Promise {
-    /// `bytes` of it come now. Refused where there is no room for them after all: others, whom nobody asks,
-    /// have filled the disk into the reserve; or the upload was slow, and its room is others' now.
+    /// `bytes` of it come now. Refused where there is no room for them after all: it was promised none; or it was slow, or
+    /// brought nothing yet, and others' bytes have taken the room; or others, whom nobody asks, have filled the disk into
+    /// the reserve.
     pub fn written(&mut self, bytes: u64) -> Result<(), Full> {
         self.written_at(bytes, Instant::now())
     }
 
     pub(super) fn written_at(&mut self, bytes: u64, now: Instant) -> Result<(), Full> {
-        self.look_at_pace(bytes, now);
-        let covered = bytes.min(self.held);
-        let beyond = bytes - covered;
+        let (covered, firm) = (bytes.min(self.held), bytes.min(self.firm));
         let mut look = self.reserve.looked(bytes, now);
-        if beyond > 0 {
-            self.reserve.fits(&look, beyond)?;
+        if firm < bytes {
+            self.reserve.fits(&look, bytes - firm)?;
         } else {
             let (free, floor) = (look.unwritten(), self.reserve.floor / 2);
             if free < floor.saturating_add(bytes) {
@@ -106,15 +89,29 @@ impl Promise {
             }
         }
         look.promised.take(self.holder, covered);
+        look.promised.loosen(firm);
         look.grant(bytes);
         self.held -= covered;
+        self.firm -= firm;
         self.rest = self.rest.saturating_sub(bytes);
+        self.came = self.came.saturating_add(bytes);
+        self.brought = self.brought.saturating_add(bytes);
+        let more = self.not_firm(&look);
+        look.promised.make_firm(more);
+        self.firm += more;
+        drop(look);
+        self.look_at_pace(now);
         Ok(())
     }
 
+    /// What is to be kept from others, as it has shown to bring it soon, of what is held for it and still there.
+    fn not_firm(&self, look: &Look) -> u64 {
+        let aim = self.held.min(self.came.saturating_mul(PROVEN));
+        aim.saturating_sub(self.firm).min(look.open().saturating_sub(self.reserve.floor))
+    }
+
     /// From time to time: holds as much as comes within [`AHEAD`] at the pace of the last [`WINDOW`].
-    fn look_at_pace(&mut self, bytes: u64, now: Instant) {
-        self.brought = self.brought.saturating_add(bytes);
+    fn look_at_pace(&mut self, now: Instant) {
         let took = now.saturating_duration_since(self.since);
         if took < WINDOW {
             return;
@@ -129,19 +126,24 @@ impl Promise {
         }
     }
 
-    /// Holds room for so many more, if there is.
+    /// Holds room for so many more, or as many of them as there is room for.
     fn hold(&mut self, bytes: u64, now: Instant) {
-        let mut look = self.reserve.looked(bytes, now);
-        let left = self.reserve.left_to(&look, (self.holder, self.largest));
-        if bytes <= left && self.reserve.fits(&look, bytes).is_ok() {
-            look.promised.add(self.holder, bytes);
-            self.held += bytes;
-        }
+        let mut look = self.reserve.looked(0, now);
+        let more = bytes.min(self.reserve.left_to(&look, (self.holder, self.largest)));
+        look.promised.add(self.holder, more);
+        self.held += more;
+        let more = self.not_firm(&look);
+        look.promised.make_firm(more);
+        self.firm += more;
     }
 
     fn give_back(&mut self, bytes: u64) {
-        lock(&self.reserve.look).promised.take(self.holder, bytes);
+        let mut look = lock(&self.reserve.look);
+        look.promised.take(self.holder, bytes);
         self.held -= bytes;
+        let loose = self.firm.saturating_sub(self.held);
+        look.promised.loosen(loose);
+        self.firm -= loose;
     }
 }
 

@@ -20,11 +20,22 @@ pub enum Holder {
     Host,
 }
 
+impl Holder {
+    /// Whether this is nobody in particular: whoever has many addresses is many of them.
+    pub(super) const fn is_anybody(self) -> bool {
+        matches!(self, Self::Address(_))
+    }
+}
+
 /// What holders were promised. Has an entry for those with a promise and for nobody else.
 #[derive(Default)]
 pub(super) struct Promised {
     all: u64,
     of: HashMap<Holder, u64>,
+    /// To all addresses together.
+    anybody: u64,
+    /// Of all of it, what is kept though others bring their bytes.
+    firm: u64,
 }
 
 impl Promised {
@@ -38,6 +49,26 @@ impl Promised {
         self.of.get(&holder).copied().unwrap_or(0)
     }
 
+    /// To all addresses together.
+    pub(super) const fn of_anybody(&self) -> u64 {
+        self.anybody
+    }
+
+    /// What is kept though others bring their bytes.
+    pub(super) const fn firm(&self) -> u64 {
+        self.firm
+    }
+
+    /// So much more of it is.
+    pub(super) const fn make_firm(&mut self, bytes: u64) {
+        self.firm = self.firm.saturating_add(bytes);
+    }
+
+    /// So much less of it is.
+    pub(super) const fn loosen(&mut self, bytes: u64) {
+        self.firm = self.firm.saturating_sub(bytes);
+    }
+
     /// To who has the most.
     pub(super) fn most(&self) -> Option<(Holder, u64)> {
         self.of.iter().map(|(holder, bytes)| (*holder, *bytes)).max_by_key(|(_, bytes)| *bytes)
@@ -48,11 +79,17 @@ impl Promised {
             let of = self.of.entry(holder).or_default();
             *of = of.saturating_add(bytes);
             self.all = self.all.saturating_add(bytes);
+            if holder.is_anybody() {
+                self.anybody = self.anybody.saturating_add(bytes);
+            }
         }
     }
 
     pub(super) fn take(&mut self, holder: Holder, bytes: u64) {
         self.all = self.all.saturating_sub(bytes);
+        if holder.is_anybody() {
+            self.anybody = self.anybody.saturating_sub(bytes);
+        }
         if let Some(of) = self.of.get_mut(&holder) {
             *of = of.saturating_sub(bytes);
             if *of == 0 {
@@ -70,29 +107,9 @@ pub(super) fn share(room: u64, percent: u32, largest: u64) -> u64 {
     part.max(largest.min(room - room / KEPT))
 }
 
-/// The least room of which `bytes` are within a [`share`].
-pub(super) fn room_of_share(bytes: u64, percent: u32, largest: u64) -> u64 {
-    let bytes = u128::from(bytes);
-    let by_part = (bytes * 100).div_ceil(percent.clamp(1, 100).into());
-    let by_body = bytes.saturating_sub(1) * u128::from(KEPT) / u128::from(KEPT - 1) + 1;
-    let room = if bytes <= u128::from(largest) { by_part.min(by_body) } else { by_part };
-    u64::try_from(room).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        #[test]
-        fn the_room_of_a_share_is_the_least_that_is_enough(bytes in 1u64..1 << 50, percent in 1u32..=100, largest in 0u64..1 << 50) {
-            let room = room_of_share(bytes, percent, largest);
-            prop_assert!(share(room, percent, largest) >= bytes);
-            prop_assert!(share(room - 1, percent, largest) < bytes);
-        }
-    }
 
     #[test]
     fn a_share_is_a_part_of_the_room_or_one_body_where_others_find_something_still() {

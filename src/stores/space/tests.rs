@@ -1,5 +1,6 @@
 //! What is admitted, promised and kept back, on a disk that claims a certain amount of free space.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -200,6 +201,9 @@ fn a_ballast_that_could_not_be_made_whole_is_not_there() {
 const ONE: (Holder, u64) = (Holder::Account(Id::from_bytes([1; 16])), u64::MAX);
 const OTHER: (Holder, u64) = (Holder::Account(Id::from_bytes([2; 16])), u64::MAX);
 const THIRD: (Holder, u64) = (Holder::Host, u64::MAX);
+/// Two of nobody in particular.
+const FIRST: (Holder, u64) = (Holder::Address(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))), u64::MAX);
+const SECOND: (Holder, u64) = (Holder::Address(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2))), u64::MAX);
 
 /// A reserve without ballast on a disk that claims `free` bytes.
 fn reserve(free: u64, floor: u64) -> (Arc<Reserve>, Arc<Claims>, tempfile::TempDir) {
@@ -208,20 +212,37 @@ fn reserve(free: u64, floor: u64) -> (Arc<Reserve>, Arc<Claims>, tempfile::TempD
     (Arc::new(reserve), disk, folder)
 }
 
+/// Up to twenty uploads of so many bytes, of which so many have come, that were let in.
+fn twenty(reserve: &Arc<Reserve>, of: (Holder, u64), bytes: u64, came: u64, at: Instant) -> Vec<Promise> {
+    let begun = |_| {
+        let mut promise = reserve.promise_at(of, bytes, at).ok()?;
+        promise.written_at(came, at).ok().map(|()| promise)
+    };
+    (0..20).map_while(begun).collect()
+}
+
+/// How many of them were promised room.
+fn promised(uploads: &[Promise]) -> usize {
+    uploads.iter().filter(|upload| upload.held > 0).count()
+}
+
 #[test]
 fn uploads_that_fit_alone_and_not_together_are_refused_at_their_beginning() {
     let (reserve, disk, _folder) = reserve(1000, 100);
     let start = Instant::now();
-    let promises: Vec<_> = (0..20).map_while(|_| reserve.promise_at(ONE, 200, start).ok()).collect();
+    let promises = twenty(&reserve, ONE, 200, 4, start);
     assert_eq!(promises.len(), 4, "900 bytes are there for uploads of 200");
+    disk.free.store(984, Ordering::SeqCst);
     assert_eq!(reserve.admits_at(101, start + FRESH), Err(Full { free: 200, floor: 100 }));
     reserve.admits_at(100, start + FRESH).expect("what nobody was promised");
     // Long after: what is promised stays so, and what was admitted and never came does not.
     let later = start + 10 * PENDING;
-    assert_eq!(reserve.promise_at(ONE, 101, later).map(drop), Err(Full { free: 200, floor: 100 }.into()));
+    assert_eq!(reserve.promise_at(ONE, 101, later).map(drop), Err(Full { free: 200, floor: 100 }));
     drop(promises);
     disk.free.store(1000, Ordering::SeqCst);
     drop(reserve.promise_at(ONE, 900, later + FRESH).expect("all of it is free again"));
+    let look = lock(&reserve.look);
+    assert_eq!((look.promised.all(), look.promised.firm()), (0, 0));
 }
 
 #[test]
@@ -256,7 +277,8 @@ fn a_promise_that_is_hardly_used_lapses_and_its_upload_goes_on_where_there_is_ro
     }
     assert!(lock(&reserve.look).promised.all() < 900_000, "the slow one's is given up");
     let now = start + Duration::from_secs(71);
-    let taken = reserve.promise_at(ONE, 9_000_000, now).expect("room for another");
+    let mut taken = reserve.promise_at(ONE, 9_000_000, now).expect("room for another");
+    taken.written_at(200_000, now).expect("promised");
     slow.written_at(1, now).expect("a byte is left");
     assert!(slow.written_at(1_000_000, now).is_err(), "as any upload without a promise");
     drop((slow, fast, taken));
@@ -272,61 +294,170 @@ fn an_upload_that_was_slow_for_a_while_has_its_promise_again_if_there_is_room() 
     let held = || lock(&reserve.look).promised.all() / MIB;
     let minute = |minutes: u64| start + Duration::from_secs(60 * minutes);
     promise.written_at(MIB, minute(1)).expect("promised");
-    assert_eq!(held(), 59, "an hour's at one a minute, less this one");
+    assert_eq!(held(), 60, "an hour's at one a minute");
     promise.written_at(14 * MIB, minute(1)).expect("faster than it was");
     promise.written_at(MIB, minute(2)).expect("the same");
     assert_eq!(held(), 884, "all of the rest");
     promise.written_at(MIB, minute(30)).expect("promised");
     assert!(held() < 4, "after half an hour without a byte");
-    let others = reserve.promise_at(OTHER, 900 * MIB, minute(30)).expect("room for another");
+    let mut others = reserve.promise_at(OTHER, 900 * MIB, minute(30)).expect("room for another");
+    others.written_at(15 * MIB, minute(30)).expect("promised");
     assert!(promise.written_at(200 * MIB, minute(30)).is_err(), "his room is another's");
     drop(others);
     promise.written_at(200 * MIB, minute(30)).expect("there is room again");
 }
 
 #[test]
-fn twenty_large_bodies_of_one_leave_room_for_others() {
-    // Holder by holder: how much each announces at a time, and how often he is let in of twenty times.
+fn twenty_large_bodies_of_one_leave_promises_for_others() {
+    // Holder by holder: how much each announces at a time, and how often he is promised it of twenty times.
     type Row = (&'static str, (Holder, u64), u64, usize);
-    let cases: [(&str, u32, &[Row]); 5] = [
+    let cases: [(&str, u32, &[Row]); 7] = [
         ("half", 50, &[("greedy", ONE, 100, 7), ("other", OTHER, 100, 2), ("third", THIRD, 10, 7)]),
         ("a body of the largest size", 10, &[("greedy", (ONE.0, 600), 600, 1), ("other", OTHER, 100, 3)]),
         ("small ones", 50, &[("greedy", (ONE.0, 0), 10, 20), ("other", (OTHER.0, 0), 10, 20)]),
         ("more than there is for one", 50, &[("greedy", ONE, 901, 0), ("other", OTHER, 300, 2)]),
         ("no limit", 100, &[("greedy", ONE, 100, 10), ("other", OTHER, 1, 0)]),
+        (
+            "many addresses",
+            50,
+            &[("one", FIRST, 300, 2), ("another", SECOND, 100, 1), ("other", OTHER, 100, 2)],
+        ),
+        (
+            "the same, small",
+            50,
+            &[("one", FIRST, 700, 1), ("another", SECOND, 10, 5), ("other", OTHER, 100, 1)],
+        ),
     ];
     for (name, percent, rows) in cases {
         let (disk, _folder) = claims(1100);
         let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 100).expect("opens");
         let reserve = Arc::new(reserve.with_share(percent));
         let start = Instant::now();
-        let mut promises = Vec::new();
+        let mut all = Vec::new();
         for (who, holder, bytes, expected) in rows {
-            let taken = (0..20).filter_map(|_| reserve.promise_at(*holder, *bytes, start).ok());
-            let taken: Vec<_> = taken.collect();
-            assert_eq!(taken.len(), *expected, "{name}: {who}");
-            promises.push(taken);
+            let uploads = twenty(&reserve, *holder, *bytes, 0, start);
+            assert_eq!((uploads.len(), promised(&uploads)), (20, *expected), "{name}: {who}");
+            all.push(uploads);
         }
-        assert_eq!(reserve.admits_at(1, start).is_ok(), percent < 100, "{name}: who does not say his length");
-        drop(promises);
-        drop(reserve.promise_at(THIRD, 500, start + 10 * PENDING).expect("given back"));
+        // Nothing came, so that nobody is refused who says no length, or whose bytes come.
+        reserve.admits_at(1, start).expect("no length");
+        let mut brings = reserve.promise_at(THIRD, 900, start).expect("let in");
+        brings.written_at(900, start).expect("there is room for all of it");
+        drop((all, brings));
+        let look = lock(&reserve.look);
+        assert_eq!(
+            (look.promised.all(), look.promised.firm(), look.promised.of_anybody()),
+            (0, 0, 0),
+            "{name}"
+        );
     }
 }
 
 #[test]
-fn who_has_his_share_waits_for_his_own_and_who_asks_for_more_than_any_share_has_no_room() {
-    let (disk, _folder) = claims(1000);
-    let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 0).expect("opens");
-    let reserve = Arc::new(reserve.with_share(50));
+fn the_only_user_has_all_of_the_disk_and_what_is_beyond_his_share_is_not_promised() {
+    const GIB: u64 = 1 << 30;
+    let cases: [(&str, u64, u64, &[bool]); 3] = [
+        ("four layers", 24, 4, &[true, true, true, false, false, false]),
+        ("one layer", 8, 7, &[false]),
+        ("one that is within it", 8, 4, &[true, false]),
+    ];
+    for (name, free, each, expected) in cases {
+        let (disk, _folder) = claims(free * GIB);
+        let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 0).expect("opens");
+        let reserve = Arc::new(reserve.with_share(50));
+        let (start, of) = (Instant::now(), (ONE.0, 4 * GIB));
+        // They come at the same pace, a sixteenth of a layer at a time, and then one is too much.
+        let mut uploads = Vec::new();
+        for (number, expected) in expected.iter().enumerate() {
+            let upload =
+                reserve.promise_at(of, each * GIB, start).map_err(|full| panic!("{name} {number}: {full}"));
+            let upload: Promise = upload.unwrap();
+            assert_eq!(upload.held > 0, *expected, "{name}, {number}");
+            uploads.push(upload);
+        }
+        for part in 0..16 {
+            for (number, upload) in uploads.iter_mut().enumerate() {
+                let wrote = upload.written_at(each * GIB / 16, start);
+                wrote.unwrap_or_else(|full| panic!("{name}, {number}, part {part}: {full}"));
+                disk.free.fetch_sub(each * GIB / 16, Ordering::SeqCst);
+            }
+        }
+        assert!(reserve.promise_at(of, 5 * GIB, start).is_err(), "{name}: what does not fit is refused");
+    }
+}
+
+#[test]
+fn whoever_is_refused_is_let_in_when_as_much_came_free_as_the_refusal_says() {
+    for (name, before, bytes) in [
+        ("who has nothing", 0, 800),
+        ("who has his share", 500, 600),
+        ("who asks for more than any share", 100, 2000),
+        ("who is let in at once", 400, 550),
+    ] {
+        let (disk, _folder) = claims(1000);
+        let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 50).expect("opens");
+        let reserve = Arc::new(reserve.with_share(50));
+        let start = Instant::now();
+        let others = twenty(&reserve, OTHER, 30, 1, start);
+        let mut his = reserve.promise_at(ONE, before, start).ok();
+        his.as_mut().map(|his| his.written_at(before / 20, start));
+        if let Err(full) = reserve.promise_at(ONE, bytes, start).map(drop) {
+            disk.free.fetch_add(full.floor + bytes - full.free, Ordering::SeqCst);
+            reserve.look_again();
+        }
+        assert!(reserve.promise_at(ONE, bytes, start).is_ok(), "{name}");
+        drop((others, his));
+    }
+}
+
+#[test]
+fn what_is_announced_and_not_brought_refuses_no_body_that_comes() {
+    const GIB: u64 = 1 << 30;
+    for came in [0, 1] {
+        let (disk, _folder) = claims(16 * GIB);
+        let reserve = Reserve::open(Arc::<Claims>::clone(&disk), 0, 0).expect("opens");
+        let reserve = Arc::new(reserve.with_share(50));
+        let start = Instant::now();
+        // As many as there is room to promise, of addresses and of accounts.
+        let greedy = [(FIRST, 10), (SECOND, 4), (ONE, 3), (OTHER, 1)];
+        let greedy: Vec<Promise> =
+            greedy.into_iter().flat_map(|(of, gib)| twenty(&reserve, of, gib * GIB, came, start)).collect();
+        assert!(promised(&greedy) > 3, "{} have promises", promised(&greedy));
+        let mut honest = reserve.promise_at((THIRD.0, 0), 15 * GIB, start).expect("let in");
+        for part in 1..=15 {
+            honest.written_at(GIB, start).unwrap_or_else(|full| panic!("part {part}: {full}"));
+            disk.free.fetch_sub(GIB, Ordering::SeqCst);
+        }
+        assert!(reserve.promise_at(THIRD, 2 * GIB, start).is_err());
+    }
+}
+
+#[test]
+fn an_upload_holds_as_much_of_its_rest_as_there_is_when_there_is_not_all() {
+    const MIB: u64 = 1 << 20;
+    let (reserve, _disk, _folder) = reserve(1000 * MIB, 0);
     let start = Instant::now();
-    let ask = |bytes| reserve.promise_at(ONE, bytes, start).map(drop);
-    assert_eq!(ask(800), Err(Full { free: 734, floor: 0 }.into()), "66 more, and a quarter is others'");
-    let first = reserve.promise_at(ONE, 700, start).expect("fits");
-    assert_eq!(ask(51), Err(NoPromise::Share));
-    assert_eq!(ask(301), Err(Full { free: 300, floor: 0 }.into()), "nor is there room");
-    assert_eq!(reserve.standing().most, Some((ONE.0, 700)));
-    drop(first);
-    assert_eq!((ask(51), reserve.standing().most), (Ok(()), None));
+    let mut first = reserve.promise_at(OTHER, 600 * MIB, start).expect("fits");
+    let mut promise = reserve.promise_at(ONE, 900 * MIB, start).expect("fits what is firm");
+    assert_eq!(promise.held, 0, "and not what is promised");
+    first.written_at(10 * MIB, start).expect("promised");
+    promise.written_at(20 * MIB, start + Duration::from_secs(60)).expect("there is room");
+    assert_eq!(promise.held / MIB, 390, "what nobody else was promised");
+}
+
+#[test]
+fn what_is_asked_again_and_again_and_refused_is_no_pace() {
+    let (reserve, disk, _folder) = reserve(1_000_000, 0);
+    let start = Instant::now();
+    let mut promise = reserve.promise_at(ONE, 900_000, start).expect("fits");
+    promise.written_at(100, start).expect("promised");
+    disk.free.store(1000, Ordering::SeqCst);
+    for _ in 0..8 {
+        assert!(promise.written_at(50_000, start + FRESH).is_err(), "others have filled the disk");
+    }
+    disk.free.store(1_000_000, Ordering::SeqCst);
+    promise.written_at(100, start + Duration::from_secs(60)).expect("there is room again");
+    assert_eq!(promise.held, 200 * 60, "an hour's at the pace of what came");
 }
 
 #[test]
@@ -352,6 +483,7 @@ fn a_promise_holds_down_to_half_of_the_reserve_though_others_fill_the_disk() {
     let (reserve, disk, _folder) = reserve(1000, 400);
     let start = Instant::now();
     let mut promise = reserve.promise_at(ONE, 500, start).expect("fits");
+    promise.written_at(10, start).expect("promised");
     for (free, is_kept) in [(600, true), (400, true), (250, true), (150, false)] {
         disk.free.store(free, Ordering::SeqCst);
         reserve.look_again();
