@@ -77,7 +77,7 @@ pub fn repair(
     let mut steps = Steps::default();
     let done = repair_open(settings, (&store, disk.clone()), (&before, &mut steps), progress);
     store.close();
-    let checked = done.and_then(|()| Ok(check_locked(data, &disk, store.lock(), deep, progress)?));
+    let checked = done.and_then(|()| check_locked(data, &disk, store.lock(), deep, progress));
     let (after, failed) = match checked {
         Ok(after) => (Some(after), None),
         Err(error) => (None, Some(error)),

@@ -227,6 +227,21 @@ fn what_is_left_of_lost_rows_is_not_given_up_and_the_server_starts() {
 }
 
 #[test]
+fn a_repair_does_not_open_a_store_whose_start_removes_what_lost_rows_may_have_named() {
+    let Some(sample) = Sample::new() else { return };
+    let data = sample.copy("cleared");
+    let layer = &sample.sick.layers[1];
+    files::lose(&sample, &data, "blob", &sha256(layer));
+    let folder = data.join("uploads/000000000000000000000000000000aa");
+    fs::create_dir_all(&folder).expect("made");
+    fs::write(folder.join(format!("publish-{}", sha256(layer).replace(':', "-"))), b"").expect("written");
+    let (code, repair) = asked(&data, &["fsck", "--repair"]);
+    assert_eq!((code, repair["ok"].as_bool()), (1, Some(false)), "{repair:#}");
+    assert!(repair["failed"].as_str().is_some_and(|why| why.contains("not begun")), "{repair:#}");
+    assert!(file(&data, layer).exists());
+}
+
+#[test]
 fn a_repair_says_what_it_does_is_in_the_audit_trail_and_leaves_a_served_store_alone() {
     let Some(sample) = Sample::new() else { return };
     let data = sample.copy("told");

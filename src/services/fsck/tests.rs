@@ -448,20 +448,6 @@ fn a_finding_of_a_blob_says_that_not_all_images_were_looked_up() {
 }
 
 #[test]
-fn a_start_that_would_remove_a_file_whose_row_may_be_lost_is_told() {
-    let mut store = healthy();
-    store.files.insert(path_of(&digest_of(b"extra")), b"extra".to_vec());
-    store.intents.insert(digest_of(b"extra"));
-    assert!(!run(&store, false, TALLY).expect("readable").clears_what_may_be_needed());
-    store.drop(&TagKey { repository: 1, tag: "v1".into() });
-    assert!(run(&store, false, TALLY).expect("readable").clears_what_may_be_needed());
-    let mut store = healthy();
-    store.drop(&blob(LAYER));
-    store.intents.insert(digest_of(LAYER));
-    assert!(run(&store, false, TALLY).expect("readable").clears_what_may_be_needed(), "needed for sure");
-}
-
-#[test]
 fn a_finding_names_repository_tag_and_digest() {
     let mut store = healthy();
     store.tag(1, "gone", digest_of(b"gone"));

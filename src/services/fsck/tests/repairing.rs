@@ -249,3 +249,17 @@ fn a_layer_that_is_counted_is_not_given_up_for_a_note_that_it_was_absent() {
     }
     assert_eq!(store.rows, before, "the note is taken back, and the count stays");
 }
+
+#[test]
+fn a_start_that_would_remove_a_file_whose_row_may_be_lost_is_told() {
+    let mut store = healthy();
+    store.files.insert(path_of(&digest_of(b"extra")), b"extra".to_vec());
+    store.intents.insert(digest_of(b"extra"));
+    assert!(!run(&store, false, TALLY).expect("readable").clears_what_may_be_needed());
+    store.drop(&tag("v1"));
+    assert!(run(&store, false, TALLY).expect("readable").clears_what_may_be_needed());
+    let mut store = healthy();
+    store.drop(&BlobKey { digest: digest_of(super::LAYER) });
+    store.intents.insert(digest_of(super::LAYER));
+    assert!(run(&store, false, TALLY).expect("readable").clears_what_may_be_needed(), "needed for sure");
+}
