@@ -63,11 +63,11 @@ fn an_upload_that_does_not_fit_beside_those_under_way_is_refused_at_its_beginnin
     let (first, second) = (rng.bytes(length), rng.bytes(length));
     let target = |bytes: &[u8]| format!("blobs/uploads/?digest={}", sha256(bytes));
 
-    let head = repository.request("POST", &target(&first)).header("Content-Length", length).head_bytes();
-    let mut stream = server.http().connect().expect("a connection");
-    stream.write_all(&[&head, &first[..CHUNK]].concat()).expect("the beginning is sent");
+    let mut begun = Announced::from("192.0.2.1", &repository, &target(&first), length);
+    assert!(begun.is_let_in(), "{}", begun.line);
+    begun.send(&first[..CHUNK]);
     // Refused before its body is asked for, though all that is free now would do.
-    let refused = until("the first one is promised its room", Duration::from_secs(20), || {
+    let refused = until("the first one has shown that it comes", Duration::from_secs(20), || {
         let head = asked_to_go_on(&repository, &target(&second), length);
         (!head.starts_with("HTTP/1.1 100")).then_some(head)
     });
@@ -75,9 +75,8 @@ fn an_upload_that_does_not_fit_beside_those_under_way_is_refused_at_its_beginnin
         refused.starts_with("HTTP/1.1 507 Insufficient Storage: the registry's disk is full"),
         "{refused}"
     );
-    stream.write_all(&first[CHUNK..]).expect("the rest is sent");
-    let answer = read_response(&mut BufReader::new(&stream), "POST", "the first".to_owned());
-    answer.expect("an answer").expect(201);
+    begun.send(&first[CHUNK..]);
+    begun.answer().expect(201);
     server.stop();
 }
 

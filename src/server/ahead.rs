@@ -1,35 +1,160 @@
 //! How much an HTTP/2 client may send ahead of being read, bodies that nobody reads yet included. It is kept in memory, so
-//! that it is a part of what there is for all of them, by how many are connected when it comes: a few are not slowed down on
-//! a long line, and very many take what [`BUDGET`] and [`LEAST`] say.
+//! that a connection is given a part of what is left, of its address's and of all, when it comes, and gives it back when it
+//! closes. Connections of HTTP/1 keep nothing and take nothing.
+//!
+//! A1: an address keeps [`ADDRESS`] bytes, and all keep [`ALL`], and [`LEAST`] for each connection beyond that.
+//! A2: nobody's windows are smaller for what one address has; for what several very greedy ones have, all are.
+//! A3: a stream is given a part of its connection's window, so that some which wait unread do not stop the others: 31 of
+//! them, or 7 where the windows are small.
 
-/// Bytes for all; shared out as by the first to come, so that n connections have ln(n) times it at most, and `LEAST` each.
-const BUDGET: u32 = 128 << 20;
-/// The most of one connection: a gigabit over 130 ms.
-const MOST: u32 = 16 << 20;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bytes for the connections of one address (of IPv6, a /64).
+const ADDRESS: u64 = 128 << 20;
+/// Bytes for all connections.
+const ALL: u64 = 1 << 30;
+/// Part of what is left that one connection takes, a reciprocal.
+const PART: u64 = 4;
+/// The most of one connection.
+const MOST: u64 = 32 << 20;
 /// The least: enough for any speed where a round trip takes a fraction of a millisecond.
-const LEAST: u32 = 128 << 10;
+const LEAST: u64 = 128 << 10;
 
-/// The window of a connection, and of each stream on it, where `open` are open, itself included. Bytes.
-pub fn window(open: usize) -> u32 {
-    let open = u32::try_from(open).unwrap_or(u32::MAX).max(1);
-    (BUDGET / open).clamp(LEAST, MOST)
+/// Streams whose windows are a connection's, where that leaves a stream [`STREAM`];
+const STREAMS: u32 = 32;
+/// so many otherwise.
+const FEW_STREAMS: u32 = 8;
+/// What a stream has, if eight do not need more than the connection's: 64 KiB are HTTP/2's own default.
+const STREAM: u32 = 64 << 10;
+
+/// What the connections of a server may send ahead.
+#[derive(Debug, Default)]
+pub struct Ahead(Mutex<Given>);
+
+/// What was given out. Has an entry for addresses with a connection and for none else.
+#[derive(Debug, Default)]
+struct Given {
+    all: u64,
+    of: HashMap<IpAddr, u64>,
+}
+
+impl Ahead {
+    /// For a connection from `address`; of all together only, for one of no address's own.
+    pub fn window(self: &Arc<Self>, address: Option<IpAddr>) -> Window {
+        let mut given = lock(&self.0);
+        let mut bytes = part(ALL, given.all);
+        if let Some(address) = address {
+            let of = given.of.entry(address).or_default();
+            bytes = bytes.min(part(ADDRESS, *of));
+            *of = of.saturating_add(bytes);
+        }
+        given.all = given.all.saturating_add(bytes);
+        drop(given);
+        Window { ahead: Arc::clone(self), address, bytes, counts: AtomicBool::new(true) }
+    }
+}
+
+fn part(of: u64, given: u64) -> u64 {
+    (of.saturating_sub(given) / PART).clamp(LEAST, MOST)
+}
+
+/// What one connection may send ahead, until it is dropped.
+#[derive(Debug)]
+pub struct Window {
+    ahead: Arc<Ahead>,
+    address: Option<IpAddr>,
+    bytes: u64,
+    counts: AtomicBool,
+}
+
+impl Window {
+    /// Bytes, on the connection.
+    pub fn of_connection(&self) -> u32 {
+        u32::try_from(self.bytes).unwrap_or(u32::MAX)
+    }
+
+    /// Bytes, on each stream of it.
+    pub fn of_stream(&self) -> u32 {
+        let connection = self.of_connection();
+        (connection / STREAMS).max(STREAM.min(connection / FEW_STREAMS))
+    }
+
+    /// It is not needed: the client speaks HTTP/1. Costs a look at an atomic once that was said.
+    pub fn is_unneeded(&self) {
+        if !self.counts.load(Ordering::Relaxed) || !self.counts.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let mut given = lock(&self.ahead.0);
+        given.all = given.all.saturating_sub(self.bytes);
+        let Some(address) = self.address else { return };
+        let Some(of) = given.of.get_mut(&address) else { return };
+        *of = of.saturating_sub(self.bytes);
+        if *of == 0 {
+            given.of.remove(&address);
+        }
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        self.is_unneeded();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn address(number: u32) -> Option<IpAddr> {
+        Some(IpAddr::from(number.to_be_bytes()))
+    }
+
     #[test]
-    fn a_few_connections_have_wide_windows_and_very_many_take_bounded_memory_together() {
-        for (open, expected) in
-            [(0, MOST), (1, MOST), (8, MOST), (64, 2 << 20), (1024, LEAST), (usize::MAX, LEAST)]
-        {
-            assert_eq!(window(open), expected, "{open}");
+    fn one_address_takes_no_window_of_another_and_very_many_connections_take_bounded_memory_together() {
+        let ahead = Arc::default();
+        let mut all: Vec<Window> = (0..1024).map(|_| Ahead::window(&ahead, address(1))).collect();
+        assert_eq!((all[0].of_connection(), all[1023].of_connection()), (32 << 20, 128 << 10));
+        let sum = |all: &[Window]| all.iter().map(|window| window.bytes).sum::<u64>() >> 20;
+        assert!(sum(&all) < 128 + 128, "{} MiB of one address", sum(&all));
+        let other = ahead.window(address(2));
+        assert_eq!(other.of_connection(), 32 << 20, "another's first");
+        // The backstop: as many as there may be, of as many addresses as that needs, or of no address's own.
+        for number in 1024..12_000 {
+            all.push(ahead.window((number % 3 > 0).then(|| address(number / 200)).flatten()));
         }
-        // Whoever came when so many others were there that still are.
-        for (connections, mebibytes) in [(1024, 800), (10_000, 2000), (12_000, 2200)] {
-            let all: u64 = (1..=connections).map(|open| u64::from(window(open))).sum();
-            assert!(all < mebibytes << 20, "{connections}: {} MiB", all >> 20);
+        assert!(sum(&all) < 1024 + 1500, "{} MiB of all", sum(&all));
+        drop((all, other));
+        let given = lock(&ahead.0);
+        assert_eq!((given.all, given.of.len()), (0, 0), "nothing is remembered");
+    }
+
+    #[test]
+    fn who_speaks_http1_takes_nothing() {
+        let ahead = Arc::default();
+        let idle: Vec<Window> = (0..1000).map(|_| Ahead::window(&ahead, address(1))).collect();
+        idle.iter().for_each(Window::is_unneeded);
+        idle.iter().for_each(Window::is_unneeded);
+        assert_eq!(ahead.window(address(1)).of_connection(), 32 << 20);
+        drop(idle);
+        assert_eq!(lock(&ahead.0).all, 0, "given back once");
+    }
+
+    #[test]
+    fn a_stream_has_a_part_of_the_window_and_the_largest_frame_allowed_fits_it() {
+        let ahead: Arc<Ahead> = Arc::default();
+        for (bytes, expected) in
+            [(MOST, 1 << 20), (8 << 20, 256 << 10), (1 << 20, 64 << 10), (LEAST, 16 << 10)]
+        {
+            let (ahead, counts) = (Arc::clone(&ahead), AtomicBool::new(false));
+            let window = Window { ahead, address: None, bytes, counts };
+            assert_eq!(window.of_stream(), expected, "{bytes}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use hyper::Version;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -13,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::server::TlsStream;
 
-use super::ahead;
+use super::ahead::Window;
 use super::crowd::Place;
 use super::exchange::exchange;
 use super::io::{Guarded, IoLimits, Pulse};
@@ -36,7 +37,7 @@ const MAX_STREAMS: u32 = 64;
 /// HTTP/2 streams that a client may open and reset before they are looked at, and that may be reset for its
 /// errors: one that makes more of either is sent away.
 const MAX_RESETS: usize = 2 * MAX_STREAMS as usize;
-/// The largest HTTP/2 frame taken, and kept until it is whole; a window at most: the default of 16 KiB costs twice the CPU.
+/// The largest HTTP/2 frame taken, and kept until it is whole; a stream's window at most: the default of 16 KiB costs twice the CPU.
 const FRAME: u32 = 1024 * 1024;
 
 /// What the requests of one connection share.
@@ -98,7 +99,8 @@ where
     let mut connection =
         Connection { shared, pulse, presence, peer, tls: tls.is_some(), client_name: None, permit, tasks };
     let Some(tls) = tls else {
-        return speak(if http2 { Speaks::Either } else { Speaks::Http1 }, socket, connection, &shed).await;
+        let speaks = if http2 { Speaks::Either(place.window()) } else { Speaks::Http1 };
+        return speak(speaks, socket, connection, &shed).await;
     };
     let handshake = tokio::time::timeout(limits.head, tls.acceptor().accept(socket));
     let stream = tokio::select! {
@@ -108,7 +110,8 @@ where
     };
     connection.pulse.handshake_done();
     connection.client_name = common_name(stream.get_ref().1.peer_certificates());
-    speak(if is_h2(&stream) { Speaks::Http2 } else { Speaks::Http1 }, stream, connection, &shed).await
+    let speaks = if is_h2(&stream) { Speaks::Http2(place.window()) } else { Speaks::Http1 };
+    speak(speaks, stream, connection, &shed).await
 }
 
 fn is_h2<S>(stream: &TlsStream<Guarded<S>>) -> bool {
@@ -116,12 +119,11 @@ fn is_h2<S>(stream: &TlsStream<Guarded<S>>) -> bool {
 }
 
 /// What is spoken on a connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Speaks {
     Http1,
-    Http2,
+    Http2(Window),
     /// The client's first bytes tell.
-    Either,
+    Either(Window),
 }
 
 async fn speak<S>(speaks: Speaks, stream: S, connection: Connection, shed: &Notify) -> Result<(), BoxError>
@@ -130,14 +132,26 @@ where
 {
     let (stop, pulse) = (connection.shared.stop.clone(), Arc::clone(&connection.pulse));
     let until = Until { stop, shed, pulse: &pulse };
-    let window = ahead::window(connection.shared.crowd.facts().open);
     let connection = Arc::new(connection);
-    let service = service_fn(move |request| exchange(request, Arc::clone(&connection)));
     let io = TokioIo::new(stream);
     match speaks {
-        Speaks::Http1 => drive(http1().serve_connection(io, service), until).await,
-        Speaks::Http2 => drive(either(window).http2_only().serve_connection(io, service), until).await,
-        Speaks::Either => drive(either(window).serve_connection(io, service), until).await,
+        Speaks::Http1 => {
+            let service = service_fn(move |request| exchange(request, Arc::clone(&connection)));
+            drive(http1().serve_connection(io, service), until).await
+        }
+        Speaks::Http2(window) => {
+            let service = service_fn(move |request| exchange(request, Arc::clone(&connection)));
+            drive(either(&window).http2_only().serve_connection(io, service), until).await
+        }
+        Speaks::Either(window) => {
+            let service = service_fn(|request| {
+                if request.version() < Version::HTTP_2 {
+                    window.is_unneeded();
+                }
+                exchange(request, Arc::clone(&connection))
+            });
+            drive(either(&window).serve_connection(io, service), until).await
+        }
     }
 }
 
@@ -151,8 +165,8 @@ fn http1() -> http1::Builder {
     builder
 }
 
-/// `window` is what an HTTP/2 client may send ahead, on a stream and on the connection.
-fn either(window: u32) -> auto::Builder<TokioExecutor> {
+/// `window` is what an HTTP/2 client may send ahead.
+fn either(window: &Window) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Here the buffer is what bounds a head.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD);
@@ -160,11 +174,11 @@ fn either(window: u32) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(window)
-        .initial_connection_window_size(window)
+        .initial_stream_window_size(window.of_stream())
+        .initial_connection_window_size(window.of_connection())
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_local_error_reset_streams(MAX_RESETS)
-        .max_frame_size(FRAME.min(window))
+        .max_frame_size(FRAME.min(window.of_stream()))
         .max_header_list_size(MAX_HEAD as u32)
         .max_send_buf_size(FRAME as usize);
     builder

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Peer;
+use super::ahead::{Ahead, Window};
 use super::io::Pulse;
 use crate::config::{Cidr, ServerSettings, counted_as};
 
@@ -29,6 +30,7 @@ pub struct Crowd {
     limit: u32,
     per_address: u32,
     exempt: Vec<Cidr>,
+    ahead: Arc<Ahead>,
     addresses: Mutex<HashMap<IpAddr, u32>>,
     seats: Mutex<HashMap<u64, Seat>>,
     numbers: AtomicU64,
@@ -65,6 +67,7 @@ impl Crowd {
             limit: settings.max_connections,
             per_address: settings.connections_per_address,
             exempt: settings.trusted_proxies.clone(),
+            ahead: Arc::default(),
             addresses: Mutex::default(),
             seats: Mutex::default(),
             numbers: AtomicU64::new(0),
@@ -75,7 +78,8 @@ impl Crowd {
 
     /// A place for a connection that has come, unless its address has too many.
     pub fn enter(self: &Arc<Self>, peer: &Peer) -> Option<Place> {
-        let counted = peer.ip().filter(|ip| self.per_address > 0 && !self.is_exempt(*ip)).map(counted_as);
+        let own = peer.ip().filter(|ip| !self.is_exempt(*ip)).map(counted_as);
+        let counted = own.filter(|_| self.per_address > 0);
         if let Some(address) = counted {
             let mut addresses = lock(&self.addresses);
             let count = addresses.entry(address).or_default();
@@ -86,7 +90,7 @@ impl Crowd {
             *count += 1;
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        Some(Place { crowd: Arc::clone(self), address: counted, number })
+        Some(Place { crowd: Arc::clone(self), own, address: counted, number })
     }
 
     /// Asks the connections that are idle for longest to end; how many.
@@ -130,6 +134,9 @@ impl Crowd {
 #[derive(Debug)]
 pub struct Place {
     crowd: Arc<Crowd>,
+    /// Where it comes from, unless many do from there.
+    own: Option<IpAddr>,
+    /// The same, if its connections are counted.
     address: Option<IpAddr>,
     number: u64,
 }
@@ -141,6 +148,11 @@ impl Place {
         let seat = Seat { pulse: Arc::clone(pulse), shed: Arc::clone(&shed) };
         lock(&self.crowd.seats).insert(self.number, seat);
         shed
+    }
+
+    /// What the client may send ahead, if it speaks HTTP/2.
+    pub fn window(&self) -> Window {
+        self.crowd.ahead.window(self.own)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A server on a real socket with an app of the test's own.
 
 mod crowded;
+mod windows;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -33,7 +34,7 @@ use crate::server::metrics::Metrics;
 const DEADLINE: Duration = Duration::from_secs(20);
 const BIG: usize = 64 << 20;
 
-/// `/read` reads the body, `/ended` says whether it knows its end then, `/wait` waits for the test, `/panic` panics, `/big` answers a lot,
+/// `/read` reads the body, `/turn` does when the test says so, `/ended` says whether it knows its end then, `/wait` waits for the test, `/panic` panics, `/big` answers a lot,
 /// `/refuse` answers without reading.
 #[derive(Default)]
 struct TestApp {
@@ -45,14 +46,20 @@ struct TestApp {
 
 async fn answer(app: Arc<TestApp>, request: Request<Body>, facts: PeerFacts) -> Response<Body> {
     match request.uri().path() {
-        "/read" => match request.into_body().collect().await {
-            Ok(read) => Response::new(body::full(format!("{} bytes", read.to_bytes().len()))),
-            Err(error) if error.is::<BodyStalled>() => {
-                app.stalled.notify_one();
-                with_status(StatusCode::REQUEST_TIMEOUT)
+        path @ ("/read" | "/turn") => {
+            if path == "/turn" {
+                app.entered.notify_one();
+                app.go_on.notified().await;
             }
-            Err(_) => with_status(StatusCode::BAD_REQUEST),
-        },
+            match request.into_body().collect().await {
+                Ok(read) => Response::new(body::full(format!("{} bytes", read.to_bytes().len()))),
+                Err(error) if error.is::<BodyStalled>() => {
+                    app.stalled.notify_one();
+                    with_status(StatusCode::REQUEST_TIMEOUT)
+                }
+                Err(_) => with_status(StatusCode::BAD_REQUEST),
+            }
+        }
         "/ended" => {
             let mut body = request.into_body();
             while let Some(frame) = body.frame().await {

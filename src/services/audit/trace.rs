@@ -106,6 +106,11 @@ impl Trace {
         self
     }
 
+    /// It did not happen, and is tried again: no event unless its change is committed after all.
+    pub fn withdraw(&self) {
+        self.0.ended.store(true, Ordering::SeqCst);
+    }
+
     /// The request was answered with this HTTP status. Recorded now, if it is to be and is not yet.
     pub fn end(&self, status: u16) {
         self.0.ended.store(true, Ordering::SeqCst);

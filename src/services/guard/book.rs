@@ -146,9 +146,16 @@ impl Book {
         ban.filter(|_| unwritten.contains(&subject)).cloned()
     }
 
-    /// Up to `limit` subjects whose bans are not in the store.
-    pub fn to_write(&self, limit: usize) -> Vec<BanKey> {
-        self.unwritten().iter().take(limit).copied().collect()
+    /// Up to `limit` bans that are not in the store: those that hold first, and none that ended so long ago that it is
+    /// to be forgotten.
+    pub fn to_write(&self, limit: usize, now: u64, forget_ms: u64) -> Vec<(BanKey, BanRecord)> {
+        let bans = self.read();
+        let mut unwritten = self.unwritten();
+        unwritten.retain(|subject| bans.contains_key(subject)); // others were lifted, or forgotten
+        let all = || unwritten.iter().filter_map(|subject| bans.get_key_value(subject));
+        let holding = all().filter(|(_, ban)| ban.until > now);
+        let ended = all().filter(|(_, ban)| ban.until <= now && ban.until.saturating_add(forget_ms) > now);
+        holding.chain(ended).take(limit).map(|(subject, ban)| (*subject, ban.clone())).collect()
     }
 
     /// How many these are.

@@ -1,17 +1,18 @@
 //! Writing bans down. A ban that the appliance makes holds in memory first; then its row and its event are one change
 //! set (one `fdatasync` of the journal, by the metadata's writer). One for which that failed, or that came while too many
-//! were being written, is written by a job, a bounded batch at a time. A stop before that forgets the ban: whoever goes on
+//! were being written, is written by a job, a bounded batch at a time as one change set. A stop before that forgets the ban: whoever goes on
 //! gets another. What an administrator asks is durable before it holds and before it is answered. Rows of bans that are
 //! forgotten, and of users who are gone, are removed by a job, a bounded batch at a time; a stop leaves the rest for the
 //! next run.
 
-use pierhead_storage_format::protection::{BanExemptionKey, BanKey, BanReason};
+use pierhead_storage_format::protection::{BanExemptionKey, BanKey, BanReason, BanRecord};
 
 use super::{Guard, Subject};
 use crate::services::access::{Action, Actor, Permit, Resource};
-use crate::services::audit::{Operation, Source};
+use crate::services::audit::{Operation, Source, Trace};
 use crate::services::error::Error;
 use crate::services::network::around;
+use crate::stores::meta::{Attach, Tx};
 
 /// Who bans by itself.
 const SYSTEM: Actor = Actor::System("guard");
@@ -46,15 +47,7 @@ impl Guard {
         let _alone = inner.writing.lock().await;
         let Some(ban) = inner.book.unwritten_of(subject) else { return Ok(()) };
         let record = ban.clone();
-        let source = match subject {
-            BanKey::Address(start) => Source::Address(start.into()),
-            BanKey::User(_) => Source::Local("pierhead".to_owned()),
-        };
-        let trace = inner.audit.begin(&BAN, source, "");
-        if let Some(trace) = &trace {
-            trace.by(&SYSTEM).named(self.named(subject)).asked("reason", reason(ban.reason));
-            trace.asked("duration_ms", ban.until - ban.since).asked("times", ban.times);
-        }
+        let trace = self.traced(subject, &ban);
         let permit = inner.access.authorise(&SYSTEM, Action::MaintainStore, Resource::Registry)?;
         let permit = permit.traced(trace.as_ref());
         let done = inner.access.commit(&inner.meta, &permit, move |tx| Ok(tx.put(&subject, &record)?)).await;
@@ -67,16 +60,42 @@ impl Guard {
         done
     }
 
-    /// Writes down bans that hold in memory alone, a bounded number, until one cannot be; how many. For a job.
+    /// The event of a ban, begun.
+    fn traced(&self, subject: Subject, ban: &BanRecord) -> Option<Trace> {
+        let source = match subject {
+            BanKey::Address(start) => Source::Address(start.into()),
+            BanKey::User(_) => Source::Local("pierhead".to_owned()),
+        };
+        let trace = self.0.audit.begin(&BAN, source, "")?;
+        trace.by(&SYSTEM).named(self.named(subject)).asked("reason", reason(ban.reason));
+        trace.asked("duration_ms", ban.until - ban.since).asked("times", ban.times);
+        Some(trace)
+    }
+
+    /// Writes down bans that are in memory alone, a bounded number at once, those that hold first; how many. For a job.
     pub async fn write_rest(&self, permit: &Permit) -> Result<usize, Error> {
         if !permit.covers_registry(Action::MaintainStore) {
             return Err(Error::Bug("a permit for something else"));
         }
-        let subjects = self.0.book.to_write(BATCH);
-        for subject in &subjects {
-            self.write_down(*subject).await?;
+        let inner = &self.0;
+        let _alone = inner.writing.lock().await;
+        let bans = inner.book.to_write(BATCH, inner.clock.now_ms(), inner.options.load().forget_ms);
+        if bans.is_empty() {
+            return Ok(0);
         }
-        Ok(subjects.len())
+        // Not ended one by one: a full disk would have them all in the trail each time.
+        let traces: Vec<_> = bans.iter().filter_map(|(subject, ban)| self.traced(*subject, ban)).collect();
+        traces.iter().for_each(Trace::withdraw);
+        let (rows, events) = (bans.clone(), traces.clone());
+        let work = move |tx: &mut Tx<'_>| {
+            rows.iter().try_for_each(|(subject, ban)| tx.put(subject, ban))?;
+            Ok(events.iter().try_for_each(|event| event.stage(tx))?)
+        };
+        let done = inner.access.commit(&inner.meta, permit, work).await;
+        traces.iter().for_each(|trace| trace.settled(done.is_ok()));
+        done?;
+        bans.iter().for_each(|(subject, ban)| inner.book.written(*subject, Some(ban)));
+        Ok(bans.len())
     }
 
     /// Removes bans that are forgotten, and rows of users who are gone; how many. For a job. Nothing while the wall
