@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{DEADLINE, PREFACE, Running, SETTINGS, frames, start};
+use super::{DEADLINE, PREFACE, Running, SETTINGS, frames, spawn, start};
 
 /// Asks on a connection of many, with a body of so many bytes; what is answered.
 async fn put(client: &mut http2::SendRequest<Full<Bytes>>, path: &'static str, bytes: usize) -> String {
@@ -27,7 +27,7 @@ async fn bodies_that_wait_unread_do_not_stop_the_others_of_their_http2_connectio
     let server = start(|settings| settings.http2 = true);
     let socket = TokioIo::new(TcpStream::connect(server.address).await.unwrap());
     let (client, connection) = http2::handshake(TokioExecutor::new(), socket).await.unwrap();
-    tokio::spawn(connection);
+    drop(spawn(connection));
     let (mut waiting, mut running) = (JoinSet::new(), JoinSet::new());
     for _ in 0..5 {
         let mut client = client.clone();
