@@ -1,5 +1,7 @@
 //! What is admitted, promised and kept back, on a disk that claims a certain amount of free space.
 
+mod marks;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -489,23 +491,5 @@ fn a_promise_holds_down_to_half_of_the_reserve_though_others_fill_the_disk() {
         reserve.look_again();
         assert_eq!(promise.written_at(10, start).is_ok(), is_kept, "{free} free");
         assert_eq!(reserve.admits_at(0, start).is_ok(), free > 1000, "{free} free: others are refused");
-    }
-}
-
-#[test]
-fn the_soft_mark_fits_the_disk_unless_it_is_set() {
-    const GIB: u64 = 1 << 30;
-    let rows = [
-        ("a large disk", 1000 * GIB, GIB, None, 4 * GIB),
-        ("a disk of 40 GiB", 40 * GIB, GIB, None, 2 * GIB),
-        ("a small disk", 10 * GIB, GIB, None, GIB + GIB / 4),
-        ("set", 10 * GIB, GIB, Some(3 * GIB), 3 * GIB),
-    ];
-    for (name, total, hard, set, expected) in rows {
-        let (reserve, _disk, _folder) = reserve(5 * GIB, hard);
-        let reserve = Arc::into_inner(reserve).expect("the only one").with_soft_mark(set);
-        lock(&reserve.look).at = Some(Instant::now());
-        lock(&reserve.look).total = total;
-        assert_eq!(reserve.standing().soft, expected, "{name}");
     }
 }
