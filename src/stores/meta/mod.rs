@@ -186,6 +186,16 @@ impl Meta {
         self.inner.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether commits are taken, as the last one or the last look found it; else what they are refused with.
+    pub fn writable(&self) -> Result<(), MetaError> {
+        let status = self.inner.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
+        match &status.read_only {
+            None => Ok(()),
+            Some(_) if status.no_space => Err(MetaError::NoSpace),
+            Some(why) => Err(MetaError::Unavailable { why: why.clone() }),
+        }
+    }
+
     /// Finishes the commits that were asked for, flushes, ends the threads. Blocks. Later calls
     /// on any clone say [`MetaError::Closed`]. May be called again.
     pub fn close(&self) {

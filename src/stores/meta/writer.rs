@@ -287,6 +287,7 @@ impl Writer {
             status.rows = index.state.sums.total();
             status.checking = index.proof.is_some();
         }
+        status.no_space = self.degraded() && matches!(self.trouble, Some(MetaError::NoSpace));
         status.read_only = match &self.trouble {
             _ if !self.degraded() => None,
             trouble => Some(trouble.as_ref().map_or_else(|| "not ready".into(), ToString::to_string)),

@@ -98,7 +98,7 @@ async fn if_only_memory_has_room_for_the_index_changes_of_the_group_are_refused_
         value(tx, "a")
     });
     assert!(matches!(refused.await, Err(MetaError::NoSpace)));
-    assert!(meta.status().in_memory);
+    assert!(meta.status().in_memory && matches!(meta.writable(), Err(MetaError::NoSpace)));
     assert_eq!((contents(&meta).len(), meta.status().sequence), (1, sequence), "nothing was appended");
     switch.opens.store(SOUND, Ordering::SeqCst);
     house.clock.set(2_000_000);
