@@ -94,12 +94,11 @@ impl Shared {
         read: impl Fn(&dyn Engine) -> Result<T, EngineError>,
     ) -> Result<T, MetaError> {
         let view = self.view.load();
-        match &view.engine {
-            Ok(engine) => match read(engine.as_ref()) {
+        if let Ok(engine) = &view.engine {
+            match read(engine.as_ref()) {
                 Ok(found) => return Ok(found),
                 Err(error) => self.met(&view, &error),
-            },
-            Err(_) => {}
+            }
         }
         let next = self.next_after(&view)?;
         let engine = next.engine.as_ref().map_err(Clone::clone)?;
