@@ -6,7 +6,8 @@
 //!   It fails if none comes up. If what came up is in memory, its group is refused, unless it only read.
 //! - R2: readers wait for the new index for a moment (`shared`).
 //! - R3: followers are told between transactions, not within one, which may have locks of theirs.
-//! - R4: attempts are paced: one that failed, or took long, is not soon followed by another.
+//! - R4: attempts are paced: one that failed, or took long, is not soon followed by another. Those at the
+//!   index do not wait for those at the journal.
 //!
 //! Writes what `recovery` writes.
 
@@ -34,7 +35,7 @@ const EARLY: u32 = 3;
 /// After an attempt that took longer none is early.
 const QUICK_MS: u64 = 200;
 
-/// When the next attempt to mend may be made; a clock set back does not put it off.
+/// When the next attempt to mend a thing may be made; a clock set back does not put it off.
 #[derive(Default)]
 pub(super) struct Attempts {
     since: u64,
@@ -43,25 +44,14 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// After an attempt that failed or was none.
-    pub(super) fn failed(&mut self, began: u64, now: u64) {
-        self.early = 0;
-        self.put_off(began, now);
-    }
-
-    /// After an attempt that mended everything.
-    fn mended(&mut self, began: u64, now: u64) {
-        self.early = match now.saturating_sub(began) <= QUICK_MS {
+    /// After an attempt, from `began` until `now`. Those that take long are made seldom.
+    pub(super) fn tried(&mut self, mended: bool, began: u64, now: u64) {
+        let took = now.saturating_sub(began);
+        self.early = match mended && took <= QUICK_MS {
             true if self.is_put_off(began) => self.early.saturating_sub(1),
             true => EARLY,
             false => 0,
         };
-        self.put_off(began, now);
-    }
-
-    /// Attempts that take long are made seldom.
-    fn put_off(&mut self, began: u64, now: u64) {
-        let took = now.saturating_sub(began);
         (self.since, self.until) = (now, now.saturating_add(RETRY_MS.max(took.saturating_mul(10))));
     }
 
@@ -131,7 +121,9 @@ impl Writer {
 
     /// How long to wait for messages before looking after what is broken.
     pub(super) fn until_next_try(&self) -> Duration {
-        self.attempts.rest(self.recovery.clock.now_ms()).min(TICK)
+        let segment = (!self.journal.is_ready()).then(|| self.segments.rest(self.now()));
+        let index = self.lacks_index().then(|| self.indexes.rest(self.now()));
+        segment.into_iter().chain(index).fold(TICK, Duration::min)
     }
 
     fn take_down(&mut self, why: &str) {
@@ -139,7 +131,9 @@ impl Writer {
         let trouble = MetaError::Unavailable { why: "the metadata index is being rebuilt".into() };
         let broken = self.shared.view.load_full();
         self.shared.show(View::between(&broken, trouble.clone()));
-        self.trouble = Some(trouble);
+        if self.journal.is_ready() {
+            self.trouble = Some(trouble); // else what is wrong with the journal outlasts this
+        }
         if let Some(index) = self.index.take() {
             index.engine.close();
         }
@@ -148,32 +142,47 @@ impl Writer {
     }
 
     fn mend_untold(&mut self) {
-        if !self.degraded() {
-            return;
+        let opens = !self.journal.is_ready() && self.segments.rest(self.now()).is_zero();
+        if opens {
+            self.try_segment();
         }
-        if !self.until_next_try().is_zero() {
-            return self.show_none_comes();
+        let brings = self.lacks_index() && self.indexes.rest(self.now()).is_zero();
+        if brings {
+            self.try_index();
         }
-        let began = self.recovery.clock.now_ms();
-        if let Err(error) = self.open_segment() {
+        if opens || brings {
+            self.report(None);
+        }
+        self.show_none_comes();
+    }
+
+    fn now(&self) -> u64 {
+        self.recovery.clock.now_ms()
+    }
+
+    /// Whether an index is to be brought up. One on the disk may not get what may not be durable.
+    fn lacks_index(&self) -> bool {
+        self.index.is_none() || (self.in_memory && self.journal.is_durable())
+    }
+
+    fn try_segment(&mut self) {
+        let began = self.now();
+        let opened = self.open_segment();
+        self.segments.tried(opened.is_ok(), began, self.now());
+        if let Err(error) = opened {
             self.trouble = Some(refusal(&error));
         }
-        // An index on the disk may not get what may not be durable.
-        if self.index.is_none() || (self.in_memory && self.journal.is_durable()) {
-            self.bring_up();
-        }
-        let now = self.recovery.clock.now_ms();
-        if self.degraded() {
-            self.attempts.failed(began, now);
-        } else {
-            self.attempts.mended(began, now);
-        }
-        self.report(None);
+    }
+
+    fn try_index(&mut self) {
+        let began = self.now();
+        self.bring_up();
+        self.indexes.tried(self.index.is_some() && !self.in_memory, began, self.now());
     }
 
     /// Nobody waits for an index that is brought up only later.
     fn show_none_comes(&self) {
-        if self.index.is_none() && self.until_next_try() > PATIENCE {
+        if self.index.is_none() && self.indexes.rest(self.now()) > PATIENCE {
             self.shared.show(View::down(self.refused()));
         }
     }

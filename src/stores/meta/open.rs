@@ -291,7 +291,8 @@ fn writer(
         recovery,
         keeper,
         trouble,
-        attempts: Attempts::default(),
+        segments: Attempts::default(),
+        indexes: Attempts::default(),
         untold: false,
         // Commits may rest on what is read: only an index that was closed in order is believed so far.
         proving: Proving::new(trust == Trust::Process),

@@ -107,7 +107,8 @@ pub(super) struct Writer {
     pub(super) keeper: Sender<Sealed>,
     /// Why the journal, or the index, is not there.
     pub(super) trouble: Option<MetaError>,
-    pub(super) attempts: Attempts,
+    pub(super) segments: Attempts,
+    pub(super) indexes: Attempts,
     /// Who follows does not know yet that the index is another one.
     pub(super) untold: bool,
     pub(super) proving: Proving,
@@ -253,7 +254,7 @@ impl Writer {
         }
         if self.journal.ready().is_err() {
             let now = self.recovery.clock.now_ms();
-            self.attempts.failed(now, now);
+            self.segments.tried(false, now, now);
         }
         self.trouble = Some(refusal(&error));
         self.report(None);

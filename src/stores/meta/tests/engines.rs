@@ -191,6 +191,9 @@ async fn an_index_that_fails_while_the_last_frame_may_not_be_durable_is_replaced
     faults.fail(3, u64::MAX, 5); // the folders can be made, no segment
     let (meta, opened) = house.open_on(disk).expect("opens");
     assert_eq!(opened.index, IndexOutcome::AsFound);
+    let steps = faults.steps();
+    house.clock.set(1_000_000);
+    until("the journal is tried once more: the next time is far", || faults.steps() > steps);
     switch.opens.store(BROKEN, Ordering::SeqCst);
     switch.gets.store(BROKEN, Ordering::SeqCst);
     assert!(meta.get(&key("a")).expect("answered from memory").is_some());
