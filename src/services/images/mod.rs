@@ -62,7 +62,7 @@ use super::names::RepositoryName;
 use super::quota::Quotas;
 use crate::seams::{Clock, tasks};
 use crate::stores::blobs::{BlobError, Blobs};
-use crate::stores::meta::{Meta, MetaError};
+use crate::stores::meta::Meta;
 use crate::stores::space::Reserve;
 
 /// What a push may do beside storing.
@@ -188,10 +188,7 @@ impl Shelves {
 
     /// Says no while metadata cannot be written: what is published then could not be recorded.
     pub fn writable(&self) -> Result<(), Error> {
-        match self.meta.status().read_only {
-            Some(why) => Err(Error::Unavailable(MetaError::Unavailable { why })),
-            None => Ok(()),
-        }
+        Ok(self.meta.writable()?)
     }
 
     /// Says no to a push that would have to make a repository its actor may not make, before any of it

@@ -22,13 +22,15 @@ pub struct Faults {
     reads: AtomicU64,
     unreadable: Mutex<Range<u64>>,
     silent: AtomicBool,
+    free: AtomicU64,
 }
 
 impl Default for Faults {
     fn default() -> Self {
         let never = || u64::MAX.into();
         let (reads, unreadable, silent) = (0.into(), Mutex::default(), false.into());
-        Self { steps: 0.into(), from: never(), to: never(), errno: 5.into(), reads, unreadable, silent }
+        let (from, to, free) = (never(), never(), never());
+        Self { steps: 0.into(), from, to, errno: 5.into(), reads, unreadable, silent, free }
     }
 }
 
@@ -63,6 +65,11 @@ impl Faults {
     /// From now on syncs of the whole filesystem are those of an old kernel, which tell nothing.
     pub fn silence(&self) {
         self.silent.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on the disk says that no more than so many bytes are free.
+    pub fn tell_free(&self, bytes: u64) {
+        self.free.store(bytes, Ordering::SeqCst);
     }
 
     fn read(&self, offset: u64, len: usize) -> io::Result<()> {
@@ -160,7 +167,8 @@ impl Disk for FaultyDisk {
     }
 
     fn space(&self) -> io::Result<Space> {
-        self.real.space()
+        let space = self.real.space()?;
+        Ok(Space { free: space.free.min(self.faults.free.load(Ordering::SeqCst)), ..space })
     }
 
     fn filesystem(&self) -> io::Result<Box<dyn Filesystem>> {

@@ -19,14 +19,30 @@ use super::truth::Truth;
 use crate::stores::disk::Disk;
 
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// With less free space than so, what is kept back is given up before the engine writes: one that met a full
+/// disk is of no use until it is opened again. Two of its segments.
+const TIGHT: u64 = 1 << 20;
 /// Two: if the newest turns out damaged, the other and the segments since stand in.
 const KEPT: usize = 2;
 
-/// Flushes while the other end of `stop` lives. Not `flush_async`: it deadlocks.
-pub(super) fn flush_loop(shared: &Shared, stop: &Receiver<()>) {
-    while stop.recv_timeout(FLUSH_EVERY) == Err(RecvTimeoutError::Timeout) {
-        if shared.dirty.swap(false, Ordering::Relaxed) {
-            let _ = shared.read(|engine| engine.flush()); // an error wakes the writer, which mends
+/// Flushes the index.
+pub(super) struct Flusher {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) shared: Arc<Shared>,
+    /// Frees space kept back.
+    pub(super) on_full: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Flusher {
+    /// Serves while the other end of `stop` lives. Not `flush_async`: it deadlocks.
+    pub(super) fn run(&self, stop: &Receiver<()>) {
+        while stop.recv_timeout(FLUSH_EVERY) == Err(RecvTimeoutError::Timeout) {
+            if self.shared.dirty.swap(false, Ordering::Relaxed) {
+                if self.disk.space().is_ok_and(|space| space.free < TIGHT) {
+                    (self.on_full)();
+                }
+                self.shared.flush(); // an error wakes the writer, which mends
+            }
         }
     }
 }

@@ -8,13 +8,15 @@
 //!
 //! - T1: a commit that was answered with success survives `kill -9` and power cut; any other is
 //!   there whole or not at all.
-//! - T2: transactions are serial. Readers never wait for the writer.
+//! - T2: transactions are serial. Readers never wait for the writer, but when the index broke and is
+//!   being brought up: then half a second at most (`shared`). Who commits sees nothing of that, unless
+//!   it does not come up (`mending`).
 //! - T3: damage is reported, never guessed over and never cut; only bytes that were never
 //!   acknowledged are.
 //! - T4: snapshots are made of snapshots and journal, never of the index.
 //!
 //! Must not know who the caller is or what a row means. Only `engine/sled.rs` names sled. Reading
-//! order: `writer`, `journal`, `chain`, `truth`, `recovery`. Layout: `storage-format/FORMAT.md`.
+//! order: `writer`, `mending`, `journal`, `chain`, `truth`, `recovery`. Layout: `storage-format/FORMAT.md`.
 
 mod attach;
 mod background;
@@ -27,6 +29,7 @@ mod import;
 mod index;
 mod journal;
 mod mark;
+mod mending;
 mod open;
 mod proving;
 mod recovery;
@@ -126,7 +129,7 @@ impl Meta {
         open::open(options, engine::sled_factory())
     }
 
-    /// The record of a key. Never waits for the writer.
+    /// The record of a key. Never waits for commits.
     pub fn get<K: TableKey>(&self, key: &K) -> Result<Option<K::Record>, MetaError> {
         let row = truth::row_key(K::TABLE, &key.encode());
         let value = self.inner.shared.read(|engine| engine.get(&row))?;
@@ -134,14 +137,18 @@ impl Meta {
     }
 
     /// Up to `limit` rows whose encoded key starts with `prefix` and comes after the encoded key
-    /// `after`, in order. Costs what it returns. Never waits for the writer.
+    /// `after`, in order. Costs what it returns. Never waits for commits.
     pub fn page<K: TableKey>(
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(K, K::Record)>, MetaError> {
-        let rows = self.inner.shared.read(|engine| tx::page_rows::<K>(engine, &[], prefix, after, limit))?;
+        let rows = self.inner.shared.read(|engine| {
+            let read =
+                |prefix: &[u8], from: &[u8], exclusive, limit| engine.page(prefix, from, exclusive, limit);
+            tx::page_rows::<K, _>(read, &[], prefix, after, limit)
+        })?;
         rows.iter().map(tx::decode_row::<K>).collect()
     }
 
@@ -177,6 +184,16 @@ impl Meta {
     /// What the store says about itself.
     pub fn status(&self) -> Status {
         self.inner.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether commits are taken, as the last one or the last look found it; else what they are refused with.
+    pub fn writable(&self) -> Result<(), MetaError> {
+        let status = self.inner.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
+        match &status.read_only {
+            None => Ok(()),
+            Some(_) if status.no_space => Err(MetaError::NoSpace),
+            Some(why) => Err(MetaError::Unavailable { why: why.clone() }),
+        }
     }
 
     /// Finishes the commits that were asked for, flushes, ends the threads. Blocks. Later calls

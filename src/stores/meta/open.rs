@@ -16,8 +16,8 @@
 //!   which is what sled does not survive for certain, and for copies and backups.
 //! - By the check beside the serving (`proving`): rows that are missing, stale or too many though all
 //!   the above holds. No such fault is known to come of a close in order, nor of a process's death (the
-//!   kernel has every byte). The index is then set aside and rebuilt: 503 meanwhile, and a line in the
-//!   log. The snapshot is read beside the serving as well; nothing is answered from it.
+//!   kernel has every byte). The index is then set aside and rebuilt: 503 meanwhile if that takes longer
+//!   than readers wait, and a line in the log. The snapshot is read beside the serving as well; nothing is answered from it.
 //!
 //! Until the check has ended a client could be answered from such rows: a tag or blob that is there is
 //! not found, or a tag has its former digest. Nothing of it may last. After a death commits wait for
@@ -28,7 +28,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -36,7 +36,7 @@ use pierhead_storage_format::journal::Position;
 use pierhead_storage_format::paths;
 use tokio::sync::Semaphore;
 
-use super::background::{Keeper, flush_loop};
+use super::background::{Flusher, Keeper};
 use super::chain::{Chain, Tail};
 use super::engine::Factory;
 use super::error::{MetaError, OpenError, TruthError};
@@ -44,6 +44,7 @@ use super::follow::Follower;
 use super::index::Index;
 use super::journal::{Journal, Sealed};
 use super::mark::{Marks, Trust};
+use super::mending::Attempts;
 use super::proving::Proving;
 use super::recovery::{IndexOutcome, Recovery};
 use super::shared::{Shared, View};
@@ -236,6 +237,9 @@ fn start(options: Options, ready: Ready) -> Result<(Meta, Opened), OpenError> {
     let rebuilds = u64::from(matches!(opened.index, IndexOutcome::Rebuilt { .. }));
     let shared = Arc::new(Shared {
         view: ArcSwap::from_pointee(View::up(Arc::clone(&parts.index.engine))),
+        swapping: Mutex::new(()),
+        swapped: Condvar::new(),
+        writer: OnceLock::new(),
         messages,
         status: Mutex::new(Status { rebuilds, ..Status::default() }),
         closed: AtomicBool::new(false),
@@ -245,6 +249,8 @@ fn start(options: Options, ready: Ready) -> Result<(Meta, Opened), OpenError> {
     let unproved = parts.unproved.take();
     let writer = writer(&shared, inbox, keeper, recovery, parts);
     writer.report(None);
+    let flushes =
+        Flusher { disk: Arc::clone(&options.disk), shared: Arc::clone(&shared), on_full: options.on_full };
     let keeper = Keeper {
         disk: options.disk,
         shared: Arc::clone(&shared),
@@ -255,11 +261,11 @@ fn start(options: Options, ready: Ready) -> Result<(Meta, Opened), OpenError> {
     };
     let threads = Threads { handles: Vec::new(), flusher: Some(flusher), stop };
     let slots = Arc::new(Semaphore::new(QUEUE));
-    let inner = Arc::new(Inner { shared: Arc::clone(&shared), slots, threads: Mutex::new(threads) });
+    let inner = Arc::new(Inner { shared, slots, threads: Mutex::new(threads) });
     let handles = [
         spawn("meta-writer", move || writer.run())?,
         spawn("meta-snapshot", move || keeper.run(&sealed))?,
-        spawn("meta-flush", move || flush_loop(&shared, &flusher_stop))?,
+        spawn("meta-flush", move || flushes.run(&flusher_stop))?,
     ];
     inner.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).handles.extend(handles);
     Ok((Meta { inner }, opened))
@@ -285,7 +291,9 @@ fn writer(
         recovery,
         keeper,
         trouble,
-        next_try: None,
+        segments: Attempts::default(),
+        indexes: Attempts::default(),
+        untold: false,
         // Commits may rest on what is read: only an index that was closed in order is believed so far.
         proving: Proving::new(trust == Trust::Process),
     }

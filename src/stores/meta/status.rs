@@ -29,6 +29,8 @@ pub struct Status {
     pub sequence: u64,
     /// Why nothing can be written for now; tried again about every second.
     pub read_only: Option<String>,
+    /// Whether that is for want of space.
+    pub no_space: bool,
     /// Whether reads are answered.
     pub readable: bool,
     /// Whether reads are answered from memory: [`IndexOutcome::InMemory`].

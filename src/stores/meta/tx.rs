@@ -1,21 +1,37 @@
 //! A transaction: reads see its own changes, the earlier ones of its group, and the index, in
-//! that order; changes are kept until the group is durable. Also the page of rows that readers
-//! and transactions share.
+//! that order; changes are kept until the group is durable. An index that breaks under a read is
+//! brought up again by the [`Source`], unseen by the transaction. Also the page of rows that
+//! readers and transactions share.
 
 use pierhead_storage_format::codec::{MAX_RECORD, Record};
 use pierhead_storage_format::journal::{Change, MAX_KEY, encode_change_set};
 use pierhead_storage_format::keys::{Table, TableKey};
 
-use super::engine::{Engine, EngineError, Pair};
+use super::engine::Pair;
 use super::error::MetaError;
 use super::truth::{Overlay, row_key, split_row_key};
 
 /// The largest change set, in encoded bytes: with a group's other changes it fits a frame.
 const MAX_CHANGE_SET: usize = 32 << 20;
 
+/// The index as transactions read it. Two reads see the same rows, also if the index was brought up again
+/// between them: it has what the journal has, and while a transaction runs nothing is added to that.
+pub(super) trait Source {
+    /// As [`super::engine::Engine::get`]; an error says that there is no index to ask.
+    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, MetaError>;
+    /// As [`super::engine::Engine::page`]; an error says that there is no index to ask.
+    fn page(
+        &mut self,
+        prefix: &[u8],
+        from: &[u8],
+        exclusive: bool,
+        limit: usize,
+    ) -> Result<Vec<Pair>, MetaError>;
+}
+
 /// What a transaction reads and changes. Dropped without effect when its closure fails.
 pub struct Tx<'a> {
-    engine: &'a dyn Engine,
+    source: &'a mut dyn Source,
     group: &'a Overlay,
     own: Overlay,
     bytes: usize,
@@ -23,8 +39,8 @@ pub struct Tx<'a> {
 }
 
 impl<'a> Tx<'a> {
-    pub(super) fn new(engine: &'a dyn Engine, group: &'a Overlay) -> Self {
-        Self { engine, group, own: Overlay::new(), bytes: 0, failure: None }
+    pub(super) fn new(source: &'a mut dyn Source, group: &'a Overlay) -> Self {
+        Self { source, group, own: Overlay::new(), bytes: 0, failure: None }
     }
 
     /// The record of a key.
@@ -32,7 +48,7 @@ impl<'a> Tx<'a> {
         let row = row_key(K::TABLE, &key.encode());
         let value = match self.own.get(&row).or_else(|| self.group.get(&row)) {
             Some(value) => value.clone(),
-            None => self.engine.get(&row).map_err(|e| self.broke(&e))?,
+            None => self.source.get(&row).inspect_err(|error| self.failure = Some(error.clone()))?,
         };
         value.map(|value| decode_record::<K>(&value)).transpose()
     }
@@ -65,14 +81,11 @@ impl<'a> Tx<'a> {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(K, K::Record)>, MetaError> {
-        let rows = page_rows::<K>(self.engine, &[self.group, &self.own], prefix, after, limit);
-        rows.map_err(|e| self.broke(&e))?.iter().map(decode_row::<K>).collect()
-    }
-
-    fn broke(&mut self, error: &EngineError) -> MetaError {
-        let error = MetaError::from(error);
-        self.failure = Some(error.clone());
-        error
+        let read =
+            |prefix: &[u8], from: &[u8], exclusive, limit| self.source.page(prefix, from, exclusive, limit);
+        let rows = page_rows::<K, _>(read, &[self.group, &self.own], prefix, after, limit);
+        let rows = rows.inspect_err(|error| self.failure = Some(error.clone()))?;
+        rows.iter().map(decode_row::<K>).collect()
     }
 
     fn stage(&mut self, row: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), MetaError> {
@@ -105,17 +118,6 @@ pub(super) fn encode(changes: &Overlay, body: &mut Vec<u8>) -> Result<(), MetaEr
     encode_change_set(&changes.collect::<Vec<_>>(), body).map_err(|_| MetaError::TooLarge)
 }
 
-impl From<&EngineError> for MetaError {
-    fn from(error: &EngineError) -> Self {
-        match error {
-            EngineError::Closed => Self::Closed,
-            EngineError::Full(_) | EngineError::Broken(_) => {
-                Self::Unavailable { why: format!("the index failed and is being rebuilt ({error})") }
-            }
-        }
-    }
-}
-
 /// Decodes what a table holds under a key.
 pub(super) fn decode_record<K: TableKey>(value: &[u8]) -> Result<K::Record, MetaError> {
     K::Record::decode(value).map_err(|source| MetaError::Damaged { table: K::TABLE.name(), source })
@@ -128,20 +130,20 @@ pub(super) fn decode_row<K: TableKey>((row, value): &Pair) -> Result<(K, K::Reco
     Ok((key, decode_record::<K>(value)?))
 }
 
-/// A page of table `K`, `layers` laid over the engine, later ones on top.
-pub(super) fn page_rows<K: TableKey>(
-    engine: &dyn Engine,
+/// A page of table `K`, `layers` laid over what `read` reads as an engine's page, later ones on top.
+pub(super) fn page_rows<K: TableKey, E>(
+    mut read: impl FnMut(&[u8], &[u8], bool, usize) -> Result<Vec<Pair>, E>,
     layers: &[&Overlay],
     prefix: &[u8],
     after: Option<&[u8]>,
     limit: usize,
-) -> Result<Vec<Pair>, EngineError> {
+) -> Result<Vec<Pair>, E> {
     let prefix = row_key(K::TABLE, prefix);
     let after = after.map(|after| row_key(K::TABLE, after)).filter(|after| *after >= prefix);
     let (mut from, mut exclusive) = after.map_or_else(|| (prefix.clone(), false), |after| (after, true));
     let mut rows = Vec::new();
     loop {
-        let found = engine.page(&prefix, &from, exclusive, limit)?;
+        let found = read(&prefix, &from, exclusive, limit)?;
         let last = if found.len() < limit { None } else { found.last().map(|(row, _)| row.clone()) };
         let mut merged: Overlay = found.into_iter().map(|(row, value)| (row, Some(value))).collect();
         for layer in layers {

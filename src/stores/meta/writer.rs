@@ -1,6 +1,5 @@
 //! The one writer. Takes what waits, runs each closure, appends what they changed as one frame,
-//! applies it, answers. Also mends what broke: opens a new segment after a failed write, brings the
-//! index up again after a failed read or apply.
+//! applies it, answers. What broke is mended on the way (`mending`).
 //!
 //! - W1: an answer of success comes after the frame's sync and its apply.
 //! - W2: a closure that fails or panics stages nothing; a group that fails takes every closure
@@ -12,18 +11,18 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::engine::{Engine, guarded_job};
-use super::error::{EngineError, MetaError, OpenError};
+use super::engine::guarded_job;
+use super::error::MetaError;
 use super::index::Index;
 use super::journal::{Journal, Sealed};
+use super::mending::Attempts;
 use super::proving::Proving;
-use super::recovery::{IndexOutcome, Recovery};
+use super::recovery::Recovery;
 use super::shared::{Shared, View};
-use super::truth::{Overlay, Truth};
+use super::truth::Overlay;
 use super::tx::{Tx, encode};
 use crate::stores::disk::is_full;
 
@@ -31,9 +30,6 @@ use crate::stores::disk::is_full;
 const GROUP_JOBS: usize = 256;
 /// A group with this many bytes takes no more closures.
 const GROUP_BYTES: usize = 1 << 20;
-const TICK: Duration = Duration::from_secs(1);
-/// Between two attempts to mend, at least.
-const RETRY_MS: u64 = 1000;
 
 /// What the writer is told.
 pub(super) enum Message {
@@ -111,13 +107,17 @@ pub(super) struct Writer {
     pub(super) keeper: Sender<Sealed>,
     /// Why the journal, or the index, is not there.
     pub(super) trouble: Option<MetaError>,
-    pub(super) next_try: Option<(u64, u64)>,
+    pub(super) segments: Attempts,
+    pub(super) indexes: Attempts,
+    /// Who follows does not know yet that the index is another one.
+    pub(super) untold: bool,
     pub(super) proving: Proving,
 }
 
 impl Writer {
     /// Serves until told to close.
     pub(super) fn run(mut self) {
+        let _ = self.shared.writer.set(std::thread::current().id()); // nobody else sets it
         let mut pending = None;
         loop {
             if self.proving.comes_first() {
@@ -126,7 +126,7 @@ impl Writer {
             self.prove_when_due();
             let message = match pending.take() {
                 Some(message) => Ok(message),
-                None if self.degraded() => self.messages.recv_timeout(TICK),
+                None if self.degraded() => self.messages.recv_timeout(self.until_next_try()),
                 None => match self.rest() {
                     Some(rest) => self.messages.recv_timeout(rest),
                     None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -149,7 +149,7 @@ impl Writer {
     }
 
     fn end(mut self) {
-        self.shared.view.store(Arc::new(View::down(MetaError::Closed)));
+        self.shared.show(View::down(MetaError::Closed));
         let degraded = self.degraded();
         let Some(index) = self.index.take() else { return };
         let flushed = index.engine.flush();
@@ -167,20 +167,16 @@ impl Writer {
 
     /// Runs one group; returns a message met on the way that is no commit.
     fn group(&mut self, job: Box<dyn Job>, slot: OwnedSemaphorePermit) -> Option<Message> {
-        let engine = match self.writable() {
-            Ok(engine) => engine,
-            Err(error) => {
-                job.finish(Err(error));
-                return None;
-            }
-        };
+        if let Err(error) = self.writable() {
+            job.finish(Err(error));
+            return None;
+        }
         let mut group = Group::default();
         let mut next = Some((job, slot));
         let mut pending = None;
-        let mut broken = false;
         while let Some((job, slot)) = next.take() {
-            broken = run_job(engine.as_ref(), job, slot, &mut group);
-            if broken || group.jobs.len() >= GROUP_JOBS || group.body.len() >= GROUP_BYTES {
+            self.run_job(job, slot, &mut group);
+            if self.index.is_none() || group.jobs.len() >= GROUP_JOBS || group.body.len() >= GROUP_BYTES {
                 break;
             }
             match self.messages.try_recv() {
@@ -189,12 +185,8 @@ impl Writer {
                 Err(_) => {}
             }
         }
-        let outcome = if broken {
-            self.index_broke("a read in a transaction failed");
-            Err(MetaError::Unavailable { why: "the index failed and is being rebuilt".into() })
-        } else {
-            self.make_durable(&mut group)
-        };
+        self.tell_rebuilt();
+        let outcome = self.make_durable(&mut group);
         for (job, slot, own) in group.jobs {
             job.finish(outcome.clone().and(own));
             drop(slot);
@@ -202,9 +194,36 @@ impl Writer {
         pending
     }
 
+    /// Runs a closure and adds its changes to the group. There is no index afterwards if it broke under the
+    /// closure and could not be brought up.
+    fn run_job(&mut self, mut job: Box<dyn Job>, slot: OwnedSemaphorePermit, group: &mut Group) {
+        let mut tx = Tx::new(self, &group.overlay);
+        let stages = job.run(&mut tx);
+        let staged = match tx.finish() {
+            Ok(changes) if stages && !changes.is_empty() => {
+                encode(&changes, &mut group.body).map(|()| Some(changes))
+            }
+            Ok(_) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let own = match staged {
+            Ok(changes) => {
+                group.count += u32::from(changes.is_some());
+                group.overlay.extend(changes.into_iter().flatten());
+                Ok(())
+            }
+            Err(error) if stages || self.index.is_none() => Err(error),
+            Err(_) => Ok(()), // the closure says why itself
+        };
+        group.jobs.push((job, slot, own));
+    }
+
     fn make_durable(&mut self, group: &mut Group) -> Result<(), MetaError> {
         if group.count == 0 {
             return Ok(());
+        }
+        if self.degraded() {
+            return Err(self.refused()); // the index broke under the group, and what came up takes no changes
         }
         self.append(group)?;
         let position = self.journal.position();
@@ -234,106 +253,27 @@ impl Writer {
             }
         }
         if self.journal.ready().is_err() {
-            self.defer(0);
+            let now = self.recovery.clock.now_ms();
+            self.segments.tried(false, now, now);
         }
         self.trouble = Some(refusal(&error));
         self.report(None);
         Err(refusal(&error))
     }
 
-    /// The engine to run closures on, after mending what can be mended.
-    fn writable(&mut self) -> Result<Arc<dyn Engine>, MetaError> {
+    /// Whether closures can be run, after mending what can be mended.
+    fn writable(&mut self) -> Result<(), MetaError> {
         self.mend();
-        match &self.index {
-            Some(_) if self.proving.comes_first() => Err(MetaError::Closed), // only at the end
-            Some(index) if !self.degraded() => Ok(Arc::clone(&index.engine)),
-            _ => Err(self.trouble.clone().unwrap_or(MetaError::Closed)),
+        match self.degraded() {
+            true => Err(self.refused()),
+            false if self.proving.comes_first() => Err(MetaError::Closed), // only at the end
+            false => Ok(()),
         }
     }
 
-    /// Mends what is broken, not more often than [`RETRY_MS`].
-    fn mend(&mut self) {
-        if self.shared.view.load().is_broken() {
-            self.index_broke("a read failed");
-        }
-        if !self.degraded() || !self.may_try() {
-            return;
-        }
-        let started = self.recovery.clock.now_ms();
-        if let Err(error) = self.open_segment() {
-            self.trouble = Some(refusal(&error));
-        }
-        // An index on the disk may not get what may not be durable.
-        if self.index.is_none() || (self.in_memory && self.journal.is_durable()) {
-            self.bring_up();
-        }
-        self.defer(self.recovery.clock.now_ms().saturating_sub(started));
-        self.report(None);
-    }
-
-    fn open_segment(&mut self) -> io::Result<()> {
-        match self.journal.ready() {
-            Err(error) if is_full(&error) && (self.recovery.on_full)() => self.journal.ready(),
-            result => result,
-        }
-    }
-
-    /// Attempts that take long are made seldom; a clock set back does not put them off.
-    fn defer(&mut self, took_ms: u64) {
-        let now = self.recovery.clock.now_ms();
-        self.next_try = Some((now, now.saturating_add(RETRY_MS.max(took_ms.saturating_mul(10)))));
-    }
-
-    fn may_try(&self) -> bool {
-        let now = self.recovery.clock.now_ms();
-        self.next_try.is_none_or(|(since, until)| now < since || now >= until)
-    }
-
-    pub(super) fn index_broke(&mut self, why: &str) {
-        tracing::error!(why, "the metadata index broke; it is brought up again");
-        let trouble = MetaError::Unavailable { why: "the metadata index is being rebuilt".into() };
-        self.shared.view.store(Arc::new(View::down(trouble.clone())));
-        self.trouble = Some(trouble);
-        if let Some(index) = self.index.take() {
-            index.engine.close();
-        }
-        self.in_memory = false;
-        self.proving = Proving::default(); // what comes instead is checked, or made anew
-        self.mend();
-    }
-
-    fn bring_up(&mut self) {
-        let truth = Truth::open(self.recovery.disk.as_ref(), &self.recovery.stop);
-        let memory = !self.in_memory;
-        let (end, durable) = (self.journal.position(), self.journal.is_durable());
-        let result = truth
-            .map_err(OpenError::from)
-            .and_then(|mut truth| self.recovery.bring_up(&mut truth, end, memory, &mut |_| Ok(durable)));
-        match result {
-            Ok((index, outcome)) => {
-                self.in_memory = matches!(outcome, IndexOutcome::InMemory { .. });
-                if self.in_memory && durable {
-                    self.trouble = Some(MetaError::NoSpace);
-                }
-                self.shared.view.store(Arc::new(View::up(Arc::clone(&index.engine))));
-                self.index = Some(index);
-                self.shared.follower.rebuilt();
-                let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
-                status.rebuilds += u64::from(matches!(outcome, IndexOutcome::Rebuilt { .. }));
-            }
-            Err(error) => {
-                let full = matches!(error, OpenError::Index(EngineError::Full(_)));
-                let why = format!("the metadata index could not be brought up: {error}");
-                let trouble = if full { MetaError::NoSpace } else { MetaError::Unavailable { why } };
-                if self.in_memory {
-                    tracing::debug!(%error, "the index still does not open");
-                } else {
-                    tracing::error!(%error, "the metadata index could not be brought up");
-                    self.shared.view.store(Arc::new(View::down(trouble.clone())));
-                }
-                self.trouble = Some(trouble);
-            }
-        }
+    /// Why nothing is committed.
+    pub(super) fn refused(&self) -> MetaError {
+        self.trouble.clone().unwrap_or(MetaError::Closed)
     }
 
     /// Brings the status up to date, after a group of `count` change sets if any.
@@ -348,42 +288,12 @@ impl Writer {
             status.rows = index.state.sums.total();
             status.checking = index.proof.is_some();
         }
+        status.no_space = self.degraded() && matches!(self.trouble, Some(MetaError::NoSpace));
         status.read_only = match &self.trouble {
             _ if !self.degraded() => None,
             trouble => Some(trouble.as_ref().map_or_else(|| "not ready".into(), ToString::to_string)),
         };
     }
-}
-
-/// Runs a closure and adds its changes to the group; true if the engine failed under it.
-fn run_job(
-    engine: &dyn Engine,
-    mut job: Box<dyn Job>,
-    slot: OwnedSemaphorePermit,
-    group: &mut Group,
-) -> bool {
-    let mut tx = Tx::new(engine, &group.overlay);
-    let stages = job.run(&mut tx);
-    let staged = match tx.finish() {
-        Ok(changes) if stages && !changes.is_empty() => {
-            encode(&changes, &mut group.body).map(|()| Some(changes))
-        }
-        Ok(_) => Ok(None),
-        Err(error) => Err(error),
-    };
-    let (own, broken) = match staged {
-        Ok(changes) => {
-            group.count += u32::from(changes.is_some());
-            group.overlay.extend(changes.into_iter().flatten());
-            (Ok(()), false)
-        }
-        Err(error) => {
-            let broken = matches!(error, MetaError::Unavailable { .. } | MetaError::Closed);
-            (if stages || broken { Err(error) } else { Ok(()) }, broken)
-        }
-    };
-    group.jobs.push((job, slot, own));
-    broken
 }
 
 /// What clients are told about an error of the journal.

@@ -7,6 +7,7 @@ mod faults;
 mod index_damage;
 mod journal_damage;
 mod marks;
+mod mending;
 mod scale;
 mod snapshot;
 mod start;
