@@ -1,7 +1,5 @@
 //! `pierhead check`: what `fsck` checks, asked of a running server.
 
-use std::fmt::Write as _;
-
 use clap::Args;
 use serde_json::json;
 
@@ -59,23 +57,7 @@ fn words(checked: &CheckedView, findings: &[CheckFindingView]) -> String {
         .iter()
         .map(|one| offline::told(&one.id, &one.severity, &one.what, (&one.images, &one.advice)))
         .collect();
-    // Writing to a string cannot fail.
-    for found in &checked.found {
-        let _ = writeln!(text, "{}: {} in all", found.id, found.count);
-    }
-    let counts = &checked.counts;
-    let _ = writeln!(
-        text,
-        "checked {} rows, {} repositories, {} manifests, {} blobs of {} bytes, {} files, {} hashed; ended {}",
-        counts.rows,
-        counts.repositories,
-        counts.manifests,
-        counts.blobs,
-        counts.bytes,
-        counts.files,
-        counts.hashed,
-        checked.ended_at
-    );
-    text.push_str(if checked.ok { "nothing is wrong\n" } else { "something is wrong, see above\n" });
+    let found = checked.found.iter().map(|found| (found.id.as_str(), found.count));
+    text.push_str(&offline::ending(found, &checked.counts, Some(&checked.ended_at), checked.ok));
     text
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use super::admin::{OfAccount, part, read, show_removed};
+use super::admin::{NamedInAccount, OfAccount, part, read, show_removed};
 use super::table::{Align, table};
 use super::user::all;
 use crate::api::admin::{GroupView, Page};
@@ -19,7 +19,7 @@ pub enum GroupCommand {
     List(OfAccount),
     /// Show a group
     #[command(after_help = "Example:\n  pierhead group show builders")]
-    Show(NamedArguments),
+    Show(NamedInAccount),
     /// Change a group; what is not named stays
     #[command(after_help = "Example:\n  pierhead group set builders --policy no-deletes")]
     Set(SetArguments),
@@ -31,7 +31,7 @@ pub enum GroupCommand {
     Leave(MembersArguments),
     /// Remove a group; its members stay users
     #[command(after_help = "Example:\n  pierhead group rm builders")]
-    Rm(NamedArguments),
+    Rm(NamedInAccount),
 }
 
 #[derive(Debug, Args)]
@@ -44,14 +44,6 @@ pub struct AddArguments {
     /// A system role of its members; may be given several times
     #[arg(long, value_name = "ROLE")]
     role: Vec<String>,
-    #[command(flatten)]
-    of: OfAccount,
-}
-
-#[derive(Debug, Args)]
-pub struct NamedArguments {
-    /// Name or id
-    name: String,
     #[command(flatten)]
     of: OfAccount,
 }
@@ -102,7 +94,7 @@ pub fn run(command: GroupCommand) -> Result<(), Failure> {
             let answer = client.get(&format!("{account}/groups"))?;
             of.asked.show(&answer, || Ok(listed(&read::<Page<GroupView>>(&answer)?.items)))
         }
-        GroupCommand::Show(NamedArguments { name, of }) => {
+        GroupCommand::Show(NamedInAccount { name, of }) => {
             let (client, account) = of.open()?;
             show(&of, &client.get(&path(&account, &name))?)
         }
@@ -113,7 +105,7 @@ pub fn run(command: GroupCommand) -> Result<(), Failure> {
             show(&of, &client.post(&format!("{}/members", path(&account, &name)), Some(&body))?)
         }
         GroupCommand::Leave(arguments) => leave(&arguments),
-        GroupCommand::Rm(NamedArguments { name, of }) => {
+        GroupCommand::Rm(NamedInAccount { name, of }) => {
             let (client, account) = of.open()?;
             show_removed(&of.asked, "group", &client.delete(&path(&account, &name))?)
         }

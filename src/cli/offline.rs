@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::arguments::{ExportArguments, FsckArguments, ImportArguments, Place};
 use super::draft::Draft;
 use super::{Failure, logs, say, settings};
+use crate::api::admin::CountsView;
 use crate::causes;
 use crate::config::Settings;
 use crate::services::fsck::{Plan, Report, Severity, Stage};
@@ -173,27 +174,38 @@ fn progress() -> impl FnMut(Stage, u64) {
 /// A report for people.
 pub fn render(report: &Report) -> String {
     let mut text = String::new();
-    // Writing to a string cannot fail.
     for finding in &report.findings {
         let severity = format!("{:?}", finding.severity).to_lowercase();
         text.push_str(&told(finding.id, &severity, &finding.what, (&finding.images, finding.advice)));
     }
-    for (id, count) in &report.by_id {
+    let found = report.by_id.iter().map(|(id, count)| (*id, *count));
+    text.push_str(&ending(found, &CountsView::from(&report.counts), None, report.is_clean()));
+    text
+}
+
+/// What a report ends with: how many findings there were of each id, how much was looked at, until when, and whether
+/// nothing is wrong.
+pub fn ending<'a>(
+    found: impl Iterator<Item = (&'a str, u64)>,
+    counts: &CountsView,
+    ended_at: Option<&str>,
+    ok: bool,
+) -> String {
+    // Writing to a string cannot fail.
+    let mut text = String::new();
+    for (id, count) in found {
         let _ = writeln!(text, "{id}: {count} in all");
     }
-    let counts = &report.counts;
-    let _ = writeln!(
+    let CountsView { rows, repositories, manifests, blobs, bytes, files, hashed } = counts;
+    let _ = write!(
         text,
-        "checked {} rows, {} repositories, {} manifests, {} blobs of {} bytes, {} files, {} hashed",
-        counts.rows,
-        counts.repositories,
-        counts.manifests,
-        counts.blobs,
-        counts.bytes,
-        counts.files,
-        counts.hashed
+        "checked {rows} rows, {repositories} repositories, {manifests} manifests, {blobs} blobs of {bytes} bytes, \
+         {files} files, {hashed} hashed"
     );
-    text.push_str(if report.is_clean() { "nothing is wrong\n" } else { "something is wrong, see above\n" });
+    if let Some(ended_at) = ended_at {
+        let _ = write!(text, "; ended {ended_at}");
+    }
+    text.push_str(if ok { "\nnothing is wrong\n" } else { "\nsomething is wrong, see above\n" });
     text
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::admin::{OfAccount, part, read, show_removed};
+use super::admin::{NamedInAccount, OfAccount, part, read, show_removed};
 use super::table::{Align, table};
 use super::{Failure, say};
 use crate::api::admin::{Page, PolicyView};
@@ -29,13 +29,13 @@ pub enum PolicyCommand {
     List(OfAccount),
     /// Show a policy with its document
     #[command(after_help = "Example:\n  pierhead policy show no-deletes")]
-    Show(NamedArguments),
+    Show(NamedInAccount),
     /// Change a policy, for everybody who has it
     #[command(after_help = "Example:\n  pierhead policy set no-deletes --file no-deletes.json")]
     Set(SetArguments),
     /// Remove a policy that nobody has
     #[command(after_help = "Example:\n  pierhead policy rm no-deletes")]
-    Rm(NamedArguments),
+    Rm(NamedInAccount),
     /// Say whether a document is a policy; no server is asked
     #[command(after_help = "Example:\n  pierhead policy check no-deletes.json")]
     Check(CheckArguments),
@@ -51,14 +51,6 @@ pub struct AddArguments {
     /// At most 255 characters
     #[arg(long, value_name = "TEXT", default_value = "")]
     description: String,
-    #[command(flatten)]
-    of: OfAccount,
-}
-
-#[derive(Debug, Args)]
-pub struct NamedArguments {
-    /// Name or id
-    name: String,
     #[command(flatten)]
     of: OfAccount,
 }
@@ -98,7 +90,7 @@ pub fn run(command: PolicyCommand) -> Result<(), Failure> {
             let answer = client.get(&format!("{account}/policies"))?;
             of.asked.show(&answer, || Ok(listed(&read::<Page<PolicyView>>(&answer)?.items)))
         }
-        PolicyCommand::Show(NamedArguments { name, of }) => {
+        PolicyCommand::Show(NamedInAccount { name, of }) => {
             let (client, account) = of.open()?;
             let answer = client.get(&path(&account, &name))?;
             of.asked.show(&answer, || {
@@ -117,7 +109,7 @@ pub fn run(command: PolicyCommand) -> Result<(), Failure> {
             let (client, account) = of.open()?;
             show(&of, &client.patch(&path(&account, &name), &change.into())?)
         }
-        PolicyCommand::Rm(NamedArguments { name, of }) => {
+        PolicyCommand::Rm(NamedInAccount { name, of }) => {
             let (client, account) = of.open()?;
             show_removed(&of.asked, "policy", &client.delete(&path(&account, &name))?)
         }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::admin::{Asked, Client, part, read, show_removed};
+use super::admin::{Asked, Client, NamedRepository, part, read, show_removed};
 use super::jobs::{finished, told};
 use super::table::{Align, table};
 use crate::api::admin::{JobView, Page, PreviewView, RetentionView, RetiredView};
@@ -16,7 +16,7 @@ pub enum RetentionCommand {
     List(Asked),
     /// Show the policy of a repository, with its last run
     #[command(after_help = "Example:\n  pierhead retention show acme/web")]
-    Show(NamedArguments),
+    Show(NamedRepository),
     /// Set the policy of a repository, in the place of the one there is; it runs at once, then daily
     #[command(after_help = "Examples:\n  pierhead retention set acme/web --days 30 --exempt latest\n  \
                             pierhead retention set acme/web --versions 10 --exempt-matching '^v2.*$'\n\n\
@@ -32,18 +32,10 @@ pub enum RetentionCommand {
     Run(RunArguments),
     /// Remove the policy of a repository; what it removed stays removed
     #[command(after_help = "Example:\n  pierhead retention remove acme/web")]
-    Remove(NamedArguments),
+    Remove(NamedRepository),
     /// Show what was removed from a repository, the newest first
     #[command(after_help = "Example:\n  pierhead retention log acme/web")]
-    Log(NamedArguments),
-}
-
-#[derive(Debug, Args)]
-pub struct NamedArguments {
-    /// Whole name of the repository: ORGANISATION/NAME
-    repository: String,
-    #[command(flatten)]
-    asked: Asked,
+    Log(NamedRepository),
 }
 
 #[derive(Debug, Args)]
@@ -100,18 +92,18 @@ pub fn run(command: RetentionCommand) -> Result<(), Failure> {
             let answer = asked.client()?.all("/api/v1/retention?limit=1000")?;
             asked.show(&answer, || Ok(listed(&read::<Page<RetentionView>>(&answer)?.items)))
         }
-        RetentionCommand::Show(NamedArguments { repository, asked }) => {
+        RetentionCommand::Show(NamedRepository { repository, asked }) => {
             let answer = asked.client()?.get(&path(&repository))?;
             asked.show(&answer, || Ok(listed(&[read(&answer)?])))
         }
         RetentionCommand::Set(arguments) => set(&arguments),
         RetentionCommand::Preview(arguments) => preview(&arguments),
         RetentionCommand::Run(arguments) => run_now(&arguments),
-        RetentionCommand::Remove(NamedArguments { repository, asked }) => {
+        RetentionCommand::Remove(NamedRepository { repository, asked }) => {
             let answer = asked.client()?.delete(&path(&repository))?;
             show_removed(&asked, "the retention policy of", &answer)
         }
-        RetentionCommand::Log(NamedArguments { repository, asked }) => {
+        RetentionCommand::Log(NamedRepository { repository, asked }) => {
             let answer = asked.client()?.all(&format!("{}/log?limit=1000", path(&repository)))?;
             asked.show(&answer, || Ok(removed(&read::<Page<RetiredView>>(&answer)?.items)))
         }

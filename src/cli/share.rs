@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::admin::{Asked, Client, part, read, show_removed};
+use super::admin::{Asked, Client, NamedRepository, part, read, show_removed};
 use super::table::{Align, table};
 use crate::api::admin::{Page, ShareView};
 
@@ -16,21 +16,13 @@ pub enum ShareCommand {
     Add(TermsArguments),
     /// List the accounts a repository is shared with
     #[command(after_help = "Example:\n  pierhead share list acme/web")]
-    List(NamedArguments),
+    List(NamedRepository),
     /// Change the terms of a share; what is not named stays
     #[command(after_help = "Example:\n  pierhead share set acme/web beta --for-ever")]
     Set(TermsArguments),
     /// End a share
     #[command(after_help = "Example:\n  pierhead share rm acme/web beta")]
     Rm(RmArguments),
-}
-
-#[derive(Debug, Args)]
-pub struct NamedArguments {
-    /// Whole name of the repository: ORGANISATION/NAME
-    repository: String,
-    #[command(flatten)]
-    asked: Asked,
 }
 
 #[derive(Debug, Args)]
@@ -77,7 +69,7 @@ pub fn run(command: ShareCommand) -> Result<(), Failure> {
             let answer = arguments.asked.client()?.post(&one(&arguments), Some(&body))?;
             arguments.asked.show(&answer, || Ok(listed(&[read(&answer)?])))
         }
-        ShareCommand::List(NamedArguments { repository, asked }) => {
+        ShareCommand::List(NamedRepository { repository, asked }) => {
             let answer = asked.client()?.get(&all(&repository))?;
             asked.show(&answer, || Ok(listed(&read::<Page<ShareView>>(&answer)?.items)))
         }

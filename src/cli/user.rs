@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use super::admin::{OfAccount, part, read, show_removed};
+use super::admin::{NamedInAccount, OfAccount, part, read, show_removed};
 use super::password::PasswordFrom;
 use super::table::{Align, table};
 use crate::api::admin::{Page, UserView};
@@ -22,7 +22,7 @@ pub enum UserCommand {
     List(OfAccount),
     /// Show a user
     #[command(after_help = "Example:\n  pierhead user show ann")]
-    Show(NamedArguments),
+    Show(NamedInAccount),
     /// Change a user; what is not named stays
     #[command(after_help = "Examples:\n  pierhead user set ann --disable\n  \
                             pierhead user set ann --generate-password\n  \
@@ -31,7 +31,7 @@ pub enum UserCommand {
     Set(SetArguments),
     /// Remove a user with keys, logins and grants
     #[command(after_help = "Example:\n  pierhead user rm ann")]
-    Rm(NamedArguments),
+    Rm(NamedInAccount),
 }
 
 #[derive(Debug, Args)]
@@ -52,14 +52,6 @@ pub struct AddArguments {
     console: bool,
     #[command(flatten)]
     password: PasswordFrom,
-    #[command(flatten)]
-    of: OfAccount,
-}
-
-#[derive(Debug, Args)]
-pub struct NamedArguments {
-    /// Name or id
-    name: String,
     #[command(flatten)]
     of: OfAccount,
 }
@@ -115,12 +107,12 @@ pub fn run(command: UserCommand) -> Result<(), Failure> {
             let answer = client.get(&format!("{account}/users"))?;
             of.asked.show(&answer, || Ok(listed(&read::<Page<UserView>>(&answer)?.items)))
         }
-        UserCommand::Show(NamedArguments { name, of }) => {
+        UserCommand::Show(NamedInAccount { name, of }) => {
             let (client, account) = of.open()?;
             show(&of, &client.get(&format!("{account}/users/{}", part(&name)))?, None)
         }
         UserCommand::Set(arguments) => set(&arguments),
-        UserCommand::Rm(NamedArguments { name, of }) => {
+        UserCommand::Rm(NamedInAccount { name, of }) => {
             let (client, account) = of.open()?;
             let answer = client.delete(&format!("{account}/users/{}", part(&name)))?;
             show_removed(&of.asked, "user", &answer)

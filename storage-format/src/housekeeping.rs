@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{FormatError, Record};
 use crate::digest::Digest;
-use crate::keys::{Table, TableKey, digest_only, number};
+use crate::keys::{Table, TableKey, digest_only, number, numbered_key};
 use crate::records::Present;
 
 /// Something that nothing names, by the time since when: what the collector looks at, oldest first.
@@ -55,40 +55,13 @@ impl Record for UnreferencedRecord {
     const VERSION: u8 = 1;
 }
 
-macro_rules! numbered_key {
-    ($(#[$doc:meta])* $name:ident, $field:ident, $says:literal, $table:ident, $record:ty) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub struct $name {
-            #[doc = $says]
-            pub $field: u64,
-        }
-
-        impl TableKey for $name {
-            const TABLE: Table = Table::$table;
-            type Record = $record;
-
-            fn encode(&self) -> Vec<u8> {
-                self.$field.to_be_bytes().to_vec()
-            }
-
-            fn decode(key: &[u8]) -> Result<Self, FormatError> {
-                match number(key)? {
-                    ($field, []) => Ok(Self { $field }),
-                    _ => Err(FormatError::Key),
-                }
-            }
-        }
-    };
-}
-
 numbered_key!(
     /// A deleted manifest that can be restored, by its number: ascending as they were deleted.
-    DeletedManifestKey, number, "Never used again.", DeletedManifest, DeletedManifestRecord
+    DeletedManifestKey, DeletedManifest, DeletedManifestRecord, number, "Never used again."
 );
 numbered_key!(
     /// A repository whose removal has begun.
-    RemovalKey, repository, "[`crate::records::RepositoryRecord::id`].", Removal, RemovalRecord
+    RemovalKey, Removal, RemovalRecord, repository, "[`crate::records::RepositoryRecord::id`]."
 );
 
 /// A deleted manifest. What it named is in [`DeletedReferenceKey`] rows.

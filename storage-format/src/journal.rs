@@ -99,6 +99,19 @@ impl<'a> Fields<'a> {
     pub(crate) fn u64(&mut self) -> Result<u64, FormatError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
+
+    /// The version of a file, which has to be `known`.
+    pub(crate) fn version(&mut self, known: u32) -> Result<(), FormatError> {
+        is_known(self.u32()?, known)
+    }
+}
+
+/// For what names its version before the check that proves it: only what was checked is called another version.
+pub(crate) fn is_known(version: u32, known: u32) -> Result<(), FormatError> {
+    match version == known {
+        true => Ok(()),
+        false => Err(FormatError::Version(u8::try_from(version).unwrap_or(u8::MAX))),
+    }
 }
 
 /// The front of a segment.
@@ -146,9 +159,7 @@ impl SegmentHeader {
         {
             return Err(FormatError::Damaged("the segment header's checksum does not hold"));
         }
-        if version != SEGMENT_VERSION {
-            return Err(FormatError::Version(u8::try_from(version).unwrap_or(u8::MAX)));
-        }
+        is_known(version, SEGMENT_VERSION)?;
         Ok(Self {
             start: Position { sequence: fields.u64()?, tag: Tag(fields.array()?) },
             previous: fields.u64()?,

@@ -3,6 +3,7 @@
 //! Text parts are held to [`MAX_TEXT`] bytes.
 
 mod counters;
+mod numbered;
 mod references;
 
 use serde::de::DeserializeOwned;
@@ -16,6 +17,7 @@ use crate::records::{
 };
 
 pub use counters::RepositoryCountersKey;
+pub(crate) use numbered::numbered_key;
 pub use references::{ManifestReferenceKey, ReferrerKey};
 
 /// The longest text part of a key, in bytes.

@@ -69,10 +69,7 @@ impl Outboard {
         if fields.array()? != MAGIC {
             return Err(FormatError::Damaged("not an outboard"));
         }
-        match fields.u32()? {
-            VERSION => {}
-            version => return Err(FormatError::Version(u8::try_from(version).unwrap_or(u8::MAX))),
-        }
+        fields.version(VERSION)?;
         let body = bytes.len().saturating_sub(CHECK);
         if bytes.get(body..) != Some(&short(blake3::Hasher::new().update(&bytes[..body]))[..]) {
             return Err(FormatError::Damaged("the outboard's checksum does not hold"));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{FormatError, Record};
 use crate::digest::Digest;
 use crate::identity::Id;
-use crate::keys::{Table, TableKey, number};
+use crate::keys::{Table, TableKey, number, numbered_key};
 
 /// Content that an organisation holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -56,40 +56,13 @@ impl Record for OrganisationBlobRecord {
     const VERSION: u8 = 1;
 }
 
-macro_rules! organisation_key {
-    ($(#[$doc:meta])* $name:ident, $table:ident, $record:ty) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub struct $name {
-            /// [`crate::records::OrganisationRecord::number`].
-            pub organisation: u64,
-        }
-
-        impl TableKey for $name {
-            const TABLE: Table = Table::$table;
-            type Record = $record;
-
-            fn encode(&self) -> Vec<u8> {
-                self.organisation.to_be_bytes().to_vec()
-            }
-
-            fn decode(key: &[u8]) -> Result<Self, FormatError> {
-                match number(key)? {
-                    (organisation, []) => Ok(Self { organisation }),
-                    _ => Err(FormatError::Key),
-                }
-            }
-        }
-    };
-}
-
-organisation_key!(
+numbered_key!(
     /// What an organisation holds.
-    OrganisationUsageKey, OrganisationUsage, OrganisationUsageRecord
+    OrganisationUsageKey, OrganisationUsage, OrganisationUsageRecord, organisation, "[`crate::records::OrganisationRecord::number`]."
 );
-organisation_key!(
+numbered_key!(
     /// What an organisation may hold.
-    OrganisationQuotaKey, OrganisationQuota, QuotaRecord
+    OrganisationQuotaKey, OrganisationQuota, QuotaRecord, organisation, "[`crate::records::OrganisationRecord::number`]."
 );
 
 /// The sum of an organisation's `organisation-blob` rows.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{FormatError, Record};
 use crate::digest::Digest;
-use crate::keys::{Table, TableKey, number};
+use crate::keys::{Table, TableKey, number, numbered_key};
 
 /// Log rows kept of a repository: the newest.
 pub const LOG_ROWS: u64 = 1000;
@@ -16,40 +16,13 @@ pub const RULE: usize = 2048;
 /// Bytes of [`RetentionStateRecord::problem`] at most.
 pub const PROBLEM: usize = 255;
 
-macro_rules! repository_key {
-    ($(#[$doc:meta])* $name:ident, $table:ident, $record:ty) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub struct $name {
-            /// [`crate::records::RepositoryRecord::id`].
-            pub repository: u64,
-        }
-
-        impl TableKey for $name {
-            const TABLE: Table = Table::$table;
-            type Record = $record;
-
-            fn encode(&self) -> Vec<u8> {
-                self.repository.to_be_bytes().to_vec()
-            }
-
-            fn decode(key: &[u8]) -> Result<Self, FormatError> {
-                match number(key)? {
-                    (repository, []) => Ok(Self { repository }),
-                    _ => Err(FormatError::Key),
-                }
-            }
-        }
-    };
-}
-
-repository_key!(
+numbered_key!(
     /// The policy of a repository: one at most.
-    RetentionKey, Retention, RetentionRecord
+    RetentionKey, Retention, RetentionRecord, repository, "[`crate::records::RepositoryRecord::id`]."
 );
-repository_key!(
+numbered_key!(
     /// What the last run of a repository's policy did.
-    RetentionStateKey, RetentionState, RetentionStateRecord
+    RetentionStateKey, RetentionState, RetentionStateRecord, repository, "[`crate::records::RepositoryRecord::id`]."
 );
 
 /// What a policy keeps.

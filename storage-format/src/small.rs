@@ -70,10 +70,7 @@ impl Header {
         if fields.array()? != HEADER_MAGIC {
             return Err(FormatError::Damaged("not a log of small blobs"));
         }
-        match fields.u32()? {
-            VERSION => {}
-            version => return Err(FormatError::Version(u8::try_from(version).unwrap_or(u8::MAX))),
-        }
+        fields.version(VERSION)?;
         let header = Self { number: fields.u64()?, id: fields.array()? };
         if fields.array()? != short(blake3::Hasher::new().update(&bytes[..HEADER - CHECK])) {
             return Err(FormatError::Damaged("the header's checksum does not hold"));

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use crate::codec::{FormatError, MAX_RECORD};
-use crate::journal::{Fields, MAX_KEY, Position, Tag, short};
+use crate::journal::{Fields, MAX_KEY, Position, Tag, is_known, short};
 use crate::keys::Table;
 
 const MAGIC: [u8; 8] = *b"PhSnapsh";
@@ -201,9 +201,7 @@ impl<R: Read> SnapshotReader<R> {
         if fields.array()? != short(blake3::Hasher::new().update(&header[..HEADER - 16])) {
             return Err(FormatError::Damaged("the snapshot header's checksum does not hold").into());
         }
-        if version != VERSION {
-            return Err(FormatError::Version(u8::try_from(version).unwrap_or(u8::MAX)).into());
-        }
+        is_known(version, VERSION)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(&header);
         Ok(Self { from, hasher, position, sums: Sums::default(), last: None, done: false })

@@ -97,10 +97,7 @@ impl Header {
         if fields.array()? != HEADER_MAGIC {
             return Err(FormatError::Damaged("not the journal of an upload"));
         }
-        match fields.u32()? {
-            HEADER_VERSION => {}
-            version => return Err(FormatError::Version(u8::try_from(version).unwrap_or(u8::MAX))),
-        }
+        fields.version(HEADER_VERSION)?;
         let id = u128::from_be_bytes(fields.array()?);
         let algorithm = fields.u8()?;
         let created_at = fields.u64()?;

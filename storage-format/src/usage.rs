@@ -5,30 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{FormatError, Record};
 use crate::identity::Id;
-use crate::keys::{Table, TableKey, number};
+use crate::keys::{Table, TableKey, number, numbered_key};
 
-/// Pulls of a repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct RepositoryPullsKey {
-    /// [`crate::records::RepositoryRecord::id`].
-    pub repository: u64,
-}
-
-impl TableKey for RepositoryPullsKey {
-    const TABLE: Table = Table::RepositoryPulls;
-    type Record = RepositoryPullsRecord;
-
-    fn encode(&self) -> Vec<u8> {
-        self.repository.to_be_bytes().to_vec()
-    }
-
-    fn decode(key: &[u8]) -> Result<Self, FormatError> {
-        match number(key)? {
-            (repository, []) => Ok(Self { repository }),
-            _ => Err(FormatError::Key),
-        }
-    }
-}
+numbered_key!(
+    /// Pulls of a repository.
+    RepositoryPullsKey, RepositoryPulls, RepositoryPullsRecord, repository, "[`crate::records::RepositoryRecord::id`]."
+);
 
 /// How often a repository was pulled from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -77,10 +77,16 @@ pub struct CountsView {
     pub hashed: u64,
 }
 
+impl From<&Counts> for CountsView {
+    fn from(counts: &Counts) -> Self {
+        let Counts { rows, repositories, manifests, blobs, bytes, files, hashed } = counts.clone();
+        Self { rows, repositories, manifests, blobs, bytes, files, hashed }
+    }
+}
+
 impl From<&Checked> for CheckedView {
     fn from(checked: &Checked) -> Self {
         let Checked { began_at, ended_at, deep, report } = checked;
-        let Counts { rows, repositories, manifests, blobs, bytes, files, hashed } = report.counts.clone();
         Self {
             began_at: time(*began_at),
             ended_at: time(*ended_at),
@@ -91,7 +97,7 @@ impl From<&Checked> for CheckedView {
                 .iter()
                 .map(|(id, count)| FoundView { id: (*id).to_owned(), count: *count })
                 .collect(),
-            counts: CountsView { rows, repositories, manifests, blobs, bytes, files, hashed },
+            counts: CountsView::from(&report.counts),
         }
     }
 }

@@ -89,7 +89,7 @@ use crate::services::uploads::Uploads;
 pub use accounts::{AccountView, FirstView};
 pub use audit::EventView;
 pub use bans::{BanView, ExemptionView};
-pub use check::{CheckFindingView, CheckView, CheckedView};
+pub use check::{CheckFindingView, CheckView, CheckedView, CountsView};
 pub use collection::{CollectedView, CollectorView, OutlookView};
 pub use credentials::{KeyView, LoginView, NewKeyView, RotatedView};
 pub use deletes::{DeletedView, EmptiedView, FreesView, RestoredView};

@@ -103,6 +103,24 @@ impl OfAccount {
     }
 }
 
+/// Something in an account.
+#[derive(Debug, Args)]
+pub struct NamedInAccount {
+    /// Name or id
+    pub name: String,
+    #[command(flatten)]
+    pub of: OfAccount,
+}
+
+/// A repository of a running server.
+#[derive(Debug, Args)]
+pub struct NamedRepository {
+    /// Whole name of the repository: ORGANISATION/NAME
+    pub repository: String,
+    #[command(flatten)]
+    pub asked: Asked,
+}
+
 fn usual(client: &Client) -> Result<String, Failure> {
     let page: Page<AccountView> = read(&client.get("/api/v1/accounts")?)?;
     let only = page.items.len() == 1;

@@ -11,7 +11,7 @@ use pierhead_storage_format::paths;
 use pierhead_storage_format::records::CounterRecord;
 
 use super::{Audit, Operation, Options, Order, Parts, Search, Source, Trace, Wanted};
-use crate::seams::{OsRandom, SystemClock, TestClock};
+use crate::seams::{OsRandom, TestClock};
 use crate::services::access::{self, Access, Action, Actor, Resource, Rules};
 use crate::services::error::Error;
 use crate::stores::disk::faulty::{Faults, FaultyDisk};
@@ -51,17 +51,7 @@ impl World {
 
     fn at(now: u64, options: Options, folder: Arc<tempfile::TempDir>) -> Self {
         let root = folder.path();
-        let (meta, _) = Meta::open(meta::Options {
-            disk: Arc::new(RealDisk::new(root)),
-            index_dir: root.join(paths::INDEX),
-            clock: Arc::new(SystemClock),
-            cache_bytes: 8 << 20,
-            snapshot_after: 64 << 20,
-            boot: None,
-            check_at_once: u64::MAX,
-            on_full: Arc::new(|| false),
-        })
-        .expect("opened");
+        let meta = Meta::for_tests(root);
         let (disk, faults) = FaultyDisk::new(root);
         let (trail, _) = Trail::open(Arc::new(disk), Arc::new(OsRandom)).expect("opened");
         let clock = Arc::new(TestClock::default());

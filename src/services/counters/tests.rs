@@ -1,17 +1,14 @@
 //! Counting on a real store.
 
-use std::path::PathBuf;
-
 use pierhead_storage_format::identity::keys::AccountKey;
 use pierhead_storage_format::identity::records::AccountRecord;
 use pierhead_storage_format::keys::{OrganisationKey, RepositoryCountersKey, RepositoryKey, TableKey};
 use pierhead_storage_format::records::{OrganisationRecord, RepositoryCounters, RepositoryRecord};
 
 use super::*;
-use crate::seams::{SystemClock, TestClock};
+use crate::seams::TestClock;
 use crate::services::access::{Action, Actor, Options, Permit, Resource, Rules};
-use crate::stores::disk::RealDisk;
-use crate::stores::meta::{self, MetaError};
+use crate::stores::meta::MetaError;
 
 const OWN: Id = Id::from_bytes([1; 16]);
 const TODAY: u64 = 20_000;
@@ -32,18 +29,7 @@ impl World {
     /// An account with an organisation and a repository in it.
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let root = folder.path();
-        let options = meta::Options {
-            disk: Arc::new(RealDisk::new(root)),
-            index_dir: root.join(PathBuf::from(pierhead_storage_format::paths::INDEX)),
-            clock: Arc::new(SystemClock),
-            cache_bytes: 8 << 20,
-            snapshot_after: 64 << 20,
-            boot: None,
-            check_at_once: u64::MAX,
-            on_full: Arc::new(|| false),
-        };
-        let meta = Meta::open(options).expect("opened").0;
+        let meta = Meta::for_tests(folder.path());
         let clock = Arc::new(TestClock::default());
         clock.set(TODAY * DAY_MS + 5);
         let access = Access::open(Rules::Closed(Options::default()), clock.clone(), &meta).expect("read");

@@ -8,17 +8,16 @@ use std::time::Instant;
 
 use pierhead_storage_format::audit::EventKey;
 use pierhead_storage_format::identity::Id;
-use pierhead_storage_format::paths;
 use pierhead_storage_format::protection::BanKey;
 
 use super::{Asks, Class, Exempted, Guard, Network, Options, Parts, Refused, Subject, Wrong};
-use crate::seams::{OsRandom, SystemClock, TestClock};
+use crate::seams::{OsRandom, TestClock};
 use crate::services::access::{self, Access, Action, Actor, Permit, Resource, Rules};
 use crate::services::audit::{self, Audit};
 use crate::services::error::Error;
 use crate::services::rates::Rate;
 use crate::stores::disk::RealDisk;
-use crate::stores::meta::{self, Meta};
+use crate::stores::meta::Meta;
 use crate::stores::trail::Trail;
 
 const BEGIN: u64 = 1_800_000_000_000;
@@ -64,17 +63,7 @@ impl World {
 
     fn at(now: u64, folder: Arc<tempfile::TempDir>) -> Self {
         let root = folder.path();
-        let (meta, _) = Meta::open(meta::Options {
-            disk: Arc::new(RealDisk::new(root)),
-            index_dir: root.join(paths::INDEX),
-            clock: Arc::new(SystemClock),
-            cache_bytes: 8 << 20,
-            snapshot_after: 64 << 20,
-            boot: None,
-            check_at_once: u64::MAX,
-            on_full: Arc::new(|| false),
-        })
-        .expect("opened");
+        let meta = Meta::for_tests(root);
         let (trail, _) = Trail::open(Arc::new(RealDisk::new(root)), Arc::new(OsRandom)).expect("opened");
         let clock = Arc::new(TestClock::default());
         clock.set(now);

@@ -358,29 +358,17 @@ fn set_rows(tx: &mut Tx<'_>, how: &How, now: u64) -> Result<(), MetaError> {
 #[cfg(test)]
 pub(super) mod tests {
     use pierhead_storage_format::keys::{CounterKey, Table, TableKey};
-    use pierhead_storage_format::paths;
 
     use super::*;
-    use crate::seams::{OsRandom, SystemClock, TestClock};
+    use crate::seams::{OsRandom, TestClock};
     use crate::services::access::{Action, Actor, Options, Resource, Rules};
     use crate::services::fsck::RowChange;
     use crate::stores::blobs::{self, CHECKPOINT_EVERY};
     use crate::stores::disk::RealDisk;
-    use crate::stores::meta;
 
     pub fn shop(root: &std::path::Path) -> Workshop {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(root));
-        let options = meta::Options {
-            disk: Arc::clone(&disk),
-            index_dir: root.join(paths::INDEX),
-            clock: Arc::new(SystemClock),
-            cache_bytes: 8 << 20,
-            snapshot_after: 64 << 20,
-            boot: None,
-            check_at_once: u64::MAX,
-            on_full: Arc::new(|| false),
-        };
-        let meta = Meta::open(options).expect("opened").0;
+        let meta = Meta::for_tests(root);
         let options = blobs::Options {
             disk: Arc::clone(&disk),
             random: Arc::new(OsRandom),

@@ -317,22 +317,28 @@ pub fn clear_rights(tx: &mut Tx<'_>, access: &Access, name: &RepositoryName) -> 
     Ok(accounts.into_iter().try_for_each(|account| tx.delete(&ShareKey { account, name: name() }))?)
 }
 
+/// Removes a row that is there and `goes`.
+fn forget_if<K: TableKey>(
+    tx: &mut Tx<'_>,
+    key: &K,
+    goes: impl FnOnce(K::Record) -> bool,
+) -> Result<(), Error> {
+    if tx.get(key)?.is_some_and(goes) {
+        tx.delete(key)?;
+    }
+    Ok(())
+}
+
 fn forget_grants(tx: &mut Tx<'_>, grants: Vec<(Id, String)>, number: u64) -> Result<(), Error> {
     for (user, name) in grants {
-        let key = GrantKey { user, name };
-        if tx.get(&key)?.is_some_and(|grant| grant.organisation == number) {
-            tx.delete(&key)?;
-        }
+        forget_if(tx, &GrantKey { user, name }, |grant| grant.organisation == number)?;
     }
     Ok(())
 }
 
 fn forget_shares(tx: &mut Tx<'_>, shares: Vec<(Id, String)>, number: u64) -> Result<(), Error> {
     for (account, name) in shares {
-        let key = ShareKey { account, name };
-        if tx.get(&key)?.is_some_and(|share| share.organisation == number) {
-            tx.delete(&key)?;
-        }
+        forget_if(tx, &ShareKey { account, name }, |share| share.organisation == number)?;
     }
     Ok(())
 }
@@ -340,10 +346,7 @@ fn forget_shares(tx: &mut Tx<'_>, shares: Vec<(Id, String)>, number: u64) -> Res
 fn forget_old_grants(tx: &mut Tx<'_>, grants: Vec<(Id, String)>) -> Result<(), Error> {
     for (user, name) in grants {
         let now = number_of(tx, &name)?;
-        let key = GrantKey { user, name };
-        if tx.get(&key)?.is_some_and(|grant| Some(grant.organisation) != now) {
-            tx.delete(&key)?;
-        }
+        forget_if(tx, &GrantKey { user, name }, |grant| Some(grant.organisation) != now)?;
     }
     Ok(())
 }
@@ -351,10 +354,7 @@ fn forget_old_grants(tx: &mut Tx<'_>, grants: Vec<(Id, String)>) -> Result<(), E
 fn forget_old_shares(tx: &mut Tx<'_>, shares: Vec<(Id, String)>) -> Result<(), Error> {
     for (account, name) in shares {
         let now = number_of(tx, &name)?;
-        let key = ShareKey { account, name };
-        if tx.get(&key)?.is_some_and(|share| Some(share.organisation) != now) {
-            tx.delete(&key)?;
-        }
+        forget_if(tx, &ShareKey { account, name }, |share| Some(share.organisation) != now)?;
     }
     Ok(())
 }

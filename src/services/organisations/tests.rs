@@ -1,7 +1,5 @@
 //! Organisations on a real store: who gets what, and what is refused.
 
-use std::path::PathBuf;
-
 use pierhead_storage_format::identity::keys::{
     AccountKey, FavouriteKey, GrantKey, RepositorySettingsKey, ShareKey, TextKey, TextOwner, UserKey,
 };
@@ -13,11 +11,10 @@ use pierhead_storage_format::keys::{CounterKey, RepositoryKey, TableKey};
 use pierhead_storage_format::records::CounterRecord;
 
 use super::*;
-use crate::seams::{SystemClock, TestClock};
+use crate::seams::TestClock;
 use crate::services::access::{Options, Rules};
 use crate::services::names::LIBRARY;
-use crate::stores::disk::RealDisk;
-use crate::stores::meta::{self, MetaError};
+use crate::stores::meta::MetaError;
 
 mod attributes;
 mod lifecycle;
@@ -48,18 +45,7 @@ impl World {
     /// Two accounts with users; no organisation.
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let root = folder.path();
-        let options = meta::Options {
-            disk: Arc::new(RealDisk::new(root)),
-            index_dir: root.join(PathBuf::from(pierhead_storage_format::paths::INDEX)),
-            clock: Arc::new(SystemClock),
-            cache_bytes: 8 << 20,
-            snapshot_after: 64 << 20,
-            boot: None,
-            check_at_once: u64::MAX,
-            on_full: Arc::new(|| false),
-        };
-        let meta = Meta::open(options).expect("opened").0;
+        let meta = Meta::for_tests(folder.path());
         let clock = Arc::new(TestClock::default());
         clock.set(NOW);
         let rules = Rules::Closed(Options::default());

@@ -14,6 +14,7 @@ use pierhead_storage_format::{Digest, paths};
 use super::error::{BlobError, io};
 use super::hash::Hasher;
 use super::pool::BLOCK;
+use super::readers::together;
 use super::{Blobs, Store, lock, read};
 use crate::stores::disk::DiskReader;
 
@@ -150,13 +151,7 @@ fn compare(
             }
         }
     };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.min(chunks.len())).map(|_| scope.spawn(work)).collect();
-        others.into_iter().fold(work(), |done, other| {
-            let died = || Err(io("a reader")(std::io::Error::other("panicked")));
-            done.and(other.join().unwrap_or_else(|_| died()))
-        })
-    })
+    together(threads.min(chunks.len()), work, io("reading a blob"))
 }
 
 /// The bytes from `at`, 1 MiB or what is left up to `end`; `None` if they cannot be read.

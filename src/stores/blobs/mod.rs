@@ -31,6 +31,7 @@ mod pipe;
 mod pool;
 mod publish;
 mod read;
+mod readers;
 mod recent;
 mod recovery;
 mod removals;

@@ -23,6 +23,7 @@ use super::hash::Hasher;
 use super::journal::{Hashing, Journal, Owner};
 use super::pipe::Pipe;
 use super::pool::{BLOCK, Pool};
+use super::readers::together;
 use super::upload::Upload;
 use super::{Leftover, Store};
 use crate::stores::disk::Entry;
@@ -285,15 +286,7 @@ fn holding(data: &File, chunks: &[[u8; 32]], pool: &Arc<Pool>, stop: &AtomicBool
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        let others: Vec<_> =
-            (1..cores.min(READERS).min(chunks.len())).map(|_| scope.spawn(compare)).collect();
-        let mut done = compare();
-        for other in others {
-            done = done.and(other.join().unwrap_or_else(|_| Err(io::Error::other("a reader panicked"))));
-        }
-        done
-    })?;
+    together(cores.min(READERS).min(chunks.len()), compare, |error| error)?;
     Ok(bad.into_inner())
 }
 

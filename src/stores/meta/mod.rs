@@ -41,6 +41,8 @@ mod tx;
 mod writer;
 
 #[cfg(test)]
+mod for_tests;
+#[cfg(test)]
 mod tests;
 
 use std::io;

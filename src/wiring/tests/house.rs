@@ -15,9 +15,9 @@ use pierhead_storage_format::identity::Id;
 use pierhead_storage_format::identity::records::{Level, Role};
 use serde_json::Value;
 
+use self::ground::Ground;
 use super::super::audit;
 use super::super::collection;
-use super::super::offline::fsck;
 use super::super::people::People;
 use super::super::rooms::{services, shelves};
 use super::super::store::{self, Store};
@@ -25,7 +25,7 @@ use super::super::surfaces::{Surfaces, recorder};
 use super::super::{protection, retention};
 use crate::api::health::Health;
 use crate::api::trust::Trust;
-use crate::config::{Settings, Size};
+use crate::config::Settings;
 use crate::seams::{Clock, TestClock};
 use crate::server::body::{self, Body};
 use crate::server::{App, Peer, PeerFacts};
@@ -116,34 +116,21 @@ impl House {
     }
 
     pub async fn with(lab: bool, change: impl FnOnce(&mut Settings)) -> Self {
-        let folder = tempfile::tempdir().expect("a scratch folder");
-        let clock = Arc::new(TestClock::default());
-        clock.set(OPENED);
-        let mut settings = if lab { Settings::lab() } else { Settings::default() };
-        settings.storage.data = folder.path().join("data");
-        settings.storage.ballast = Size::from_mib(1);
-        settings.storage.reserve = Size::from_mib(1);
-        settings.registry.delete = true;
-        change(&mut settings);
-        let mut house = Self::opened(lab, settings, folder, clock).await;
+        let base = if lab { Settings::lab() } else { Settings::default() };
+        let mut house = Self::opened(lab, Ground::of(base, change)).await;
         if !lab {
             house.move_in().await;
         }
         house
     }
 
-    async fn opened(lab: bool, settings: Settings, folder: tempfile::TempDir, clock: Arc<TestClock>) -> Self {
-        let (store, _) = store::open(&settings.storage).expect("a store");
-        Self::furnished(lab, settings, folder, clock, store).await
+    async fn opened(lab: bool, ground: Ground) -> Self {
+        let (store, _) = store::open(&ground.settings.storage).expect("a store");
+        Self::furnished(lab, ground, store).await
     }
 
-    async fn furnished(
-        lab: bool,
-        settings: Settings,
-        folder: tempfile::TempDir,
-        clock: Arc<TestClock>,
-        store: Store,
-    ) -> Self {
+    async fn furnished(lab: bool, ground: Ground, store: Store) -> Self {
+        let Ground { settings, folder, clock } = ground;
         let store = Arc::new(store);
         let people = People::open_at(&settings, lab, &store, clock.clone()).expect("people");
         let shelves = shelves(&settings, &store, &people, clock.clone());
@@ -185,34 +172,18 @@ impl House {
 
     /// The same, and `fsck` finds nothing in between.
     pub async fn reopen_sound(self) -> Self {
-        let check = |settings: &Settings| {
-            let report = fsck(&settings.storage.data, true, &mut |_, _| {}).expect("a report");
+        let check = |ground: &Ground| {
+            let report = ground.check();
             assert!(report.is_clean(), "{:?}", report.findings);
         };
         self.reopen_after(check).await
     }
 
-    async fn reopen_after(self, between: impl FnOnce(&Settings)) -> Self {
-        let Self {
-            clock,
-            lab,
-            settings,
-            folder,
-            acme,
-            people,
-            images,
-            audit,
-            collector,
-            retention,
-            guard,
-            surfaces,
-            store,
-            ..
-        } = self;
-        drop((people, images, audit, collector, retention, guard, surfaces));
-        drop(Arc::try_unwrap(store).map_err(|_| "nobody uses it").expect("the last"));
-        between(&settings);
-        Self { acme, ..Self::opened(lab, settings, folder, clock).await }
+    async fn reopen_after(self, between: impl FnOnce(&Ground)) -> Self {
+        let (lab, acme) = (self.lab, self.acme);
+        let ground = self.fallen();
+        between(&ground);
+        Self { acme, ..Self::opened(lab, ground).await }
     }
 
     /// The files of its blobs.
@@ -255,24 +226,8 @@ impl House {
 
     /// What `fsck` finds is nothing; the store is closed.
     pub async fn sound(self) {
-        let Self {
-            settings,
-            folder,
-            people,
-            images,
-            audit,
-            collector,
-            retention,
-            guard,
-            surfaces,
-            store,
-            ..
-        } = self;
-        store.close();
-        drop((people, images, audit, collector, retention, guard, surfaces, store));
-        let report = fsck(&settings.storage.data, true, &mut |_, _| {}).expect("a report");
-        assert_eq!(report.findings, []);
-        drop(folder);
+        self.store.close();
+        assert_eq!(self.fallen().check().findings, []);
     }
 
     async fn move_in(&mut self) {

@@ -44,10 +44,7 @@ impl LogHeader {
         if fields.array()? != HEADER_MAGIC {
             return Err(FormatError::Damaged("not a log of the audit trail"));
         }
-        match fields.u32()? {
-            VERSION => {}
-            version => return Err(FormatError::Version(u8::try_from(version).unwrap_or(u8::MAX))),
-        }
+        fields.version(VERSION)?;
         let header = Self { number: fields.u64()?, id: fields.array()? };
         if fields.array()? != short(blake3::Hasher::new().update(&bytes[..HEADER - CHECK])) {
             return Err(FormatError::Damaged("the header's checksum does not hold"));

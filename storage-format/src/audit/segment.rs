@@ -7,7 +7,7 @@ use super::filter::Values;
 use super::items::{Item, push_item};
 use crate::codec::FormatError;
 use crate::identity::Id;
-use crate::journal::{Fields, short};
+use crate::journal::{Fields, is_known, short};
 
 /// The most events of a frame.
 pub const FRAME_EVENTS: usize = 1024;
@@ -132,9 +132,7 @@ impl Trailer {
         if fields.array()? != END || check != short(blake3::Hasher::new().update(&bytes[..TRAILER - 24])) {
             return Err(FormatError::Damaged("the segment's end does not hold"));
         }
-        if version != VERSION {
-            return Err(FormatError::Version(u8::try_from(version).unwrap_or(u8::MAX)));
-        }
+        is_known(version, VERSION)?;
         let end = index_at.checked_add(u64::from(frames) * ENTRY as u64 + TRAILER as u64);
         if filters_at > index_at || end != Some(len) {
             return Err(FormatError::Damaged("the segment's length is not what its end says"));
@@ -201,10 +199,7 @@ pub fn decode_segment_header(bytes: &[u8]) -> Result<u64, FormatError> {
     if fields.array()? != MAGIC {
         return Err(FormatError::Damaged("not a segment of the audit trail"));
     }
-    match fields.u32()? {
-        VERSION => {}
-        version => return Err(FormatError::Version(u8::try_from(version).unwrap_or(u8::MAX))),
-    }
+    fields.version(VERSION)?;
     let number = fields.u64()?;
     if fields.array()? != short(blake3::Hasher::new().update(&bytes[..SEGMENT_HEADER - CHECK])) {
         return Err(FormatError::Damaged("the header's checksum does not hold"));

@@ -1,6 +1,5 @@
 //! The view against the store it follows.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,24 +16,9 @@ use pierhead_storage_format::records::Present;
 use proptest::prelude::*;
 
 use super::*;
-use crate::seams::{SystemClock, TestClock};
+use crate::seams::TestClock;
 use crate::services::access::{Access, Options, Rules};
-use crate::stores::disk::RealDisk;
-use crate::stores::meta::{self, Meta, MetaError, Tx};
-
-fn store(root: &std::path::Path) -> Meta {
-    let options = meta::Options {
-        disk: Arc::new(RealDisk::new(root)),
-        index_dir: root.join(PathBuf::from(pierhead_storage_format::paths::INDEX)),
-        clock: Arc::new(SystemClock),
-        cache_bytes: 8 << 20,
-        snapshot_after: 64 << 20,
-        boot: None,
-        check_at_once: u64::MAX,
-        on_full: Arc::new(|| false),
-    };
-    Meta::open(options).expect("opened").0
-}
+use crate::stores::meta::{Meta, MetaError, Tx};
 
 /// A change of one row, picked from a small world so that rows meet.
 #[derive(Clone, Debug)]
@@ -229,7 +213,7 @@ proptest! {
         groups in prop::collection::vec(prop::collection::vec(step(), 1..6), 1..20),
     ) {
         let folder = tempfile::tempdir().expect("folder");
-        let store = store(folder.path());
+        let store = Meta::for_tests(folder.path());
         let rules = Rules::Closed(Options::default());
         let access = Access::open(rules, Arc::new(TestClock::default()), &store).expect("read");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
@@ -246,7 +230,7 @@ proptest! {
 #[tokio::test]
 async fn a_change_counts_with_its_answer_and_a_refused_one_never() {
     let folder = tempfile::tempdir().expect("folder");
-    let store = store(folder.path());
+    let store = Meta::for_tests(folder.path());
     let rules = Rules::Closed(Options::default());
     let access = Access::open(rules, Arc::new(TestClock::default()), &store).expect("read");
     let put: Result<(), MetaError> = store.commit(|tx| tx.put(&UserKey { id: id(1) }, &user(1, 1))).await;
@@ -267,7 +251,7 @@ async fn a_change_counts_with_its_answer_and_a_refused_one_never() {
 #[tokio::test]
 async fn a_hundred_thousand_grants_are_read_at_once() {
     let folder = tempfile::tempdir().expect("folder");
-    let store = store(folder.path());
+    let store = Meta::for_tests(folder.path());
     for batch in 0..100u32 {
         let made: Result<(), MetaError> = store
             .commit(move |tx| {

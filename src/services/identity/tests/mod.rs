@@ -3,7 +3,6 @@
 mod credentials;
 mod people;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use pierhead_storage_format::identity::Id;
@@ -15,15 +14,14 @@ use pierhead_storage_format::keys::{CounterKey, OrganisationKey, RepositoryKey, 
 use pierhead_storage_format::usage::AccountDayKey;
 
 use super::{Identity, NewAccount, NewGroup, NewPolicy, NewUser, Options, Parts, SignInError};
-use crate::seams::{OsRandom, SystemClock, TestClock};
+use crate::seams::{OsRandom, TestClock};
 use crate::services::access::{self, Access, Action, Actor, Permit, Resource, Rules};
 use crate::services::error::Error;
 use crate::services::organisations::{Limits, Organisations};
 use crate::services::signin::Secret;
 use crate::services::signin::password::{self, Passwords};
 use crate::services::signin::token::{Lifetimes, PURPOSE, Tokens};
-use crate::stores::disk::RealDisk;
-use crate::stores::meta::{self, Meta};
+use crate::stores::meta::Meta;
 use crate::stores::secrets::{KeyStore, Place, WhenMissing};
 
 /// When every test begins.
@@ -38,20 +36,6 @@ struct World {
     meta: Meta,
     clock: Arc<TestClock>,
     folder: tempfile::TempDir,
-}
-
-fn store(root: &std::path::Path) -> Meta {
-    let options = meta::Options {
-        disk: Arc::new(RealDisk::new(root)),
-        index_dir: root.join(PathBuf::from(pierhead_storage_format::paths::INDEX)),
-        clock: Arc::new(SystemClock),
-        cache_bytes: 8 << 20,
-        snapshot_after: 64 << 20,
-        boot: None,
-        check_at_once: u64::MAX,
-        on_full: Arc::new(|| false),
-    };
-    Meta::open(options).expect("opened").0
 }
 
 /// Passwords that cost next to nothing.
@@ -69,7 +53,7 @@ impl World {
 
     fn empty(passwords: password::Settings) -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let meta = store(folder.path());
+        let meta = Meta::for_tests(folder.path());
         let clock = Arc::new(TestClock::default());
         clock.set(BEGIN);
         let random = Arc::new(OsRandom);

@@ -25,6 +25,7 @@ use crate::stores::blobs::Leftover;
 use crate::stores::blobs::error::{BlobError, io as failed};
 use crate::stores::blobs::hash;
 use crate::stores::blobs::pool::{BLOCK, Pool};
+use crate::stores::blobs::readers::together;
 use crate::stores::disk::Disk;
 
 /// Threads that read and compare: mostly they wait for the disk.
@@ -283,14 +284,7 @@ fn heal_all(
         }
         Ok(())
     };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..READERS.min(blobs.len())).map(|_| scope.spawn(work)).collect();
-        let mut done = work();
-        for other in others {
-            done = done.and(other.join().unwrap_or_else(|_| Err(io::Error::other("a reader panicked"))));
-        }
-        done
-    })?;
+    together(READERS.min(blobs.len()), work, |error| error)?;
     Ok(rewritten.into_inner())
 }
 

@@ -18,24 +18,15 @@ use crate::stores::lock::DataLock;
 
 /// A house that nobody serves any more.
 pub struct Ground {
-    settings: Settings,
-    folder: tempfile::TempDir,
-    clock: Arc<TestClock>,
+    pub(super) settings: Settings,
+    pub(super) folder: tempfile::TempDir,
+    pub(super) clock: Arc<TestClock>,
 }
 
 impl House {
     /// A lab on a disk of the test's own.
     pub async fn on(disk: impl FnOnce(&Path) -> Arc<dyn Disk>, change: impl FnOnce(&mut Settings)) -> Self {
-        let folder = tempfile::tempdir().expect("a scratch folder");
-        let clock = Arc::new(TestClock::default());
-        clock.set(OPENED);
-        let mut settings = Settings::lab();
-        settings.storage.data = folder.path().join("data");
-        settings.storage.ballast = Size::from_mib(1);
-        settings.storage.reserve = Size::from_mib(1);
-        settings.registry.delete = true;
-        change(&mut settings);
-        Ground { settings, folder, clock }.up(disk).await
+        Ground::of(Settings::lab(), change).up(disk).await
     }
 
     /// What a stop without notice leaves.
@@ -72,13 +63,25 @@ impl House {
 }
 
 impl Ground {
+    /// An empty one.
+    pub(super) fn of(mut settings: Settings, change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let clock = Arc::new(TestClock::default());
+        clock.set(OPENED);
+        settings.storage.data = folder.path().join("data");
+        settings.storage.ballast = Size::from_mib(1);
+        settings.storage.reserve = Size::from_mib(1);
+        settings.registry.delete = true;
+        change(&mut settings);
+        Self { settings, folder, clock }
+    }
+
     /// Opens it again.
     pub async fn up(self, disk: impl FnOnce(&Path) -> Arc<dyn Disk>) -> House {
-        let Self { settings, folder, clock } = self;
-        let disk = disk(&settings.storage.data);
-        let lock = DataLock::create(&settings.storage.data).expect("a lock");
-        let (store, _) = store::open_on(&settings.storage, lock, disk, clock.clone()).expect("a store");
-        House::furnished(true, settings, folder, clock, store).await
+        let storage = &self.settings.storage;
+        let lock = DataLock::create(&storage.data).expect("a lock");
+        let opened = store::open_on(storage, lock, disk(&storage.data), self.clock.clone());
+        House::furnished(true, self, opened.expect("a store").0).await
     }
 
     /// What `fsck` finds.
