@@ -190,6 +190,11 @@ impl Report {
         self.add(Finding { id, severity, what, advice, images: Vec::new() });
     }
 
+    /// The same of something that the disk does not give: it may hold, and a start leaves it as it is.
+    pub(super) fn add_unread(&mut self, id: &'static str, what: String) {
+        self.add(Finding { id, severity: Severity::Warning, what, advice: UNREAD, images: Vec::new() });
+    }
+
     /// Whether nothing is wrong; what start-up clears by itself is not.
     pub fn is_clean(&self) -> bool {
         self.worst.is_none_or(|worst| worst == Severity::Note)
@@ -249,6 +254,8 @@ const EVENTS: &str = "no content is lost, but what was recorded there cannot be 
 const UNUSABLE: &str =
     "nothing: no answer counted on it, and the next start, or `pierhead fsck --repair`, removes it";
 const SHORT: &str = "nothing: the next start goes on at the last checkpoint that holds; check the disk if there was no power cut";
+const UNREAD: &str = "check the disk: every start leaves it where it is, and goes on with it if it can be read then; else move \
+                      its folder away";
 const STRANGE: &str = "it is not Pierhead's: move it away";
 const NO_SEGMENT: &str = "check the disk. What it had is in its files, or is named by B1 and B3: push those images again. Then move \
                           the segment away";

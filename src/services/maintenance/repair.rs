@@ -130,7 +130,7 @@ pub fn opening(finding: &Finding) -> Option<&'static str> {
         "M3" | "M5" => Some("made the index anew from snapshot and journal"),
         "M7" => Some("removed a file that was not finished"),
         "A3" => Some("sealed the log of the audit trail, or removed what was not finished"),
-        "U1" => Some("removed an upload that nobody can go on with"),
+        "U1" if finding.severity == Severity::Note => Some("removed an upload that nobody can go on with"),
         "B2" if finding.severity == Severity::Note => Some("removed a file that never got a row"),
         _ => None,
     }
