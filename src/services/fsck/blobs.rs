@@ -40,6 +40,7 @@ impl Check<'_> {
                 );
                 self.report.find(&R5, what);
                 let (digest, to) = (count.digest, count.counted);
+                self.is_miscounted(0, count);
                 let does = format!("set the references of blob {digest} to {to}");
                 let how = How::BlobReferences { digest, to };
                 match to < count.recorded {

@@ -34,7 +34,7 @@ pub struct Fix {
 }
 
 /// How something is put right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum How {
     /// These rows are set or removed, in one change set.
     Rows(Vec<RowChange>),
@@ -89,7 +89,7 @@ pub enum How {
 }
 
 /// A row as it is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RowChange {
     /// Its table.
     pub table: Table,
@@ -132,9 +132,9 @@ impl Plan {
     }
 }
 
-/// Tells fixes apart in a few bytes.
+/// Tells fixes apart in a few bytes, by what they do: in words two of them may be the same.
 fn name(fix: &Fix) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (fix.id, &fix.does).hash(&mut hasher);
+    (fix.id, &fix.how).hash(&mut hasher);
     hasher.finish()
 }

@@ -164,6 +164,9 @@ struct Check<'a> {
     report: Report,
     /// Blobs that rows name and that have no row of their own (R13); the first [`TALLY`].
     without_rows: BTreeSet<Digest>,
+    /// Blobs on record as unreferenced, of the store (0) or of a repository, whose count is being put right; the first
+    /// [`TALLY`].
+    miscounted: BTreeSet<(u64, Digest)>,
 }
 
 /// Checks every R and B invariant. `progress` is told the stage and how many things of it are done.
@@ -181,6 +184,7 @@ pub fn check(
         progress,
         report: Report::default(),
         without_rows: BTreeSet::new(),
+        miscounted: BTreeSet::new(),
     }
     .run()
 }

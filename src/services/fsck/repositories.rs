@@ -325,6 +325,7 @@ impl Check<'_> {
                 );
                 self.report.find(&R4, what);
                 let (digest, to) = (count.digest, count.counted);
+                self.is_miscounted(at.id, count);
                 if let Some(manifests) = noted.get(&digest) {
                     self.take_back_notes(at, digest, manifests);
                     continue;

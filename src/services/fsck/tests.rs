@@ -273,9 +273,9 @@ fn run(store: &Store, deep: bool, tally: usize) -> Result<Report, Unreadable> {
     }
     let progress = &mut |_, _| {};
     let report = Report::default();
-    let without_rows = BTreeSet::new();
-    Check { rows: &rows, blobs: store, options: Options { deep }, tally, progress, report, without_rows }
-        .run()
+    let (without_rows, miscounted) = (BTreeSet::new(), BTreeSet::new());
+    let options = Options { deep };
+    Check { rows: &rows, blobs: store, options, tally, progress, report, without_rows, miscounted }.run()
 }
 
 fn ids(report: &Report) -> Vec<&'static str> {
