@@ -163,6 +163,13 @@ impl Blobs for DiskBlobs {
         Ok(self.file(digest)?.map(|blob| outboards::compare(&blob, outboard)).unwrap_or_default())
     }
 
+    fn each_logged(
+        &self,
+        visit: &mut dyn FnMut(&Digest) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        self.small.keys().try_for_each(visit)
+    }
+
     fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable> {
         Ok(self.intents.contains(digest) || self.small.contains_key(digest))
     }
@@ -246,6 +253,15 @@ mod tests {
             assert_eq!(blobs.size(&digest).expect("readable"), size, "{name}");
             assert_eq!(blobs.is_intended(&digest).expect("readable"), intended, "{name}");
         }
+        let mut logged_ones = Vec::new();
+        blobs
+            .each_logged(&mut |digest| {
+                logged_ones.push(*digest);
+                Ok(())
+            })
+            .expect("memory reads");
+        logged_ones.sort();
+        assert_eq!(logged_ones, BTreeSet::from([logged, cut]).into_iter().collect::<Vec<_>>());
         let mut found = Vec::new();
         blobs
             .files(&mut |file| {

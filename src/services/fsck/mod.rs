@@ -122,6 +122,14 @@ pub trait Blobs {
     /// Whether an intent file below `uploads/`, or the log of small blobs, names the blob: start-up will
     /// clear it.
     fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable>;
+    /// Gives every blob that the log of small blobs has, with or without a file: start-up will clear those that have no
+    /// row. None while the store is served.
+    fn each_logged(
+        &self,
+        _: &mut dyn FnMut(&Digest) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        Ok(())
+    }
     /// What becomes of files that had no rows, in their order.
     fn fates(&self, digests: &[Digest]) -> Result<Vec<Fate>, Unreadable> {
         let fate = |intended| if intended { Fate::Cleared } else { Fate::Extra };

@@ -74,7 +74,7 @@ pub struct Report {
     /// Of those, how many lose something if rows are missing.
     #[serde(skip)]
     losing: usize,
-    /// Whether a start removes a file that no row names.
+    /// Whether a start removes a file, or what the log of small blobs has, that no row names.
     #[serde(skip)]
     clears_files: bool,
     /// Whether a row was found whose original is not there at all.
@@ -160,12 +160,12 @@ impl Report {
         self.is_orphaned = true;
     }
 
-    /// A start removes a file that never got a row, or lost it.
+    /// A start removes a file, or what the log of small blobs has, that never got a row, or lost it.
     pub(super) fn is_cleared(&mut self) {
         self.clears_files = true;
     }
 
-    /// Whether a start removes files whose rows may be what is missing.
+    /// Whether a start removes bytes whose rows may be what is missing.
     pub fn clears_what_may_be_needed(&self) -> bool {
         self.clears_files && self.has_losses()
     }

@@ -50,6 +50,8 @@ struct Store {
     rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
     files: BTreeMap<String, Vec<u8>>,
     intents: BTreeSet<Digest>,
+    /// What the log of small blobs has; it has no bytes here.
+    logged: BTreeSet<Digest>,
     unreadable: bool,
 }
 
@@ -186,7 +188,14 @@ impl Blobs for Store {
     }
 
     fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable> {
-        Ok(self.intents.contains(digest))
+        Ok(self.intents.contains(digest) || self.logged.contains(digest))
+    }
+
+    fn each_logged(
+        &self,
+        visit: &mut dyn FnMut(&Digest) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        self.logged.iter().try_for_each(visit)
     }
 }
 

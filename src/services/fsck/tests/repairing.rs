@@ -300,4 +300,12 @@ fn a_start_that_would_remove_a_file_whose_row_may_be_lost_is_told() {
     store.drop(&BlobKey { digest: digest_of(super::LAYER) });
     store.intents.insert(digest_of(super::LAYER));
     assert!(run(&store, false, TALLY).expect("readable").clears_what_may_be_needed(), "needed for sure");
+    // What only the log has.
+    let mut store = healthy();
+    let manifest = digest_of(signature().as_bytes());
+    store.logged = [manifest].into();
+    assert!(!run(&store, false, TALLY).expect("readable").clears_what_may_be_needed());
+    store.files.remove(&path_of(&manifest));
+    store.drop(&BlobKey { digest: manifest });
+    assert!(run(&store, false, TALLY).expect("readable").clears_what_may_be_needed(), "the only copy");
 }
