@@ -12,7 +12,7 @@ use pierhead_storage_format::scrub::DamageKey;
 use pierhead_storage_format::{Digest, paths};
 
 use super::fix::How;
-use super::report::{B1, B2, B3, B5, BN, Invariant, R5, R6, R13};
+use super::report::{B1, B2, B3, B5, BN, Invariant, ORPHAN, R5, R6, R13};
 use super::rows::{each, get};
 use super::tally::Tally;
 use super::{BlobFile, Check, Content, Fate, Stage, Unreadable};
@@ -111,11 +111,8 @@ impl Check<'_> {
                 None => false,
             };
             if !linked {
-                self.report.is_orphan();
                 let what = format!("blob {}: a row for {}, which does not hold it", key.digest, key.name);
-                self.report.find(&R6, what);
-                let does = format!("remove {} from the repositories of blob {}", key.name, key.digest);
-                self.report.fix_by_removal(&R6, does, &key);
+                self.report.find_orphan(&R6, ORPHAN, what);
             }
             Ok(())
         })

@@ -5,10 +5,10 @@
 //!   moves a file; none of them changes what clients see of something that is whole.
 //! - X2: a fix that would give up a row or a count because another row is missing *loses* if that other row was lost:
 //!   it is held back once [`Report::has_losses`] said that rows may be missing, until the end: a pass may remove what
-//!   said so ([`Plan`]).
+//!   said so ([`Plan`]). What mirrors a row that is not there at all says so itself, and has no fix.
 //! - X3: memory is bounded: [`MAX_FIXES`] are kept, and the next pass finds the rest.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pierhead_storage_format::Digest;
@@ -114,21 +114,40 @@ impl RowChange {
 /// Chooses what the passes of one repair do.
 #[derive(Debug, Default)]
 pub struct Plan {
-    has_losses: bool,
+    /// What said that rows may be missing: the first finding of each id.
+    losses: BTreeMap<&'static str, String>,
     /// Fixes that were chosen, as hashes.
     tried: HashSet<u64>,
+    /// What the last pass might have done, and was not chosen for that.
+    held_back: Vec<Fix>,
 }
 
 impl Plan {
     /// Takes note of what a report says of lost rows.
     pub fn heed(&mut self, report: &Report) {
-        self.has_losses |= report.has_losses();
+        for (id, what) in report.losses() {
+            self.losses.entry(id).or_insert_with(|| what.to_owned());
+        }
     }
 
     /// Those that may be done, each once.
-    pub fn choose(&mut self, mut fixes: Vec<Fix>) -> Vec<Fix> {
-        fixes.retain(|fix| !(fix.loses && self.has_losses) && self.tried.insert(name(fix)));
-        fixes
+    pub fn choose(&mut self, fixes: Vec<Fix>) -> Vec<Fix> {
+        let has_losses = !self.losses.is_empty();
+        let (held_back, mut chosen): (Vec<Fix>, Vec<Fix>) =
+            fixes.into_iter().partition(|fix| fix.loses && has_losses);
+        self.held_back = held_back;
+        chosen.retain(|fix| self.tried.insert(name(fix)));
+        chosen
+    }
+
+    /// What was not chosen last since rows may be missing.
+    pub fn held_back(&self) -> &[Fix] {
+        &self.held_back
+    }
+
+    /// The findings that said so: the first of each id.
+    pub fn losses(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.losses.iter().map(|(id, what)| (*id, what.as_str()))
     }
 }
 

@@ -10,7 +10,7 @@ use pierhead_storage_format::keys::{BlobKey, CounterKey, RepositoryBlobKey, Repo
 use pierhead_storage_format::records::RepositoryRecord;
 
 use super::fix::{How, RowChange};
-use super::report::{R50, R51, R52, R53};
+use super::report::{ORPHAN_KEPT, R50, R51, R52, R53};
 use super::rows::{each, get};
 use super::tally::Count;
 use super::{Check, TALLY, Unreadable};
@@ -127,11 +127,8 @@ impl Check<'_> {
         let rows = self.rows;
         each::<DeletedReferenceKey>(rows, &[], |DeletedReferenceKey { number, digest }, _| {
             if get(rows, &DeletedManifestKey { number })?.is_none() {
-                self.report.is_orphan();
-                self.report
-                    .find(&R51, format!("deleted manifest {number}, which is not there, keeps {digest}"));
-                let does = format!("let {digest} go, which deleted manifest {number} kept");
-                self.report.fix_by_removal(&R51, does, &DeletedReferenceKey { number, digest });
+                let what = format!("deleted manifest {number}, which is not there, keeps {digest}");
+                self.report.find_orphan(&R51, ORPHAN_KEPT, what);
             }
             if get(rows, &BlobKey { digest })?.is_none() {
                 self.report

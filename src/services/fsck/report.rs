@@ -77,9 +77,9 @@ pub struct Report {
     /// Whether a start removes a file, or what the log of small blobs has, that no row names.
     #[serde(skip)]
     clears_files: bool,
-    /// Whether a row was found whose original is not there at all.
+    /// Rows whose original is not there at all: by id, the first.
     #[serde(skip)]
-    is_orphaned: bool,
+    orphans: BTreeMap<&'static str, String>,
     /// The worst severity found.
     worst: Option<Severity>,
 }
@@ -155,9 +155,11 @@ impl Report {
     }
 
     /// A row mirrors one that is not there at all: it is too much, or what is left of one that was lost, and nobody can
-    /// tell which.
-    pub(super) fn is_orphan(&mut self) {
-        self.is_orphaned = true;
+    /// tell which. So nothing is done about it, and `advice` is its own.
+    pub(super) fn find_orphan(&mut self, invariant: &Invariant, advice: &'static str, what: String) {
+        let Invariant { id, severity, .. } = *invariant;
+        self.orphans.entry(id).or_insert_with(|| what.clone());
+        self.add(Finding { id, severity, what, advice, images: Vec::new() });
     }
 
     /// A start removes a file, or what the log of small blobs has, that never got a row, or lost it.
@@ -172,7 +174,14 @@ impl Report {
 
     /// Whether rows may be missing.
     pub fn has_losses(&self) -> bool {
-        self.is_orphaned || LOSSES.iter().any(|id| self.by_id.contains_key(id))
+        self.losses().next().is_some()
+    }
+
+    /// What says that rows may be missing: the first finding of each such id.
+    pub fn losses(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let first = |id: &&str| self.findings.iter().find(|finding| finding.id == *id);
+        let found = LOSSES.iter().filter_map(first).map(|finding| (finding.id, finding.what.as_str()));
+        found.chain(self.orphans.iter().map(|(id, what)| (*id, what.as_str())))
     }
 
     /// Whether it is not known what all the rows are: then nothing may be derived from them.
@@ -218,6 +227,18 @@ const PUSH_AGAIN: &str = "push the image again from a machine that has it, or de
 const DEFECT: &str = "no content is lost; keep a copy of the data directory and report this as a defect";
 const REPAIR: &str = "no content is lost: `pierhead fsck --repair` sets it right; keep a copy of the data directory and report \
                       this as a defect";
+/// Of rows that mirror one that is not there at all.
+pub(super) const ORPHAN: &str =
+    "a repair leaves it, and gives nothing up while it is there, since what it mirrors may have been lost: push that again \
+     where it says (then delete it, if nobody wants it), or restore the newest backup if more is missing";
+/// Of names that find nobody.
+pub(super) const ORPHAN_NAME: &str =
+    "a repair leaves it, and gives nothing up while it is there, since who had the name may have been lost: look through who \
+     there is, and restore the newest backup if somebody is missing; else nobody has the name, and it cannot be given anew";
+/// Of what a deleted manifest keeps that is not there itself.
+pub(super) const ORPHAN_KEPT: &str =
+    "a repair leaves it, and gives nothing up while it is there, since the deleted manifest may have been lost: restore the \
+     newest backup if it is to be brought back; else the blob takes its space, and nothing else is wrong with it";
 const REPAIR_RIGHTS: &str = "look through who may do what; `pierhead fsck --repair` makes the row anew from what it is of; report \
                              this as a defect";
 const REPAIR_NUMBER: &str = "`pierhead fsck --repair` raises the counter above every number in use; keep a copy of the data \

@@ -15,7 +15,7 @@ use super::{
     path_of, run, signature, tag, web_manifest,
 };
 use crate::services::fsck::fix::MAX_FIXES;
-use crate::services::fsck::report::R5;
+use crate::services::fsck::report::{R5, R6};
 use crate::services::fsck::{How, Plan, Report};
 
 /// Of these nothing is repaired.
@@ -169,6 +169,33 @@ fn what_can_be_repaired_is_well_then_and_what_cannot_is_left_and_said() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+#[test]
+fn a_row_that_mirrors_nothing_is_left_with_advice_of_its_own_and_named_as_what_holds_back() {
+    let all = METADATA_ROWS.iter().chain(identity::RIGHTS).chain(housekeeping::LISTS);
+    for (name, id, make_sick) in all.filter(|(name, ..)| ORPHANS.contains(name)) {
+        let mut store = healthy();
+        make_sick(&mut store);
+        let report = run(&store, false, TALLY).expect("readable");
+        assert_eq!(report.fixes, [], "{name}");
+        let finding = &report.findings[0];
+        assert!(finding.advice.starts_with("a repair leaves it, and gives nothing up"), "{name}");
+        let losses: Vec<_> = report.losses().collect();
+        assert_eq!(losses, [(*id, finding.what.as_str())], "{name}");
+    }
+}
+
+#[test]
+fn what_is_held_back_is_told_with_what_holds_it_back() {
+    let mut store = healthy();
+    store.tag(1, "gone", digest_of(b"gone"));
+    store.change(&BlobKey { digest: digest_of(super::LAYER) }, |blob| blob.references += 1);
+    let (report, mut plan) = (run(&store, false, TALLY).expect("readable"), Plan::default());
+    assert_eq!(mend_by(&mut plan, &mut store, &report), 0);
+    let held: Vec<_> = plan.held_back().iter().map(|fix| fix.id).collect();
+    let losses: Vec<_> = plan.losses().map(|(id, what)| (id, what.contains("acme/web:gone"))).collect();
+    assert_eq!((held, losses), (vec!["R5"], vec![("R1", true)]));
+}
+
 /// Passes as a repair makes them.
 fn repair(store: &mut Store) {
     let mut plan = Plan::default();
@@ -252,7 +279,7 @@ fn what_said_that_rows_are_missing_counts_until_the_end_of_the_repair() {
     store.change(&layer, |blob| blob.references += 1);
     let (before, mut plan) = (store.rows.clone(), Plan::default());
     let mut first = Report::default();
-    first.is_orphan();
+    first.find_orphan(&R6, "", "a mirror of nothing".to_owned());
     mend_by(&mut plan, &mut store, &first);
     let second = run(&store, false, TALLY).expect("readable");
     assert!(!second.has_losses());
@@ -269,7 +296,7 @@ fn fixes_that_are_held_back_do_not_keep_others_out() {
     }
     report.fix(&R5, "raise".into(), How::BlobReferences { digest: key.digest, to: 2 });
     assert_eq!(report.fixes.len(), MAX_FIXES + 1);
-    report.is_orphan();
+    report.find_orphan(&R6, "", "a mirror of nothing".to_owned());
     let mut plan = Plan::default();
     plan.heed(&report);
     assert_eq!(plan.choose(report.fixes).len(), 1);
