@@ -6,7 +6,8 @@
 //! - X2: a fix that would give up a row or a count because another row is missing *loses* if that other row was lost:
 //!   it is held back once [`Report::has_losses`] said that rows may be missing, until the end: a pass may remove what
 //!   said so ([`Plan`]). What mirrors a row that is not there at all says so itself, and has no fix.
-//! - X3: memory is bounded: [`MAX_FIXES`] are kept, and the next pass finds the rest.
+//! - X3: memory is bounded: fixes are kept until they change [`MAX_ROWS`] rows, of which the last may have as many as one
+//!   manifest names; the next pass finds the rest.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,8 +18,8 @@ use pierhead_storage_format::keys::{Table, TableKey};
 
 use super::Report;
 
-/// Fixes that are kept of one pass, of those that lose something and of the others.
-pub const MAX_FIXES: usize = 100_000;
+/// Rows that the fixes of one pass change, those that lose something and the others: then no more are kept.
+pub const MAX_ROWS: usize = 100_000;
 
 /// Something that can be done about a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,16 @@ pub struct Fix {
     pub how: How,
     /// Whether it loses something if rows are missing (X2).
     pub loses: bool,
+}
+
+impl Fix {
+    /// About how many rows it changes, 1 at least.
+    pub(super) fn rows(&self) -> usize {
+        match &self.how {
+            How::Rows(rows) => rows.len().max(1),
+            _ => 1,
+        }
+    }
 }
 
 /// How something is put right.

@@ -6,11 +6,12 @@
 //!
 //! Rules that always hold:
 //! - K1: one sickness is named by one id: a check that would only repeat another's finding is silent.
-//! - K2: memory does not grow with the store beyond 8 bytes a repository, the names and numbers of
-//!   organisations, 24 bytes an account that owns one and a user with access keys, and the
-//!   rows a [`Rows`] chooses to hold; references are recounted [`TALLY`] digests at a time.
+//! - K2: of its own this room needs 8 bytes a repository, the names and numbers of organisations, and 24 bytes an
+//!   account that owns one and a user with access keys; references are recounted [`TALLY`] digests at a time. The rows
+//!   come on top: a [`Packed`] holds all of them, so that memory grows with the store, about 70 bytes a row.
 //! - K3: findings are all counted, and the first [`MAX_FINDINGS`] of each id are kept.
-//! - K4: what can be done about a finding is said where it is found, as a [`Fix`], and done elsewhere.
+//! - K4: what can be done about a finding is said where it is found, as a [`Fix`], if somebody asked for it
+//!   ([`Options::fixes`]), and done elsewhere.
 //!
 //! Start at [`check`]; the list of invariants is in `report`.
 
@@ -146,6 +147,8 @@ pub trait Blobs {
 pub struct Options {
     /// Hash every blob (B3), not only the manifests.
     pub deep: bool,
+    /// Say what can be done about findings, for somebody who does it.
+    pub fixes: bool,
 }
 
 /// What is being checked, for whoever watches.
@@ -190,7 +193,7 @@ pub fn check(
         options,
         tally: TALLY,
         progress,
-        report: Report::default(),
+        report: Report::of(options),
         without_rows: BTreeSet::new(),
         miscounted: BTreeSet::new(),
     }

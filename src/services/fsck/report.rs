@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use pierhead_storage_format::keys::TableKey;
 use serde::Serialize;
 
-use super::fix::{Fix, How, MAX_FIXES, RowChange};
+use super::Options;
+use super::fix::{Fix, How, MAX_ROWS, RowChange};
 
 /// Findings of one id that are kept; more are only counted.
 pub const MAX_FINDINGS: u64 = 1000;
@@ -68,12 +69,15 @@ pub struct Report {
     pub by_id: BTreeMap<&'static str, u64>,
     /// How much was looked at.
     pub counts: Counts,
-    /// What could be done, the first [`MAX_FIXES`] of those that lose nothing, and as many of the others.
+    /// What could be done, up to [`MAX_ROWS`] rows of what loses nothing, and as many of the rest.
     #[serde(skip)]
     pub fixes: Vec<Fix>,
-    /// Of those, how many lose something if rows are missing.
+    /// Whether nobody wants to know that.
     #[serde(skip)]
-    losing: usize,
+    without_fixes: bool,
+    /// How many rows those change that lose nothing, and those that lose something if rows are missing.
+    #[serde(skip)]
+    fixed_rows: [usize; 2],
     /// Whether a start removes a file, or what the log of small blobs has, that no row names.
     #[serde(skip)]
     clears_files: bool,
@@ -90,6 +94,11 @@ const LOSSES: [&str; 9] = ["R1", "R3", "R10", "R11", "R13", "R14", "R18", "R21",
 const UNKNOWN_ROWS: [&str; 4] = ["M1", "M6", "M8", "R12"];
 
 impl Report {
+    /// An empty one.
+    pub(super) fn of(options: Options) -> Self {
+        Self { without_fixes: !options.fixes, ..Self::default() }
+    }
+
     /// Adds a finding.
     pub fn add(&mut self, finding: Finding) {
         let count = self.by_id.entry(finding.id).or_default();
@@ -147,9 +156,9 @@ impl Report {
     fn add_fix(&mut self, fix: Fix) {
         let is_known = fix.how == How::Recount && self.fixes.iter().any(|known| known.how == How::Recount);
         // Counted apart: those that are held back do not keep the others out.
-        let kept = if fix.loses { self.losing } else { self.fixes.len() - self.losing };
-        if !is_known && kept < MAX_FIXES {
-            self.losing += usize::from(fix.loses);
+        let rows = &mut self.fixed_rows[usize::from(fix.loses)];
+        if !self.without_fixes && !is_known && *rows < MAX_ROWS {
+            *rows = rows.saturating_add(fix.rows());
             self.fixes.push(fix);
         }
     }

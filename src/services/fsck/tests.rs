@@ -283,7 +283,7 @@ fn run(store: &Store, deep: bool, tally: usize) -> Result<Report, Unreadable> {
     let progress = &mut |_, _| {};
     let report = Report::default();
     let (without_rows, miscounted) = (BTreeSet::new(), BTreeSet::new());
-    let options = Options { deep };
+    let options = Options { deep, fixes: true };
     Check { rows: &rows, blobs: store, options, tally, progress, report, without_rows, miscounted }.run()
 }
 

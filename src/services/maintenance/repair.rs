@@ -33,13 +33,13 @@ use crate::causes;
 use crate::seams::{Clock, tasks};
 use crate::services::access::{Access, Permit};
 use crate::services::error::Error;
-use crate::services::fsck::{DiskBlobs, Fix, How, Plan, Report, Stage};
+use crate::services::fsck::{DiskBlobs, Fix, How, Options, Plan, Report, Stage};
 use crate::services::quota::Quotas;
 use crate::stores::blobs::{BlobError, Blobs, Looked};
 use crate::stores::disk::Disk;
 use crate::stores::meta::{Meta, MetaError, Tx};
 
-/// Passes at most; each has [`MAX_FIXES`](crate::services::fsck) fixes at most.
+/// Passes at most; the fixes of each are bounded (`fsck`, X3).
 const PASSES: usize = 64;
 /// Rows of one change set, unless one fix alone has more: most are some 100 bytes long.
 const BATCH: usize = 2000;
@@ -83,12 +83,12 @@ pub async fn repair(
     // An index that is found wrong is made anew first.
     let meta = shop.meta.clone();
     tasks::blocking(move || meta.wait_until_checked()).await.map_err(Error::from)?.map_err(Error::from)?;
-    let mut plan = Plan::default();
+    let (mut plan, options) = (Plan::default(), Options { deep: false, fixes: true });
     let hashed = |fix: &&Fix| matches!(fix.how, How::Blob { .. } | How::Outboard { .. });
     let mut fixes: Vec<Fix> = before.fixes.iter().filter(hashed).cloned().collect();
     plan.heed(before);
     for _ in 0..PASSES {
-        let checked = check_rows(&shop.disk, (DiskBlobs::open, &|| true), false, progress)?;
+        let checked = check_rows(&shop.disk, (DiskBlobs::open, &|| true), options, progress)?;
         let Some(report) = checked.filter(|report| !report.has_unknown_rows()) else { break };
         plan.heed(&report);
         fixes.extend(report.fixes);
@@ -298,7 +298,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::seams::{OsRandom, SystemClock, TestClock};
-    use crate::services::access::{Action, Actor, Options, Resource, Rules};
+    use crate::services::access::{self, Action, Actor, Resource, Rules};
     use crate::services::fsck::RowChange;
     use crate::stores::blobs::{self, CHECKPOINT_EVERY};
     use crate::stores::disk::RealDisk;
@@ -323,7 +323,7 @@ pub(super) mod tests {
             checkpoint_every: CHECKPOINT_EVERY,
         };
         let blobs = Blobs::open(options).expect("opened").0;
-        let access = Access::without_accounts(Rules::Closed(Options::default()));
+        let access = Access::without_accounts(Rules::Closed(access::Options::default()));
         let quotas = Quotas::new(meta.clone(), access.clone()).expect("readable");
         Workshop { disk, meta, blobs, access, quotas, clock: Arc::new(TestClock::default()) }
     }

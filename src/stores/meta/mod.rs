@@ -53,13 +53,13 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub use attach::{Attach, Attached};
 pub use chain::TornTail;
-pub use check::{CheckOptions, check};
+pub use check::{CheckOptions, check, check_while};
 pub use error::{MetaError, OpenError, TruthError};
 pub use follow::{ChangedRow, Follow};
 pub use import::{ImportRow, write_store};
 pub use recovery::IndexOutcome;
 pub use status::{Opened, Status};
-pub use truth::{Moment, read_truth};
+pub use truth::{Moment, read_truth, read_truth_while};
 pub use tx::Tx;
 
 use crate::seams::Clock;

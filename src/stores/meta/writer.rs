@@ -303,7 +303,7 @@ impl Writer {
     }
 
     fn bring_up(&mut self) {
-        let truth = Truth::open(self.recovery.disk.as_ref(), &self.recovery.stop);
+        let truth = Truth::open(self.recovery.disk.as_ref(), &super::snapshots::until(&self.recovery.stop));
         let memory = !self.in_memory;
         let (end, durable) = (self.journal.position(), self.journal.is_durable());
         let result = truth

@@ -14,9 +14,9 @@ use super::{
     OTHER, Store, TALLY, digest_of, healthy, holdings, housekeeping, identity, ids, image_names, outboard_of,
     path_of, run, signature, tag, web_manifest,
 };
-use crate::services::fsck::fix::MAX_FIXES;
+use crate::services::fsck::fix::MAX_ROWS;
 use crate::services::fsck::report::{R5, R6};
-use crate::services::fsck::{How, Plan, Report};
+use crate::services::fsck::{How, Options, Plan, Report, RowChange};
 
 /// Of these nothing is repaired.
 const LEFT: &[&str] =
@@ -291,15 +291,28 @@ fn what_said_that_rows_are_missing_counts_until_the_end_of_the_repair() {
 fn fixes_that_are_held_back_do_not_keep_others_out() {
     let mut report = Report::default();
     let key = BlobKey { digest: digest_of(b"x") };
-    for _ in 0..=MAX_FIXES {
+    for _ in 0..=MAX_ROWS {
         report.fix_by_removal(&R5, "lose".into(), &key);
     }
     report.fix(&R5, "raise".into(), How::BlobReferences { digest: key.digest, to: 2 });
-    assert_eq!(report.fixes.len(), MAX_FIXES + 1);
+    assert_eq!(report.fixes.len(), MAX_ROWS + 1);
     report.find_orphan(&R6, "", "a mirror of nothing".to_owned());
     let mut plan = Plan::default();
     plan.heed(&report);
     assert_eq!(plan.choose(report.fixes).len(), 1);
+}
+
+#[test]
+fn fixes_are_bounded_by_the_rows_they_change_and_none_are_kept_for_nobody() {
+    let rows = vec![RowChange::remove(&BlobKey { digest: digest_of(b"x") }); MAX_ROWS / 2];
+    let mut report = Report::default();
+    for number in 0..5 {
+        report.fix(&R5, number.to_string(), How::Rows(rows.clone()));
+    }
+    assert_eq!(report.fixes.len(), 2);
+    let mut report = Report::of(Options::default());
+    report.fix(&R5, "one".into(), How::Rows(rows));
+    assert_eq!(report.fixes, []);
 }
 
 #[test]
