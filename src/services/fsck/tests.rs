@@ -457,6 +457,21 @@ fn a_finding_of_a_blob_says_that_not_all_images_were_looked_up() {
 }
 
 #[test]
+fn a_finding_of_a_blob_says_whether_there_are_more_images_than_it_names() {
+    // Two tags of it are there, and a signature that has its config too.
+    for (tags, others) in [(17, false), (18, true), (40, true)] {
+        let mut store = healthy();
+        let image = digest_of(image().as_bytes());
+        (0..tags).for_each(|number| store.tag(1, &format!("t{number}"), image));
+        store.files.remove(&path_of(&digest_of(CONFIG)));
+        let report = run(&store, false, TALLY).expect("readable");
+        let images = &report.findings.iter().find(|finding| finding.id == "B1").expect("found").images;
+        let said = images.last().is_some_and(|last| last == "others, not looked up");
+        assert_eq!((images.len(), said), (20 + usize::from(others), others), "{tags}: {images:?}");
+    }
+}
+
+#[test]
 fn a_finding_names_repository_tag_and_digest() {
     let mut store = healthy();
     store.tag(1, "gone", digest_of(b"gone"));
