@@ -56,11 +56,13 @@ impl Shelves {
         cutoff: u64,
         course: &impl Course,
     ) -> Result<u64, Error> {
-        let Some(children) = self.children(id, course).await? else {
-            if !course.is_halted() {
+        let children = match self.children(id, course, CHILDREN).await? {
+            Children::All(children) => children,
+            Children::Halted => return Ok(0),
+            Children::TooMuch => {
                 tracing::warn!(repository = %name, "its indexes name too much: untagged manifests of it stay");
+                return Ok(0);
             }
-            return Ok(0);
         };
         let (mut removed, mut after) = (0, None::<Vec<u8>>);
         while !course.is_halted() {
@@ -96,21 +98,26 @@ impl Shelves {
         Ok(tagged.is_empty() && !about)
     }
 
-    /// What the indexes of a repository name; none if that is too much, or `course` is halted before the end.
-    async fn children(&self, repository: u64, course: &impl Course) -> Result<Option<HashSet<u64>>, Error> {
+    /// What the indexes of a repository name, if it is not more than `most`.
+    async fn children(
+        &self,
+        repository: u64,
+        course: &impl Course,
+        most: usize,
+    ) -> Result<Children, Error> {
         let prefix = repository.to_be_bytes();
         let (mut children, mut after) = (HashSet::new(), None::<Vec<u8>>);
         loop {
             if course.is_halted() {
-                return Ok(None);
+                return Ok(Children::Halted);
             }
             let page = self.meta.page::<ManifestReferenceKey>(&prefix, after.as_deref(), BATCH)?;
-            let Some((last, _)) = page.last() else { return Ok(Some(children)) };
+            let Some((last, _)) = page.last() else { return Ok(Children::All(children)) };
             after = Some(last.encode());
             let named = page.iter().filter(|(_, record)| record.role == ReferenceRole::Child);
             children.extend(named.map(|(key, _)| short(&key.digest)));
-            if children.len() > CHILDREN {
-                return Ok(None);
+            if children.len() > most {
+                return Ok(Children::TooMuch);
             }
             tokio::task::yield_now().await;
         }
@@ -170,6 +177,17 @@ impl Shelves {
         });
         remove.await
     }
+}
+
+/// What the indexes of a repository name.
+#[derive(Debug, PartialEq, Eq)]
+enum Children {
+    /// All of it, each shortened.
+    All(HashSet<u64>),
+    /// More than is kept in memory.
+    TooMuch,
+    /// Nobody knows: it was halted before the end. That is not to be asked again: a pause may be over by then.
+    Halted,
 }
 
 fn short(digest: &Digest) -> u64 {
