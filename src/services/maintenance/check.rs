@@ -36,7 +36,10 @@ pub enum CheckError {
     #[error("not all rows could be read; check again, and keep the log if it happens again")]
     NoRows,
     /// It was told to stop, or paused for too long.
-    #[error("the check was ended before its end: the server stops, or it was paused for long")]
+    #[error(
+        "the check was ended before its end: the server stops, or it was paused for long (then none begins before \
+         `pierhead jobs resume check`)"
+    )]
     Stopped,
 }
 
