@@ -15,6 +15,7 @@ mod kinds;
 mod support;
 
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,13 @@ struct Sample {
     sound: Image,
 }
 
+/// Whether the folder of a blob has none of the others: the folder is lost with all that is in it.
+fn is_alone(blob: &[u8], images: &[&Image]) -> bool {
+    let folder = |blob: &[u8]| file(Path::new(""), blob).parent().map(Path::to_owned);
+    let mut all = images.iter().flat_map(|image| image.blobs().chain([image.manifest.as_slice()]));
+    all.all(|other| other == blob || folder(other) != folder(blob))
+}
+
 fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
 }
@@ -52,8 +60,10 @@ impl Sample {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let mut server = Server::on_data(&folder.path().join("data"), settings())?;
         let mut rng = Rng::named("sick");
-        let sick = Image::random(&mut rng, Kind::Oci, &[3_500_000, 40_000]);
         let sound = Image::random(&mut rng, Kind::Oci, &[2_000_000, 900]);
+        let sick = iter::repeat_with(|| Image::random(&mut rng, Kind::Oci, &[3_500_000, 40_000]))
+            .find(|sick| is_alone(&sick.layers[1], &[sick, &sound]))
+            .expect("soon");
         let repository = server.repository();
         let name = repository.name.clone();
         repository.push("sick", &sick);
@@ -338,4 +348,11 @@ fn a_check_of_a_server_under_load_finds_nothing_and_shows_among_the_jobs() {
     assert!(events.to_string().contains("runCheck"), "{events:#}");
     let (code, last) = asked(server.data(), &["check", "--last"]);
     assert_eq!((code, &last["ok"]), (CLEAN, &Value::Bool(true)));
+    // While it is paused none begins that would wait, and fail for it.
+    assert!(server.command(&["jobs", "pause", "check"]).status.success());
+    let refused = server.command(&["check"]);
+    assert!(text_of(&refused).contains("pierhead jobs resume check"), "{}", text_of(&refused));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(server.command(&["jobs", "resume", "check"]).status.success());
+    assert_eq!(asked(server.data(), &["check"]).0, CLEAN);
 }
