@@ -277,6 +277,21 @@ mod tests {
     use crate::wiring::StartError;
 
     #[test]
+    fn what_is_held_back_is_told_with_the_findings_it_is_for() {
+        let step = |id, what: &str| Step { id, what: what.to_owned() };
+        let held = Held {
+            back: vec![step("R5", "set the references of a blob to 1")],
+            by_id: [("R5", 1200)].into(),
+            because: vec![step("R1", "tag acme/web:v1 names nothing")],
+        };
+        let text = held_words(&held);
+        for words in ["R5 held back: set the references", "1200 steps held back", "    R1: tag acme/web:v1"] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+        assert_eq!(held_words(&Held::default()), "");
+    }
+
+    #[test]
     fn a_repair_that_failed_says_what_it_did_and_why_it_ended() {
         let mut steps = Steps::default();
         steps.add("R8", "set the counters of acme/web".to_owned());

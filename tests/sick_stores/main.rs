@@ -212,15 +212,17 @@ fn every_kind_of_damage_is_named_repaired_or_left_as_stated_and_healed_by_a_push
     }
 }
 
-/// What is lost, where, and what `fsck` finds of it.
-type Loss = (&'static str, &'static str, &'static [&'static str]);
+/// What is lost, where, what `fsck` finds of it, and what of that holds steps back.
+type Loss = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
 #[test]
 fn what_is_left_of_lost_rows_is_not_given_up_and_the_server_starts() {
     let Some(sample) = Sample::new() else { return };
-    let losses: [Loss; 2] =
-        [("tag", "\"sick\"", &["R2"]), ("organisation", "\"name\"", &["R10", "R40", "R41"])];
-    for (table, of, left) in losses {
+    let losses: [Loss; 2] = [
+        ("tag", "\"sick\"", &["R2"], &[]),
+        ("organisation", "\"name\"", &["R10", "R40", "R41"], &["R10"]),
+    ];
+    for (table, of, left, held_by) in losses {
         let data = sample.copy(table);
         files::lose(&sample, &data, table, of);
         let (_, plan) = asked(&data, &["fsck", "--repair", "--dry-run"]);
@@ -228,6 +230,11 @@ fn what_is_left_of_lost_rows_is_not_given_up_and_the_server_starts() {
         assert!(left.iter().all(|id| !planned.contains(&format!("\"{id}\""))), "{table}: {planned}");
         let (code, repair) = asked(&data, &["fsck", "--deep", "--repair"]);
         assert_eq!((code, ids(&repair["report"]["by_id"])), (1, left.to_vec()), "{table}: {repair:#}");
+        let held: [&Value; 2] = [&plan["held"], &repair["steps"]["held"]];
+        for held in held.map(|held| &held["because"]) {
+            let because: Vec<&Value> = held.as_array().expect("a list").iter().map(|one| &one["id"]).collect();
+            assert_eq!(because, held_by, "{table}: {repair:#}");
+        }
         let mut server = Server::on_data(&data, settings()).expect("ours");
         let repository = Repository::named(server.http(), &sample.name);
         repository.pull_and_compare("sound", &sample.sound);

@@ -165,7 +165,7 @@ pub async fn run(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
 }
 
 /// Asked on the thread that checks, which waits while the job is paused; not for longer than `longest`, since a check
-/// holds removals back.
+/// holds removals back, and memory.
 fn goes_on(handle: &Handle, longest: Duration) -> GoesOn {
     let (handle, runtime) = (handle.clone(), tokio::runtime::Handle::current());
     let has_ended = AtomicBool::new(false);

@@ -135,13 +135,23 @@ impl Check<'_> {
                 let what = format!("blob {digest}: {size} bytes on record, its file has {found}");
                 self.sick_blob(&B1, digest, size, what)
             }
-            None if !self.blobs.is_still_needed(digest)? => Ok(()),
-            None => self.sick_blob(&B1, digest, size, format!("blob {digest}: its file is missing")),
+            None if self.is_missed(digest)? => {
+                self.sick_blob(&B1, digest, size, format!("blob {digest}: its file is missing"))
+            }
+            None => Ok(()),
         }
     }
 
+    /// Of a file that is not there. A blob's row goes before its file, and comes after it: so one is missed if its file
+    /// is not there while its row is, which a blob that went, or came again, since it was looked at is not.
+    fn is_missed(&self, digest: &Digest) -> Result<bool, Unreadable> {
+        let blobs = self.blobs;
+        Ok(blobs.is_still_needed(digest)? && blobs.size(digest)?.is_none() && blobs.is_still_needed(digest)?)
+    }
+
     fn blob_content(&mut self, digest: &Digest, size: u64) -> Result<(), Unreadable> {
-        if size > CHUNK && self.blobs.outboard(digest)? == Content::Missing {
+        let lacks_outboard = size > CHUNK && self.blobs.outboard(digest)? == Content::Missing;
+        if lacks_outboard && self.blobs.is_still_needed(digest)? {
             self.report.find(&B5, format!("blob {digest}, {size} bytes, has no outboard"));
             let does = format!("make the outboard of blob {digest} from its bytes");
             self.report.fix(&B5, does, How::Outboard { digest: *digest, size });
@@ -150,11 +160,15 @@ impl Check<'_> {
             return Ok(());
         }
         self.report.counts.hashed += 1;
-        if self.blobs.verify(digest)? != Content::Good(()) {
-            let parts = self.damaged_parts(digest)?;
-            self.damaged(digest, size, format!("blob {digest} is damaged{parts}"))?;
+        match self.blobs.verify(digest)? {
+            Content::Good(()) => Ok(()),
+            Content::Missing if !self.is_missed(digest)? => Ok(()),
+            Content::Damaged if !self.blobs.is_still_needed(digest)? => Ok(()),
+            Content::Missing | Content::Damaged => {
+                let parts = self.damaged_parts(digest)?;
+                self.damaged(digest, size, format!("blob {digest} is damaged{parts}"))
+            }
         }
-        Ok(())
     }
 
     /// B3.

@@ -136,6 +136,9 @@ pub trait Blobs {
         let fate = |intended| if intended { Fate::Cleared } else { Fate::Extra };
         digests.iter().map(|digest| self.is_intended(digest).map(fate)).collect()
     }
+    /// All files of the moment were listed, and all manifests read: from here on each blob is asked after that is not as
+    /// it should be ([`Blobs::is_still_needed`]), so that they may go.
+    fn may_go(&self) {}
     /// Whether the blob still has its row: a file that is missing is not missed otherwise.
     fn is_still_needed(&self, _: &Digest) -> Result<bool, Unreadable> {
         Ok(true)
@@ -211,6 +214,7 @@ impl Check<'_> {
             self.housekeeping()?;
             self.files_have_rows()?;
         }
+        self.blobs.may_go();
         self.blob_files()?;
         Ok(self.report)
     }

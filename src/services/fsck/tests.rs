@@ -1,5 +1,6 @@
 //! A healthy store in memory is clean; a store with one sickness is named by exactly its id.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use pierhead_storage_format::codec::Record;
@@ -52,6 +53,9 @@ struct Store {
     intents: BTreeSet<Digest>,
     /// What the log of small blobs has; it has no bytes here.
     logged: BTreeSet<Digest>,
+    /// What goes, row first, as soon as it may.
+    goes: BTreeSet<Digest>,
+    is_going: Cell<bool>,
     unreadable: bool,
 }
 
@@ -142,6 +146,12 @@ impl Store {
         digest
     }
 
+    /// The file of a blob, if it has not gone.
+    fn file(&self, digest: &Digest) -> Option<&Vec<u8>> {
+        let has_gone = self.is_going.get() && self.goes.contains(digest) && !self.intents.contains(digest);
+        self.files.get(&path_of(digest)).filter(|_| !has_gone)
+    }
+
     fn tag(&mut self, repository: u64, tag: &str, digest: Digest) {
         self.put(&TagKey { repository, tag: tag.into() }, &TagRecord { digest, pushed_at: 1 });
         self.put(&ManifestTagKey { repository, digest, tag: tag.into() }, &Present {});
@@ -159,11 +169,19 @@ impl Blobs for Store {
     }
 
     fn size(&self, digest: &Digest) -> Result<Option<u64>, Unreadable> {
-        Ok(self.files.get(&path_of(digest)).map(|bytes| bytes.len() as u64))
+        Ok(self.file(digest).map(|bytes| bytes.len() as u64))
+    }
+
+    fn may_go(&self) {
+        self.is_going.set(true);
+    }
+
+    fn is_still_needed(&self, digest: &Digest) -> Result<bool, Unreadable> {
+        Ok(!self.is_going.get() || !self.goes.contains(digest))
     }
 
     fn read(&self, digest: &Digest) -> Result<Content<Vec<u8>>, Unreadable> {
-        Ok(match self.files.get(&path_of(digest)) {
+        Ok(match self.file(digest) {
             None => Content::Missing,
             Some(bytes) if digest_of(bytes) == *digest => Content::Good(bytes.clone()),
             Some(_) => Content::Damaged,
@@ -430,6 +448,21 @@ fn what_is_listed_and_what_was_deleted_is_no_sickness() {
     store.put(&CollectedKey { at: 1, digest }, &CollectedRecord { size: 9 });
     let report = run(&store, false, TALLY).expect("readable");
     assert_eq!((ids(&report), report.is_clean()), (vec!["B2"], true), "it goes");
+}
+
+#[test]
+fn a_blob_that_goes_while_blobs_are_read_is_no_finding_and_none_goes_before() {
+    for (name, goes) in [("a layer", digest_of(LAYER)), ("a manifest", digest_of(image().as_bytes()))] {
+        let mut store = healthy();
+        store.goes = [goes].into();
+        let report = run(&store, true, TALLY).expect("readable");
+        assert_eq!(report.findings, [], "{name}: its file and its row went");
+        // Its row went, and the file that is still there is damaged.
+        let mut store = Store { goes: [goes].into(), intents: [goes].into(), ..healthy() };
+        store.files.get_mut(&path_of(&goes)).expect("there")[0] ^= 1;
+        let found = ids(&run(&store, true, TALLY).expect("readable"));
+        assert_eq!(found, [""; 0], "{name}: its row went");
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Words: the *moment* is a change set; rows are those of journal and snapshots up to it. What came since is no finding.
 //!
-//! - O1: removals are held back from before the moment until the end, so that no file of the moment goes.
+//! - O1: removals are held back from before the moment until all files of it were listed and all manifests read, not
+//!   while blobs are read, which may take hours: then a blob is no finding whose row has gone (`live`).
 //! - O2: what is under way is no finding: files on their way to a row, the end of the journal, the open log of the
 //!   audit trail, files that are being written, uploads that somebody goes on with.
 //! - O3: a finding of files that come and go by themselves is told only if it is there twice.
@@ -99,7 +100,7 @@ impl Checks {
         permitted(permit)?;
         let hold = self.0.served.blobs.hold_removals().await;
         let inner = Arc::clone(&self.0);
-        let done = tasks::blocking(move || inner.check(deep, (&goes_on, progress), &hold)).await;
+        let done = tasks::blocking(move || inner.check(deep, (&goes_on, progress), hold)).await;
         done.unwrap_or_else(|panicked| Err(CheckError::Refused(Error::from(panicked))))
     }
 }
@@ -109,12 +110,12 @@ impl Inner {
         &self,
         deep: bool,
         (goes_on, mut progress): (&GoesOn, Progress),
-        _held: &Hold,
+        hold: Hold,
     ) -> Result<Arc<Checked>, CheckError> {
         let Served { disk, meta, blobs, clock, .. } = &self.served;
         let (began_at, unknown) = (clock.now_ms(), self.unknown_uploads()?);
         let options = Options { deep, fixes: false }; // nobody would do them
-        let files = |disk| Ok(LiveBlobs::new(disk, meta.clone(), blobs.clone(), Arc::clone(goes_on)));
+        let files = |disk| Ok(LiveBlobs::new(disk, (meta.clone(), blobs.clone()), hold, Arc::clone(goes_on)));
         let checked = check_rows(disk, (files, goes_on.as_ref()), options, &mut *progress);
         let checked = asked(goes_on, || checked)?;
         let journal = twice(|| journal(disk.as_ref(), goes_on.as_ref()))?;
