@@ -218,10 +218,8 @@ type Loss = (&'static str, &'static str, &'static [&'static str], &'static [&'st
 #[test]
 fn what_is_left_of_lost_rows_is_not_given_up_and_the_server_starts() {
     let Some(sample) = Sample::new() else { return };
-    let losses: [Loss; 2] = [
-        ("tag", "\"sick\"", &["R2"], &[]),
-        ("organisation", "\"name\"", &["R10", "R40", "R41"], &["R10"]),
-    ];
+    let losses: [Loss; 2] =
+        [("tag", "\"sick\"", &["R2"], &[]), ("organisation", "\"name\"", &["R10", "R40", "R41"], &["R10"])];
     for (table, of, left, held_by) in losses {
         let data = sample.copy(table);
         files::lose(&sample, &data, table, of);
@@ -232,7 +230,8 @@ fn what_is_left_of_lost_rows_is_not_given_up_and_the_server_starts() {
         assert_eq!((code, ids(&repair["report"]["by_id"])), (1, left.to_vec()), "{table}: {repair:#}");
         let held: [&Value; 2] = [&plan["held"], &repair["steps"]["held"]];
         for held in held.map(|held| &held["because"]) {
-            let because: Vec<&Value> = held.as_array().expect("a list").iter().map(|one| &one["id"]).collect();
+            let because: Vec<&Value> =
+                held.as_array().expect("a list").iter().map(|one| &one["id"]).collect();
             assert_eq!(because, held_by, "{table}: {repair:#}");
         }
         let mut server = Server::on_data(&data, settings()).expect("ours");

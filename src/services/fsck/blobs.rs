@@ -146,7 +146,9 @@ impl Check<'_> {
     /// is not there while its row is, which a blob that went, or came again, since it was looked at is not.
     fn is_missed(&self, digest: &Digest) -> Result<bool, Unreadable> {
         let blobs = self.blobs;
-        Ok(blobs.is_still_needed(digest)? && blobs.size(digest)?.is_none() && blobs.is_still_needed(digest)?)
+        Ok(blobs.is_still_needed(digest)?
+            && blobs.size(digest)?.is_none()
+            && blobs.is_still_needed(digest)?)
     }
 
     fn blob_content(&mut self, digest: &Digest, size: u64) -> Result<(), Unreadable> {

@@ -50,7 +50,8 @@ impl Check<'_> {
                 let what =
                     format!("blob {digest} of {of} is listed as unreferenced since {since}, which it is not");
                 self.report.find(&R50, what);
-                let does = format!("take blob {digest} of {of}, since {since}, off the list of unreferenced blobs");
+                let does =
+                    format!("take blob {digest} of {of}, since {since}, off the list of unreferenced blobs");
                 self.report.fix(&R50, does, How::Rows(vec![RowChange::remove(&own)]));
             }
             Ok(())

@@ -125,10 +125,7 @@ pub trait Blobs {
     fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable>;
     /// Gives every blob that the log of small blobs has, with or without a file: start-up will clear those that have no
     /// row. None while the store is served.
-    fn each_logged(
-        &self,
-        _: &mut dyn FnMut(&Digest) -> Result<(), Unreadable>,
-    ) -> Result<(), Unreadable> {
+    fn each_logged(&self, _: &mut dyn FnMut(&Digest) -> Result<(), Unreadable>) -> Result<(), Unreadable> {
         Ok(())
     }
     /// What becomes of files that had no rows, in their order.

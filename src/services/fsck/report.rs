@@ -237,16 +237,13 @@ const DEFECT: &str = "no content is lost; keep a copy of the data directory and 
 const REPAIR: &str = "no content is lost: `pierhead fsck --repair` sets it right; keep a copy of the data directory and report \
                       this as a defect";
 /// Of rows that mirror one that is not there at all.
-pub(super) const ORPHAN: &str =
-    "a repair leaves it, and gives nothing up while it is there, since what it mirrors may have been lost: push that again \
+pub(super) const ORPHAN: &str = "a repair leaves it, and gives nothing up while it is there, since what it mirrors may have been lost: push that again \
      where it says (then delete it, if nobody wants it), or restore the newest backup if more is missing";
 /// Of names that find nobody.
-pub(super) const ORPHAN_NAME: &str =
-    "a repair leaves it, and gives nothing up while it is there, since who had the name may have been lost: look through who \
+pub(super) const ORPHAN_NAME: &str = "a repair leaves it, and gives nothing up while it is there, since who had the name may have been lost: look through who \
      there is, and restore the newest backup if somebody is missing; else nobody has the name, and it cannot be given anew";
 /// Of what a deleted manifest keeps that is not there itself.
-pub(super) const ORPHAN_KEPT: &str =
-    "a repair leaves it, and gives nothing up while it is there, since the deleted manifest may have been lost: restore the \
+pub(super) const ORPHAN_KEPT: &str = "a repair leaves it, and gives nothing up while it is there, since the deleted manifest may have been lost: restore the \
      newest backup if it is to be brought back; else the blob takes its space, and nothing else is wrong with it";
 const REPAIR_RIGHTS: &str = "look through who may do what; `pierhead fsck --repair` makes the row anew from what it is of; report \
                              this as a defect";

@@ -287,7 +287,10 @@ impl Check<'_> {
             let manifest = get(rows, &ManifestKey { repository: at.id, digest: key.digest })?;
             let what = || {
                 let (name, subject) = (at.name, key.subject);
-                format!("{name}: {} is listed among the referrers of {subject}, which it does not name", key.digest)
+                format!(
+                    "{name}: {} is listed among the referrers of {subject}, which it does not name",
+                    key.digest
+                )
             };
             let Some(manifest) = manifest else {
                 self.report.find_orphan(&R7, ORPHAN, what());

@@ -238,12 +238,10 @@ mod tests {
         };
         let meta = Meta::open(options).expect("opened").0;
         let access = Access::without_accounts(Rules::Closed(access::Options::default()));
-        let permit =
-            access.authorise(&Actor::LocalAdministrator, Action::MaintainStore, Resource::Registry);
+        let permit = access.authorise(&Actor::LocalAdministrator, Action::MaintainStore, Resource::Registry);
         let put = |tx: &mut meta::Tx<'_>| {
             for named in [1, 2] {
-                let key =
-                    ManifestReferenceKey { repository: 1, manifest: digest(9), digest: digest(named) };
+                let key = ManifestReferenceKey { repository: 1, manifest: digest(9), digest: digest(named) };
                 tx.put(&key, &ReferenceRecord { role: ReferenceRole::Child })?;
             }
             Ok::<_, Error>(())

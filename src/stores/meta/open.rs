@@ -129,7 +129,9 @@ fn attempt(
     // What is so small that its index was checked just now has a snapshot that is soon read, too.
     let unproved = found.truth.snapshot.take().filter(|_| trust != Trust::Nothing);
     let unproved = match unproved {
-        Some(snapshot) if index.proof.is_none() => snapshot.verify(&snapshots::until(stop), Pace::Full).map(|_| None)?,
+        Some(snapshot) if index.proof.is_none() => {
+            snapshot.verify(&snapshots::until(stop), Pace::Full).map(|_| None)?
+        }
         unproved => unproved,
     };
     let trouble = trouble.filter(|_| !journal.is_ready());

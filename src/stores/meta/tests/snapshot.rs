@@ -1,6 +1,5 @@
 //! Snapshots: made while writing, two kept, segments removed, fallen back from; import and export.
 
-
 use pierhead_storage_format::keys::Table;
 
 use super::super::truth::Truth;
