@@ -92,7 +92,7 @@ pub(super) fn metadata(error: TruthError) -> CheckError {
 
 fn rows(disk: &dyn Disk, goes_on: &dyn Fn() -> bool) -> Result<Packed, TruthError> {
     let mut rows = Packed::default();
-    meta::read_truth_while(disk, &now_and_then(goes_on), &mut |table, key, value| {
+    meta::read_truth(disk, &now_and_then(goes_on), &mut |table, key, value| {
         rows.push(table, key, value).map_err(|error| TruthError::Receiver(Box::new(error)))
     })?;
     Ok(rows)

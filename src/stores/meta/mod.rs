@@ -59,7 +59,7 @@ pub use follow::{ChangedRow, Follow};
 pub use import::{ImportRow, write_store};
 pub use recovery::IndexOutcome;
 pub use status::{Opened, Status};
-pub use truth::{Moment, read_truth, read_truth_while};
+pub use truth::{Moment, read_truth};
 pub use tx::Tx;
 
 use crate::seams::Clock;

@@ -282,13 +282,9 @@ impl Moment {
 
 /// Streams the whole metadata in the order of table and key to `each`, from snapshot and journal
 /// alone: no index, no lock, also while a server writes (then: as of the moment it is called).
-/// Returns how far the rows go. Rows are not decoded. An error of `each` ends it.
-pub fn read_truth(disk: &dyn Disk, each: &mut Receiver<'_>) -> Result<Position, TruthError> {
-    read_truth_while(disk, &|| true, each)
-}
-
-/// The same, as long as `goes_on` says so, which is asked for each row: [`TruthError::Stopped`] otherwise.
-pub fn read_truth_while(
+/// Returns how far the rows go. Rows are not decoded. An error of `each` ends it, and so does `goes_on`, which is asked for
+/// each row: [`TruthError::Stopped`].
+pub fn read_truth(
     disk: &dyn Disk,
     goes_on: &dyn Fn() -> bool,
     each: &mut Receiver<'_>,
