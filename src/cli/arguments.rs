@@ -216,9 +216,10 @@ pub enum Command {
     /// Check that metadata and blobs agree, while the server runs
     #[command(after_help = "Examples:\n  pierhead check\n  pierhead check --deep --json\n  \
                             pierhead jobs show check    how far it is\n\n\
-                            What is pushed meanwhile is no finding. Nothing is removed from the store as long as it \
-                            runs. --deep reads every blob as fast as the disk gives: pulls may be slower; `pierhead jobs \
-                            pause check` lets it wait. Whether the index agrees with the journal, a start and `fsck` see.\n\n\
+                            What is pushed meanwhile is no finding. Nothing is removed from the store until it begins to \
+                            read the blobs. --deep reads every blob as fast as the disk gives: pulls may be slower; \
+                            `pierhead jobs pause check` lets it wait, for five minutes at most, and no other begins before \
+                            `pierhead jobs resume check`. Whether the index agrees with the journal, a start and `fsck` see.\n\n\
                             Exit codes: 0 nothing is wrong, 1 something is, or it could not be checked, 2 wrong usage.")]
     Check(CheckArguments),
     /// Write the metadata as zstd-compressed JSON lines (the server must not be running)

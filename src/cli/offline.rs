@@ -15,7 +15,7 @@ use crate::api::admin::CountsView;
 use crate::causes;
 use crate::config::Settings;
 use crate::services::fsck::{Plan, Report, Severity, Stage};
-use crate::services::maintenance::{Step, Steps, opening};
+use crate::services::maintenance::{Held, Step, Steps, opening};
 use crate::wiring::{self, Repair, RepairOptions};
 
 /// Between two lines of progress.
@@ -92,10 +92,10 @@ impl Outcome {
     }
 }
 
-/// What would be done about a report: its fixes, and what opening the store clears.
-fn planned(report: &Report) -> Vec<Step> {
+/// What would be done about a report, its fixes and what opening the store clears; and what would be held back.
+fn planned(report: &Report) -> (Vec<Step>, Held) {
     if report.has_unknown_rows() {
-        return Vec::new();
+        return (Vec::new(), Held::default());
     }
     let mut plan = Plan::default();
     plan.heed(report);
@@ -106,14 +106,34 @@ fn planned(report: &Report) -> Vec<Step> {
     let clears = clears.filter_map(|finding| {
         Some(Step { id: finding.id, what: format!("as a start: {} ({})", opening(finding)?, finding.what) })
     });
-    fixes.chain(clears).collect()
+    (fixes.chain(clears).collect(), Held::of(&plan))
+}
+
+/// What is held back, and what that is for.
+fn held_words(held: &Held) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    for Step { id, what } in &held.back {
+        let _ = writeln!(text, "{id} held back: {what}");
+    }
+    if !held.back.is_empty() {
+        let count = held.by_id.values().sum::<u64>();
+        let _ = writeln!(
+            text,
+            "{count} steps held back: they give up what rows that may be missing could need. Mend this first:"
+        );
+    }
+    for Step { id, what } in &held.because {
+        let _ = writeln!(text, "    {id}: {what}");
+    }
+    text
 }
 
 fn repair_json(repair: &Repair, outcome: Outcome, dry_run: bool) -> Value {
     let Repair { before, steps, after, failed } = repair;
-    let plan = dry_run.then(|| planned(before));
+    let (plan, held) = dry_run.then(|| planned(before)).unzip();
     let failed = failed.as_ref().map(|error| causes::chain(error));
-    json!({"ok": outcome != Outcome::Damaged, "outcome": outcome.name(), "dry_run": dry_run, "planned": plan,
+    json!({"ok": outcome != Outcome::Damaged, "outcome": outcome.name(), "dry_run": dry_run, "planned": plan, "held": held,
            "before": before, "steps": steps, "failed": failed, "report": after.as_ref().unwrap_or(before)})
 }
 
@@ -128,13 +148,15 @@ fn repair_words(repair: &Repair, outcome: Outcome, dry_run: bool) -> String {
         return text;
     }
     if dry_run {
-        for Step { id, what } in planned(before) {
+        let (planned, held) = planned(before);
+        for Step { id, what } in planned {
             let _ = writeln!(text, "{id} would: {what}");
         }
+        text.push_str(&held_words(&held));
         text.push_str("nothing was changed\n");
         return text;
     }
-    let Some(Steps { done, failed: undone, by_id }) = steps else { return text };
+    let Some(Steps { done, failed: undone, by_id, held }) = steps else { return text };
     for Step { id, what } in done {
         let _ = writeln!(text, "{id} done: {what}");
     }
@@ -150,6 +172,7 @@ fn repair_words(repair: &Repair, outcome: Outcome, dry_run: bool) -> String {
     }
     let _ = writeln!(text, "{steps} steps done; what is left:");
     text.push_str(&render(after.as_ref().unwrap_or(before)));
+    text.push_str(&held_words(held));
     text.push_str(match outcome {
         Outcome::Damaged => "NOT ALL OF IT COULD BE REPAIRED: see above what to do\n",
         Outcome::Repaired => "all of it is repaired\n",
@@ -264,6 +287,21 @@ fn input(path: &Path) -> Result<Box<dyn Read>, Failure> {
 mod tests {
     use super::*;
     use crate::wiring::StartError;
+
+    #[test]
+    fn what_is_held_back_is_told_with_the_findings_it_is_for() {
+        let step = |id, what: &str| Step { id, what: what.to_owned() };
+        let held = Held {
+            back: vec![step("R5", "set the references of a blob to 1")],
+            by_id: [("R5", 1200)].into(),
+            because: vec![step("R1", "tag acme/web:v1 names nothing")],
+        };
+        let text = held_words(&held);
+        for words in ["R5 held back: set the references", "1200 steps held back", "    R1: tag acme/web:v1"] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+        assert_eq!(held_words(&Held::default()), "");
+    }
 
     #[test]
     fn a_repair_that_failed_says_what_it_did_and_why_it_ended() {

@@ -72,6 +72,9 @@ pub enum Refused {
     /// It is not one that may wait.
     #[error("job {0} cannot be paused: the appliance needs it all the time")]
     Needed(&'static str),
+    /// It is begun by a command of its own, and paused: it would wait, and hold up whoever asked.
+    #[error("job {0} is paused; `pierhead jobs resume {0}` lets it be begun again")]
+    Paused(&'static str),
     /// It runs only when somebody asks for it, by its own command.
     #[error("job {0} is begun by the command that is for it")]
     Asked(&'static str),

@@ -122,11 +122,11 @@ pub enum StartError {
     /// A repair ended early.
     #[error(transparent)]
     Repair(#[from] maintenance::RepairError),
-    /// Opening the store for a repair would remove files that lost rows may have named.
+    /// Opening the store for a repair would remove files, or what the log of small blobs has, that lost rows may have named.
     #[error(
-        "not begun: a start, and so a repair, removes files of uploads that were cut short (B2, noted above), and rows \
-         may be missing that named them. Keep a copy of the data directory and restore the newest backup; or start the \
-         server once, which gives those files up, stop it, and repair then"
+        "not begun: a start, and so a repair, removes files of uploads that were cut short (B2, noted above) and blobs of \
+         the log in small/ that have no row, and rows may be missing that named them. Keep a copy of the data directory \
+         and restore the newest backup; or start the server once, which gives those up, stop it, and repair then"
     )]
     WouldClear,
     /// The export could not be written.

@@ -15,6 +15,7 @@ mod kinds;
 mod support;
 
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,13 @@ struct Sample {
     sound: Image,
 }
 
+/// Whether the folder of a blob has none of the others: the folder is lost with all that is in it.
+fn is_alone(blob: &[u8], images: &[&Image]) -> bool {
+    let folder = |blob: &[u8]| file(Path::new(""), blob).parent().map(Path::to_owned);
+    let mut all = images.iter().flat_map(|image| image.blobs().chain([image.manifest.as_slice()]));
+    all.all(|other| other == blob || folder(other) != folder(blob))
+}
+
 fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
 }
@@ -52,8 +60,10 @@ impl Sample {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let mut server = Server::on_data(&folder.path().join("data"), settings())?;
         let mut rng = Rng::named("sick");
-        let sick = Image::random(&mut rng, Kind::Oci, &[3_500_000, 40_000]);
         let sound = Image::random(&mut rng, Kind::Oci, &[2_000_000, 900]);
+        let sick = iter::repeat_with(|| Image::random(&mut rng, Kind::Oci, &[3_500_000, 40_000]))
+            .find(|sick| is_alone(&sick.layers[1], &[sick, &sound]))
+            .expect("soon");
         let repository = server.repository();
         let name = repository.name.clone();
         repository.push("sick", &sick);
@@ -202,15 +212,15 @@ fn every_kind_of_damage_is_named_repaired_or_left_as_stated_and_healed_by_a_push
     }
 }
 
-/// What is lost, where, and what `fsck` finds of it.
-type Loss = (&'static str, &'static str, &'static [&'static str]);
+/// What is lost, where, what `fsck` finds of it, and what of that holds steps back.
+type Loss = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
 #[test]
 fn what_is_left_of_lost_rows_is_not_given_up_and_the_server_starts() {
     let Some(sample) = Sample::new() else { return };
     let losses: [Loss; 2] =
-        [("tag", "\"sick\"", &["R2"]), ("organisation", "\"name\"", &["R10", "R40", "R41"])];
-    for (table, of, left) in losses {
+        [("tag", "\"sick\"", &["R2"], &[]), ("organisation", "\"name\"", &["R10", "R40", "R41"], &["R10"])];
+    for (table, of, left, held_by) in losses {
         let data = sample.copy(table);
         files::lose(&sample, &data, table, of);
         let (_, plan) = asked(&data, &["fsck", "--repair", "--dry-run"]);
@@ -218,6 +228,12 @@ fn what_is_left_of_lost_rows_is_not_given_up_and_the_server_starts() {
         assert!(left.iter().all(|id| !planned.contains(&format!("\"{id}\""))), "{table}: {planned}");
         let (code, repair) = asked(&data, &["fsck", "--deep", "--repair"]);
         assert_eq!((code, ids(&repair["report"]["by_id"])), (1, left.to_vec()), "{table}: {repair:#}");
+        let held: [&Value; 2] = [&plan["held"], &repair["steps"]["held"]];
+        for held in held.map(|held| &held["because"]) {
+            let because: Vec<&Value> =
+                held.as_array().expect("a list").iter().map(|one| &one["id"]).collect();
+            assert_eq!(because, held_by, "{table}: {repair:#}");
+        }
         let mut server = Server::on_data(&data, settings()).expect("ours");
         let repository = Repository::named(server.http(), &sample.name);
         repository.pull_and_compare("sound", &sample.sound);
@@ -338,4 +354,11 @@ fn a_check_of_a_server_under_load_finds_nothing_and_shows_among_the_jobs() {
     assert!(events.to_string().contains("runCheck"), "{events:#}");
     let (code, last) = asked(server.data(), &["check", "--last"]);
     assert_eq!((code, &last["ok"]), (CLEAN, &Value::Bool(true)));
+    // While it is paused none begins that would wait, and fail for it.
+    assert!(server.command(&["jobs", "pause", "check"]).status.success());
+    let refused = server.command(&["check"]);
+    assert!(text_of(&refused).contains("pierhead jobs resume check"), "{}", text_of(&refused));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(server.command(&["jobs", "resume", "check"]).status.success());
+    assert_eq!(asked(server.data(), &["check"]).0, CLEAN);
 }

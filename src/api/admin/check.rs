@@ -14,7 +14,7 @@ use super::reply::{Page, Reply, time};
 use super::text::Time;
 use super::{Admin, Call};
 use crate::causes;
-use crate::jobs::Handle;
+use crate::jobs::{Handle, Refused};
 use crate::services::fsck::{Counts, Finding, Severity, Stage};
 use crate::services::maintenance::{Checked, GoesOn, Progress};
 
@@ -157,6 +157,9 @@ pub async fn run(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     let (checks, permit) = (admin.0.services.checks.clone(), call.permit);
     let about = "checks that metadata and blobs agree, as an administrator asked";
     let jobs = &admin.0.services.jobs;
+    if jobs.show(JOB).is_ok_and(|job| job.is_paused && job.running.is_none()) {
+        return Err(refused(Refused::Paused(JOB)));
+    }
     let started = jobs.start(JOB, about, |handle| async move {
         match checks.run(&permit, deep, (goes_on(&handle, LONGEST_PAUSE), progress(handle))).await {
             Ok(checked) => Ok(words(&checked)),
@@ -168,7 +171,7 @@ pub async fn run(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
 }
 
 /// Asked on the thread that checks, which waits while the job is paused; not for longer than `longest`, since a check
-/// holds removals back.
+/// holds removals back, and memory.
 fn goes_on(handle: &Handle, longest: Duration) -> GoesOn {
     let (handle, runtime) = (handle.clone(), tokio::runtime::Handle::current());
     let has_ended = AtomicBool::new(false);

@@ -115,9 +115,11 @@ pub fn refused(refused: Refused) -> Failure {
     match &refused {
         Refused::Unknown(name) => Failure::about(Kind::Missing, format!("job {name:?}")),
         Refused::Stopping => Failure::new(Kind::Unavailable),
-        Refused::Running(_) | Refused::Needed(_) | Refused::Asked(_) | Refused::Own(_) => {
-            Failure::about(Kind::InUse, &refused)
-        }
+        Refused::Running(_)
+        | Refused::Paused(_)
+        | Refused::Needed(_)
+        | Refused::Asked(_)
+        | Refused::Own(_) => Failure::about(Kind::InUse, &refused),
     }
 }
 

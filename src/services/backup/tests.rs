@@ -107,7 +107,7 @@ impl World {
     fn assert_same(&self, one: &str, other: &str, numbers: &[u8]) {
         let rows = |name: &str| {
             let mut rows = Vec::new();
-            read_truth(&RealDisk::new(self.scratch.path().join(name)), &mut |table, key, value| {
+            read_truth(&RealDisk::new(self.scratch.path().join(name)), &|| true, &mut |table, key, value| {
                 rows.push((table, key.to_vec(), value.to_vec()));
                 Ok(())
             })
@@ -294,7 +294,7 @@ fn a_backup_with_metadata_of_an_earlier_version_is_restored() {
         world.restore(None, golden).expect(golden);
         let mut rows = 0;
         let disk = RealDisk::new(world.scratch.path().join(golden));
-        read_truth(&disk, &mut |_, _, _| {
+        read_truth(&disk, &|| true, &mut |_, _, _| {
             rows += 1;
             Ok(())
         })

@@ -12,7 +12,7 @@ use pierhead_storage_format::scrub::DamageKey;
 use pierhead_storage_format::{Digest, paths};
 
 use super::fix::How;
-use super::report::{B1, B2, B3, B5, BN, Invariant, R5, R6, R13};
+use super::report::{B1, B2, B3, B5, BN, Invariant, ORPHAN, R5, R6, R13};
 use super::rows::{each, get};
 use super::tally::Tally;
 use super::{BlobFile, Check, Content, Fate, Stage, Unreadable};
@@ -40,6 +40,7 @@ impl Check<'_> {
                 );
                 self.report.find(&R5, what);
                 let (digest, to) = (count.digest, count.counted);
+                self.is_miscounted(0, count);
                 let does = format!("set the references of blob {digest} to {to}");
                 let how = How::BlobReferences { digest, to };
                 match to < count.recorded {
@@ -110,11 +111,8 @@ impl Check<'_> {
                 None => false,
             };
             if !linked {
-                self.report.is_orphan();
                 let what = format!("blob {}: a row for {}, which does not hold it", key.digest, key.name);
-                self.report.find(&R6, what);
-                let does = format!("remove {} from the repositories of blob {}", key.name, key.digest);
-                self.report.fix_by_removal(&R6, does, &key);
+                self.report.find_orphan(&R6, ORPHAN, what);
             }
             Ok(())
         })
@@ -137,13 +135,25 @@ impl Check<'_> {
                 let what = format!("blob {digest}: {size} bytes on record, its file has {found}");
                 self.sick_blob(&B1, digest, size, what)
             }
-            None if !self.blobs.is_still_needed(digest)? => Ok(()),
-            None => self.sick_blob(&B1, digest, size, format!("blob {digest}: its file is missing")),
+            None if self.is_missed(digest)? => {
+                self.sick_blob(&B1, digest, size, format!("blob {digest}: its file is missing"))
+            }
+            None => Ok(()),
         }
     }
 
+    /// Of a file that is not there. A blob's row goes before its file, and comes after it: so one is missed if its file
+    /// is not there while its row is, which a blob that went, or came again, since it was looked at is not.
+    fn is_missed(&self, digest: &Digest) -> Result<bool, Unreadable> {
+        let blobs = self.blobs;
+        Ok(blobs.is_still_needed(digest)?
+            && blobs.size(digest)?.is_none()
+            && blobs.is_still_needed(digest)?)
+    }
+
     fn blob_content(&mut self, digest: &Digest, size: u64) -> Result<(), Unreadable> {
-        if size > CHUNK && self.blobs.outboard(digest)? == Content::Missing {
+        let lacks_outboard = size > CHUNK && self.blobs.outboard(digest)? == Content::Missing;
+        if lacks_outboard && self.blobs.is_still_needed(digest)? {
             self.report.find(&B5, format!("blob {digest}, {size} bytes, has no outboard"));
             let does = format!("make the outboard of blob {digest} from its bytes");
             self.report.fix(&B5, does, How::Outboard { digest: *digest, size });
@@ -152,11 +162,15 @@ impl Check<'_> {
             return Ok(());
         }
         self.report.counts.hashed += 1;
-        if self.blobs.verify(digest)? != Content::Good(()) {
-            let parts = self.damaged_parts(digest)?;
-            self.damaged(digest, size, format!("blob {digest} is damaged{parts}"))?;
+        match self.blobs.verify(digest)? {
+            Content::Good(()) => Ok(()),
+            Content::Missing if !self.is_missed(digest)? => Ok(()),
+            Content::Damaged if !self.blobs.is_still_needed(digest)? => Ok(()),
+            Content::Missing | Content::Damaged => {
+                let parts = self.damaged_parts(digest)?;
+                self.damaged(digest, size, format!("blob {digest} is damaged{parts}"))
+            }
         }
-        Ok(())
     }
 
     /// B3.
@@ -193,7 +207,15 @@ impl Check<'_> {
             self.file_has_a_row(file, &mut without)?;
             if without.len() == BATCH { self.without_rows(&mut without, &collected) } else { Ok(()) }
         })?;
-        self.without_rows(&mut without, &collected)
+        self.without_rows(&mut without, &collected)?;
+        // The log may have a blob whose file a power cut took; a start drops both alike where there is no row.
+        blobs.each_logged(&mut |digest| {
+            let is_wanted = get(self.rows, &BlobKey { digest: *digest })?.is_some();
+            if !is_wanted && !collected.contains(digest) {
+                self.report.is_cleared();
+            }
+            Ok(())
+        })
     }
 
     /// B2, of files that had no row at the moment of the rows. Asked together: while the store is served, it takes

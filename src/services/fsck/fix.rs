@@ -5,10 +5,11 @@
 //!   moves a file; none of them changes what clients see of something that is whole.
 //! - X2: a fix that would give up a row or a count because another row is missing *loses* if that other row was lost:
 //!   it is held back once [`Report::has_losses`] said that rows may be missing, until the end: a pass may remove what
-//!   said so ([`Plan`]).
-//! - X3: memory is bounded: [`MAX_FIXES`] are kept, and the next pass finds the rest.
+//!   said so ([`Plan`]). What mirrors a row that is not there at all says so itself, and has no fix.
+//! - X3: memory is bounded: fixes are kept until they change [`MAX_ROWS`] rows, of which the last may have as many as one
+//!   manifest names; the next pass finds the rest.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pierhead_storage_format::Digest;
@@ -17,8 +18,8 @@ use pierhead_storage_format::keys::{Table, TableKey};
 
 use super::Report;
 
-/// Fixes that are kept of one pass, of those that lose something and of the others.
-pub const MAX_FIXES: usize = 100_000;
+/// Rows that the fixes of one pass change, those that lose something and the others: then no more are kept.
+pub const MAX_ROWS: usize = 100_000;
 
 /// Something that can be done about a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +34,18 @@ pub struct Fix {
     pub loses: bool,
 }
 
+impl Fix {
+    /// About how many rows it changes, 1 at least.
+    pub(super) fn rows(&self) -> usize {
+        match &self.how {
+            How::Rows(rows) => rows.len().max(1),
+            _ => 1,
+        }
+    }
+}
+
 /// How something is put right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum How {
     /// These rows are set or removed, in one change set.
     Rows(Vec<RowChange>),
@@ -89,7 +100,7 @@ pub enum How {
 }
 
 /// A row as it is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RowChange {
     /// Its table.
     pub table: Table,
@@ -114,27 +125,46 @@ impl RowChange {
 /// Chooses what the passes of one repair do.
 #[derive(Debug, Default)]
 pub struct Plan {
-    has_losses: bool,
+    /// What said that rows may be missing: the first finding of each id.
+    losses: BTreeMap<&'static str, String>,
     /// Fixes that were chosen, as hashes.
     tried: HashSet<u64>,
+    /// What the last pass might have done, and was not chosen for that.
+    held_back: Vec<Fix>,
 }
 
 impl Plan {
     /// Takes note of what a report says of lost rows.
     pub fn heed(&mut self, report: &Report) {
-        self.has_losses |= report.has_losses();
+        for (id, what) in report.losses() {
+            self.losses.entry(id).or_insert_with(|| what.to_owned());
+        }
     }
 
     /// Those that may be done, each once.
-    pub fn choose(&mut self, mut fixes: Vec<Fix>) -> Vec<Fix> {
-        fixes.retain(|fix| !(fix.loses && self.has_losses) && self.tried.insert(name(fix)));
-        fixes
+    pub fn choose(&mut self, fixes: Vec<Fix>) -> Vec<Fix> {
+        let has_losses = !self.losses.is_empty();
+        let (held_back, mut chosen): (Vec<Fix>, Vec<Fix>) =
+            fixes.into_iter().partition(|fix| fix.loses && has_losses);
+        self.held_back = held_back;
+        chosen.retain(|fix| self.tried.insert(name(fix)));
+        chosen
+    }
+
+    /// What was not chosen last since rows may be missing.
+    pub fn held_back(&self) -> &[Fix] {
+        &self.held_back
+    }
+
+    /// The findings that said so: the first of each id.
+    pub fn losses(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.losses.iter().map(|(id, what)| (*id, what.as_str()))
     }
 }
 
-/// Tells fixes apart in a few bytes.
+/// Tells fixes apart in a few bytes, by what they do: in words two of them may be the same.
 fn name(fix: &Fix) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (fix.id, &fix.does).hash(&mut hasher);
+    (fix.id, &fix.how).hash(&mut hasher);
     hasher.finish()
 }

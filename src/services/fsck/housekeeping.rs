@@ -10,8 +10,9 @@ use pierhead_storage_format::keys::{BlobKey, CounterKey, RepositoryBlobKey, Repo
 use pierhead_storage_format::records::RepositoryRecord;
 
 use super::fix::{How, RowChange};
-use super::report::{R50, R51, R52, R53};
+use super::report::{ORPHAN_KEPT, R50, R51, R52, R53};
 use super::rows::{each, get};
+use super::tally::Count;
 use super::{Check, TALLY, Unreadable};
 
 /// Says that every blob that belongs there is among the unreferenced.
@@ -49,7 +50,8 @@ impl Check<'_> {
                 let what =
                     format!("blob {digest} of {of} is listed as unreferenced since {since}, which it is not");
                 self.report.find(&R50, what);
-                let does = format!("take blob {digest} of {of} off the list of unreferenced blobs");
+                let does =
+                    format!("take blob {digest} of {of}, since {since}, off the list of unreferenced blobs");
                 self.report.fix(&R50, does, How::Rows(vec![RowChange::remove(&own)]));
             }
             Ok(())
@@ -85,8 +87,18 @@ impl Check<'_> {
         let of = name.as_deref().unwrap_or("the store");
         let does = format!("list blob {} of {of} as unreferenced", key.digest);
         self.report.find(&R50, what);
-        // Where a count is wrong, its own fix comes first, and says the same.
-        self.report.fix_by_row(&R50, does, key, &UnreferencedRecord { name });
+        // Where the count is wrong, something may keep it, and what puts the count right sees to the list.
+        if self.miscounted.len() < TALLY && !self.miscounted.contains(&(key.repository, key.digest)) {
+            self.report.fix_by_row(&R50, does, key, &UnreferencedRecord { name });
+        }
+    }
+
+    /// A count of a blob of the store (0) or of a repository is put right; the next pass lists what is to be listed
+    /// then.
+    pub(super) fn is_miscounted(&mut self, repository: u64, count: &Count) {
+        if count.recorded == 0 && self.miscounted.len() < TALLY {
+            self.miscounted.insert((repository, count.digest));
+        }
     }
 
     fn deleted_manifests(&mut self) -> Result<(), Unreadable> {
@@ -116,11 +128,8 @@ impl Check<'_> {
         let rows = self.rows;
         each::<DeletedReferenceKey>(rows, &[], |DeletedReferenceKey { number, digest }, _| {
             if get(rows, &DeletedManifestKey { number })?.is_none() {
-                self.report.is_orphan();
-                self.report
-                    .find(&R51, format!("deleted manifest {number}, which is not there, keeps {digest}"));
-                let does = format!("let {digest} go, which deleted manifest {number} kept");
-                self.report.fix_by_removal(&R51, does, &DeletedReferenceKey { number, digest });
+                let what = format!("deleted manifest {number}, which is not there, keeps {digest}");
+                self.report.find_orphan(&R51, ORPHAN_KEPT, what);
             }
             if get(rows, &BlobKey { digest })?.is_none() {
                 self.report

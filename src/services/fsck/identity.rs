@@ -10,7 +10,7 @@ use pierhead_storage_format::keys::{CounterKey, TableKey};
 
 use pierhead_storage_format::retention::RetentionKey;
 
-use super::report::{Invariant, R16, R17, R18, R20, R21, R22, R23};
+use super::report::{Invariant, ORPHAN_NAME, R16, R17, R18, R20, R21, R22, R23};
 use super::rows::{each, get};
 use super::{Check, Unreadable};
 use crate::services::access::Policy;
@@ -64,12 +64,13 @@ impl Check<'_> {
         })?;
         each::<AccountNameKey>(rows, &[], |AccountNameKey { name }, named| {
             let account = get(rows, &AccountKey { id: named.id })?;
-            if account.is_none() {
-                self.report.is_orphan();
-            }
-            if account.is_none_or(|account| account.name != name) {
-                let what = format!("the name {name:?} finds account {}, which has not that name", named.id);
-                self.report.find(&R16, what);
+            let what = || format!("the name {name:?} finds account {}, which has not that name", named.id);
+            let Some(account) = account else {
+                self.report.find_orphan(&R16, ORPHAN_NAME, what());
+                return Ok(());
+            };
+            if account.name != name {
+                self.report.find(&R16, what());
                 let does = format!("remove the name {name:?}, which is no account's");
                 self.report.fix_by_removal(&R16, does, &AccountNameKey { name });
             }
@@ -95,15 +96,16 @@ impl Check<'_> {
         })?;
         each::<UserNameKey>(rows, &[], |UserNameKey { account, name }, named| {
             let user = get(rows, &UserKey { id: named.id })?;
-            if user.is_none() {
-                self.report.is_orphan();
-            }
-            if user.is_none_or(|user| user.account != account || user.name != name) {
-                let what = format!(
-                    "the name {name:?} in account {account} finds user {}, who has not that name there",
-                    named.id
-                );
-                self.report.find(&R17, what);
+            let what = || {
+                let id = named.id;
+                format!("the name {name:?} in account {account} finds user {id}, who has not that name there")
+            };
+            let Some(user) = user else {
+                self.report.find_orphan(&R17, ORPHAN_NAME, what());
+                return Ok(());
+            };
+            if user.account != account || user.name != name {
+                self.report.find(&R17, what());
                 let does = format!("remove the name {name:?} in account {account}, which is no user's");
                 self.report.fix_by_removal(&R17, does, &UserNameKey { account, name });
             }

@@ -24,10 +24,19 @@ struct Search {
 }
 
 impl Search {
-    /// Whether it goes on; counts a row.
+    /// Whether it goes on; counts a row. One image too many is looked for: it says that there are more.
     fn goes_on(&mut self) -> bool {
         self.rows = self.rows.saturating_sub(1);
-        self.rows > 0 && self.images.len() < IMAGES
+        self.rows > 0 && self.images.len() <= IMAGES
+    }
+
+    /// What is told.
+    fn told(mut self, is_cut: bool) -> Vec<String> {
+        if is_cut || self.rows == 0 || self.images.len() > IMAGES {
+            self.images.truncate(IMAGES);
+            self.images.push(OTHERS.to_owned());
+        }
+        self.images
     }
 }
 
@@ -38,18 +47,16 @@ impl Check<'_> {
         let mut repositories = Vec::new();
         some::<BlobRepositoryKey>(self.rows, &BlobRepositoryKey::prefix(digest), |key, _| {
             repositories.push(key.name);
-            Ok(repositories.len() < IMAGES)
+            Ok(repositories.len() <= IMAGES)
         })?;
+        let is_cut = repositories.len() > IMAGES;
         for name in repositories {
             if let Some(record) = get(self.rows, &RepositoryKey { name: name.clone() })? {
                 self.manifests_with((&name, record.id), digest, &mut search)?;
             }
         }
         self.manifest_itself(digest, &mut search)?;
-        if search.rows == 0 {
-            search.images.push(OTHERS.to_owned());
-        }
-        Ok(search.images)
+        Ok(search.told(is_cut))
     }
 
     fn manifests_with(
@@ -63,7 +70,7 @@ impl Check<'_> {
             if key.digest == *digest {
                 manifests.push(key.manifest);
             }
-            Ok(search.goes_on() && manifests.len() < IMAGES)
+            Ok(search.goes_on() && manifests.len() <= IMAGES)
         })?;
         manifests.iter().try_for_each(|manifest| self.name_image(at, manifest, search))
     }
@@ -86,12 +93,12 @@ impl Check<'_> {
         manifest.write_key(&mut prefix);
         let before = search.images.len();
         some::<ManifestTagKey>(self.rows, &prefix, |key, _| {
-            if search.images.len() < IMAGES {
+            if search.images.len() <= IMAGES {
                 search.images.push(format!("{name}:{}", key.tag));
             }
-            Ok(search.images.len() < IMAGES)
+            Ok(search.images.len() <= IMAGES)
         })?;
-        if search.images.len() == before && before < IMAGES {
+        if search.images.len() == before && before <= IMAGES {
             search.images.push(format!("{name}@{manifest}"));
         }
         Ok(())

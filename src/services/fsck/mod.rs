@@ -6,11 +6,12 @@
 //!
 //! Rules that always hold:
 //! - K1: one sickness is named by one id: a check that would only repeat another's finding is silent.
-//! - K2: memory does not grow with the store beyond 8 bytes a repository, the names and numbers of
-//!   organisations, 24 bytes an account that owns one and a user with access keys, and the
-//!   rows a [`Rows`] chooses to hold; references are recounted [`TALLY`] digests at a time.
+//! - K2: of its own this room needs 8 bytes a repository, the names and numbers of organisations, and 24 bytes an
+//!   account that owns one and a user with access keys; references are recounted [`TALLY`] digests at a time. The rows
+//!   come on top: a [`Packed`] holds all of them, so that memory grows with the store, about 70 bytes a row.
 //! - K3: findings are all counted, and the first [`MAX_FINDINGS`] of each id are kept.
-//! - K4: what can be done about a finding is said where it is found, as a [`Fix`], and done elsewhere.
+//! - K4: what can be done about a finding is said where it is found, as a [`Fix`], if somebody asked for it
+//!   ([`Options::fixes`]), and done elsewhere.
 //!
 //! Start at [`check`]; the list of invariants is in `report`.
 
@@ -122,11 +123,19 @@ pub trait Blobs {
     /// Whether an intent file below `uploads/`, or the log of small blobs, names the blob: start-up will
     /// clear it.
     fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable>;
+    /// Gives every blob that the log of small blobs has, with or without a file: start-up will clear those that have no
+    /// row. None while the store is served.
+    fn each_logged(&self, _: &mut dyn FnMut(&Digest) -> Result<(), Unreadable>) -> Result<(), Unreadable> {
+        Ok(())
+    }
     /// What becomes of files that had no rows, in their order.
     fn fates(&self, digests: &[Digest]) -> Result<Vec<Fate>, Unreadable> {
         let fate = |intended| if intended { Fate::Cleared } else { Fate::Extra };
         digests.iter().map(|digest| self.is_intended(digest).map(fate)).collect()
     }
+    /// All files of the moment were listed, and all manifests read: from here on each blob is asked after that is not as
+    /// it should be ([`Blobs::is_still_needed`]), so that they may go.
+    fn may_go(&self) {}
     /// Whether the blob still has its row: a file that is missing is not missed otherwise.
     fn is_still_needed(&self, _: &Digest) -> Result<bool, Unreadable> {
         Ok(true)
@@ -138,6 +147,8 @@ pub trait Blobs {
 pub struct Options {
     /// Hash every blob (B3), not only the manifests.
     pub deep: bool,
+    /// Say what can be done about findings, for somebody who does it.
+    pub fixes: bool,
 }
 
 /// What is being checked, for whoever watches.
@@ -164,6 +175,9 @@ struct Check<'a> {
     report: Report,
     /// Blobs that rows name and that have no row of their own (R13); the first [`TALLY`].
     without_rows: BTreeSet<Digest>,
+    /// Blobs on record as unreferenced, of the store (0) or of a repository, whose count is being put right; the first
+    /// [`TALLY`].
+    miscounted: BTreeSet<(u64, Digest)>,
 }
 
 /// Checks every R and B invariant. `progress` is told the stage and how many things of it are done.
@@ -179,8 +193,9 @@ pub fn check(
         options,
         tally: TALLY,
         progress,
-        report: Report::default(),
+        report: Report::of(options),
         without_rows: BTreeSet::new(),
+        miscounted: BTreeSet::new(),
     }
     .run()
 }
@@ -196,6 +211,7 @@ impl Check<'_> {
             self.housekeeping()?;
             self.files_have_rows()?;
         }
+        self.blobs.may_go();
         self.blob_files()?;
         Ok(self.report)
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use pierhead_storage_format::keys::TableKey;
 use serde::Serialize;
 
-use super::fix::{Fix, How, MAX_FIXES, RowChange};
+use super::Options;
+use super::fix::{Fix, How, MAX_ROWS, RowChange};
 
 /// Findings of one id that are kept; more are only counted.
 pub const MAX_FINDINGS: u64 = 1000;
@@ -68,18 +69,21 @@ pub struct Report {
     pub by_id: BTreeMap<&'static str, u64>,
     /// How much was looked at.
     pub counts: Counts,
-    /// What could be done, the first [`MAX_FIXES`] of those that lose nothing, and as many of the others.
+    /// What could be done, up to [`MAX_ROWS`] rows of what loses nothing, and as many of the rest.
     #[serde(skip)]
     pub fixes: Vec<Fix>,
-    /// Of those, how many lose something if rows are missing.
+    /// Whether nobody wants to know that.
     #[serde(skip)]
-    losing: usize,
-    /// Whether a start removes a file that no row names.
+    without_fixes: bool,
+    /// How many rows those change that lose nothing, and those that lose something if rows are missing.
+    #[serde(skip)]
+    fixed_rows: [usize; 2],
+    /// Whether a start removes a file, or what the log of small blobs has, that no row names.
     #[serde(skip)]
     clears_files: bool,
-    /// Whether a row was found whose original is not there at all.
+    /// Rows whose original is not there at all: by id, the first.
     #[serde(skip)]
-    is_orphaned: bool,
+    orphans: BTreeMap<&'static str, String>,
     /// The worst severity found.
     worst: Option<Severity>,
 }
@@ -90,6 +94,11 @@ const LOSSES: [&str; 9] = ["R1", "R3", "R10", "R11", "R13", "R14", "R18", "R21",
 const UNKNOWN_ROWS: [&str; 4] = ["M1", "M6", "M8", "R12"];
 
 impl Report {
+    /// An empty one.
+    pub(super) fn of(options: Options) -> Self {
+        Self { without_fixes: !options.fixes, ..Self::default() }
+    }
+
     /// Adds a finding.
     pub fn add(&mut self, finding: Finding) {
         let count = self.by_id.entry(finding.id).or_default();
@@ -147,32 +156,41 @@ impl Report {
     fn add_fix(&mut self, fix: Fix) {
         let is_known = fix.how == How::Recount && self.fixes.iter().any(|known| known.how == How::Recount);
         // Counted apart: those that are held back do not keep the others out.
-        let kept = if fix.loses { self.losing } else { self.fixes.len() - self.losing };
-        if !is_known && kept < MAX_FIXES {
-            self.losing += usize::from(fix.loses);
+        let rows = &mut self.fixed_rows[usize::from(fix.loses)];
+        if !self.without_fixes && !is_known && *rows < MAX_ROWS {
+            *rows = rows.saturating_add(fix.rows());
             self.fixes.push(fix);
         }
     }
 
     /// A row mirrors one that is not there at all: it is too much, or what is left of one that was lost, and nobody can
-    /// tell which.
-    pub(super) fn is_orphan(&mut self) {
-        self.is_orphaned = true;
+    /// tell which. So nothing is done about it, and `advice` is its own.
+    pub(super) fn find_orphan(&mut self, invariant: &Invariant, advice: &'static str, what: String) {
+        let Invariant { id, severity, .. } = *invariant;
+        self.orphans.entry(id).or_insert_with(|| what.clone());
+        self.add(Finding { id, severity, what, advice, images: Vec::new() });
     }
 
-    /// A start removes a file that never got a row, or lost it.
+    /// A start removes a file, or what the log of small blobs has, that never got a row, or lost it.
     pub(super) fn is_cleared(&mut self) {
         self.clears_files = true;
     }
 
-    /// Whether a start removes files whose rows may be what is missing.
+    /// Whether a start removes bytes whose rows may be what is missing.
     pub fn clears_what_may_be_needed(&self) -> bool {
         self.clears_files && self.has_losses()
     }
 
     /// Whether rows may be missing.
     pub fn has_losses(&self) -> bool {
-        self.is_orphaned || LOSSES.iter().any(|id| self.by_id.contains_key(id))
+        self.losses().next().is_some()
+    }
+
+    /// What says that rows may be missing: the first finding of each such id.
+    pub fn losses(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let first = |id: &&str| self.findings.iter().find(|finding| finding.id == *id);
+        let found = LOSSES.iter().filter_map(first).map(|finding| (finding.id, finding.what.as_str()));
+        found.chain(self.orphans.iter().map(|(id, what)| (*id, what.as_str())))
     }
 
     /// Whether it is not known what all the rows are: then nothing may be derived from them.
@@ -188,6 +206,11 @@ impl Report {
             .find(|(known, ..)| *known == id)
             .map_or((Severity::Error, RESTORE), |(_, severity, advice)| (*severity, *advice));
         self.add(Finding { id, severity, what, advice, images: Vec::new() });
+    }
+
+    /// The same of something that the disk does not give: it may hold, and a start leaves it as it is.
+    pub(super) fn add_unread(&mut self, id: &'static str, what: String) {
+        self.add(Finding { id, severity: Severity::Warning, what, advice: UNREAD, images: Vec::new() });
     }
 
     /// Whether nothing is wrong; what start-up clears by itself is not.
@@ -213,6 +236,15 @@ const PUSH_AGAIN: &str = "push the image again from a machine that has it, or de
 const DEFECT: &str = "no content is lost; keep a copy of the data directory and report this as a defect";
 const REPAIR: &str = "no content is lost: `pierhead fsck --repair` sets it right; keep a copy of the data directory and report \
                       this as a defect";
+/// Of rows that mirror one that is not there at all.
+pub(super) const ORPHAN: &str = "a repair leaves it, and gives nothing up while it is there, since what it mirrors may have been lost: push that again \
+     where it says (then delete it, if nobody wants it), or restore the newest backup if more is missing";
+/// Of names that find nobody.
+pub(super) const ORPHAN_NAME: &str = "a repair leaves it, and gives nothing up while it is there, since who had the name may have been lost: look through who \
+     there is, and restore the newest backup if somebody is missing; else nobody has the name, and it cannot be given anew";
+/// Of what a deleted manifest keeps that is not there itself.
+pub(super) const ORPHAN_KEPT: &str = "a repair leaves it, and gives nothing up while it is there, since the deleted manifest may have been lost: restore the \
+     newest backup if it is to be brought back; else the blob takes its space, and nothing else is wrong with it";
 const REPAIR_RIGHTS: &str = "look through who may do what; `pierhead fsck --repair` makes the row anew from what it is of; report \
                              this as a defect";
 const REPAIR_NUMBER: &str = "`pierhead fsck --repair` raises the counter above every number in use; keep a copy of the data \
@@ -249,6 +281,8 @@ const EVENTS: &str = "no content is lost, but what was recorded there cannot be 
 const UNUSABLE: &str =
     "nothing: no answer counted on it, and the next start, or `pierhead fsck --repair`, removes it";
 const SHORT: &str = "nothing: the next start goes on at the last checkpoint that holds; check the disk if there was no power cut";
+const UNREAD: &str = "check the disk: every start leaves it where it is, and goes on with it if it can be read then; else move \
+                      its folder away";
 const STRANGE: &str = "it is not Pierhead's: move it away";
 const NO_SEGMENT: &str = "check the disk. What it had is in its files, or is named by B1 and B3: push those images again. Then move \
                           the segment away";

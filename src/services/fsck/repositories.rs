@@ -14,7 +14,7 @@ use pierhead_storage_format::records::{
 
 use super::fix::{How, RowChange};
 use super::references::{References, references};
-use super::report::{R1, R2, R3, R4, R6, R7, R8, R13, R14, R15};
+use super::report::{ORPHAN, R1, R2, R3, R4, R6, R7, R8, R13, R14, R15};
 use super::rows::{each, get};
 use super::tally::{Count, Tally};
 use super::{Check, Content, MAX_MANIFEST, Stage, TALLY, Unreadable};
@@ -76,15 +76,15 @@ impl Check<'_> {
         let rows = self.rows;
         each::<ManifestTagKey>(rows, &at.id.to_be_bytes(), |key, _| {
             let tag = get(rows, &TagKey { repository: at.id, tag: key.tag.clone() })?;
-            if tag.is_none() {
-                self.report.is_orphan();
-            }
-            if tag.is_none_or(|tag| tag.digest != key.digest) {
-                let what = format!(
-                    "{}: a row under {} for tag {}, which does not name it",
-                    at.name, key.digest, key.tag
-                );
-                self.report.find(&R2, what);
+            let what = || {
+                format!("{}: a row under {} for tag {}, which does not name it", at.name, key.digest, key.tag)
+            };
+            let Some(tag) = tag else {
+                self.report.find_orphan(&R2, ORPHAN, what());
+                return Ok(());
+            };
+            if tag.digest != key.digest {
+                self.report.find(&R2, what());
                 let does = format!("remove {}:{} from the tags of {}", at.name, key.tag, key.digest);
                 self.report.fix_by_removal(&R2, does, &key);
             }
@@ -270,20 +270,12 @@ impl Check<'_> {
 
     /// R15 from the side of the rows: one finding a manifest that is not there.
     fn references_have_manifests(&mut self, at: &Repository<'_>) -> Result<(), Unreadable> {
-        let (rows, mut last, mut is_there) = (self.rows, None, true);
+        let (rows, mut last) = (self.rows, None);
         each::<ManifestReferenceKey>(rows, &at.id.to_be_bytes(), |key, _| {
             let manifest = ManifestKey { repository: at.id, digest: key.manifest };
-            if last.replace(key.manifest) != Some(key.manifest) {
-                is_there = get(rows, &manifest)?.is_some();
-                if !is_there {
-                    self.report.is_orphan();
-                    let what = format!("{}: reference rows of {}, which is not there", at.name, key.manifest);
-                    self.report.find(&R15, what);
-                }
-            }
-            if !is_there {
-                let does = format!("remove a reference row of {}, which {} lacks", key.manifest, at.name);
-                self.report.fix_by_removal(&R15, does, &key);
+            if last.replace(key.manifest) != Some(key.manifest) && get(rows, &manifest)?.is_none() {
+                let what = format!("{}: reference rows of {}, which is not there", at.name, key.manifest);
+                self.report.find_orphan(&R15, ORPHAN, what);
             }
             Ok(())
         })
@@ -293,15 +285,19 @@ impl Check<'_> {
         let rows = self.rows;
         each::<ReferrerKey>(rows, &at.id.to_be_bytes(), |key, _| {
             let manifest = get(rows, &ManifestKey { repository: at.id, digest: key.digest })?;
-            if manifest.is_none() {
-                self.report.is_orphan();
-            }
-            if manifest.is_none_or(|manifest| manifest.subject != Some(key.subject)) {
-                let what = format!(
-                    "{}: {} is listed among the referrers of {}, which it does not name",
-                    at.name, key.digest, key.subject
-                );
-                self.report.find(&R7, what);
+            let what = || {
+                let (name, subject) = (at.name, key.subject);
+                format!(
+                    "{name}: {} is listed among the referrers of {subject}, which it does not name",
+                    key.digest
+                )
+            };
+            let Some(manifest) = manifest else {
+                self.report.find_orphan(&R7, ORPHAN, what());
+                return Ok(());
+            };
+            if manifest.subject != Some(key.subject) {
+                self.report.find(&R7, what());
                 let does =
                     format!("remove {} of {} from the referrers of {}", key.digest, at.name, key.subject);
                 self.report.fix_by_removal(&R7, does, &key);
@@ -325,6 +321,7 @@ impl Check<'_> {
                 );
                 self.report.find(&R4, what);
                 let (digest, to) = (count.digest, count.counted);
+                self.is_miscounted(at.id, count);
                 if let Some(manifests) = noted.get(&digest) {
                     self.take_back_notes(at, digest, manifests);
                     continue;

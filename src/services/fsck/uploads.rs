@@ -2,7 +2,7 @@
 //! can go on with them. None of it was ever answered as stored but what rows name, which B1 to B3 look at.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -15,24 +15,29 @@ use crate::stores::disk::Disk;
 /// The longest journal that is read.
 const MAX_JOURNAL: u64 = 64 << 20;
 
-/// Checks uploads of a store that nobody serves; `deep` proves their bytes.
+/// Checks uploads of a store that nobody serves; `deep` proves their bytes. What cannot be read of one is a finding.
 pub fn check_uploads(disk: &dyn Disk, deep: bool, report: &mut Report) -> Result<(), Unreadable> {
     for id in upload_ids(disk)? {
-        if let Err(Sick { invariant, why }) = look(disk, &id, deep)? {
-            let path = paths::upload_dir(&id);
-            report.add_metadata(invariant, format!("{}: {why}", path.display()));
+        let path = paths::upload_dir(&id);
+        match look(disk, &id, deep) {
+            Ok(()) => {}
+            Err(Sick { invariant, why, is_unread: true }) => {
+                report.add_unread(invariant, format!("{}: {why}", path.display()));
+            }
+            Err(Sick { invariant, why, .. }) => {
+                report.add_metadata(invariant, format!("{}: {why}", path.display()));
+            }
         }
     }
     strange_files(disk, report)
 }
 
 /// The folders of uploads there are now, but for those that hold intents alone: they are notes for start-up, of files
-/// that B2 looks at.
+/// that B2 looks at. One that cannot be listed is among them: whoever opens what is in it finds that.
 pub fn upload_ids(disk: &dyn Disk) -> Result<Vec<String>, Unreadable> {
     let mut ids = Vec::new();
     for entry in list(disk, paths::UPLOADS)?.into_iter().filter(|entry| entry.is_dir) {
-        let folder = paths::upload_dir(&entry.name);
-        let files = disk.list(&folder).map_err(unreadable(&folder))?;
+        let files = disk.list(&paths::upload_dir(&entry.name)).unwrap_or_default();
         let is_note = !files.is_empty() && files.iter().all(|file| paths::parse_intent(&file.name).is_some());
         if !is_note {
             ids.push(entry.name);
@@ -49,62 +54,77 @@ pub fn strange_files(disk: &dyn Disk, report: &mut Report) -> Result<(), Unreada
     for entry in list(disk, paths::SMALL)? {
         let Some(number) = paths::parse_numbered(&entry.name, ".log") else { continue };
         let path = paths::small_segment(number);
-        let Some(file) = open(disk, &path)? else { continue };
-        let mut head = Vec::new();
-        file.take(small::HEADER as u64).read_to_end(&mut head).map_err(unreadable(&path))?;
-        let why = match small::Header::decode(&head) {
-            Ok(_) => continue, // of another number: it was about to be used again, and has no records
-            Err(why) => why,
+        let why = match head_of(disk, &path) {
+            Ok(None) => continue,
+            Ok(Some(head)) => match small::Header::decode(&head) {
+                Ok(_) => continue, // of another number: it was about to be used again, and has no records
+                Err(why) => why.to_string(),
+            },
+            Err(error) => format!("it cannot be read: {error}"),
         };
         report.add_metadata("S1", format!("{}: {why}", path.display()));
     }
     Ok(())
 }
 
+/// The header of a segment of which everything can be read; `None` if it has gone since it was listed.
+fn head_of(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let Some(mut file) = open(disk, path)? else { return Ok(None) };
+    let mut head = Vec::new();
+    file.by_ref().take(small::HEADER as u64).read_to_end(&mut head)?;
+    io::copy(&mut file.take(small::MAX_SEGMENT as u64), &mut io::sink())?;
+    Ok(Some(head))
+}
+
 /// What is wrong with an upload.
 struct Sick {
     invariant: &'static str,
     why: String,
+    /// The disk did not give it: it may hold, and a start leaves it alone.
+    is_unread: bool,
 }
 
 fn unusable(why: impl Into<String>) -> Sick {
-    Sick { invariant: "U1", why: why.into() }
+    Sick { invariant: "U1", why: why.into(), is_unread: false }
 }
 
 fn short(why: String) -> Sick {
-    Sick { invariant: "U2", why }
+    Sick { invariant: "U2", why, is_unread: false }
 }
 
-fn look(disk: &dyn Disk, id: &str, deep: bool) -> Result<Result<(), Sick>, Unreadable> {
-    let path = paths::upload_journal(id);
-    let Some(file) = open(disk, &path)? else {
-        return Ok(Err(unusable("it has no journal, so nobody can go on with it")));
+fn unread(invariant: &'static str, what: &'static str) -> impl Fn(io::Error) -> Sick {
+    move |error| Sick { invariant, why: format!("its {what} cannot be read: {error}"), is_unread: true }
+}
+
+fn look(disk: &dyn Disk, id: &str, deep: bool) -> Result<(), Sick> {
+    let (no_journal, no_data) = (unread("U1", "journal"), unread("U2", "data"));
+    let Some(file) = open(disk, &paths::upload_journal(id)).map_err(&no_journal)? else {
+        return Err(unusable("it has no journal, so nobody can go on with it"));
     };
     let mut journal = Vec::new();
-    file.take(MAX_JOURNAL).read_to_end(&mut journal).map_err(unreadable(&path))?;
-    let (header, checkpoints) = match upload::read(&journal) {
-        Ok(read) => read,
-        Err(error) => return Ok(Err(unusable(format!("its journal does not hold: {error}")))),
-    };
+    file.take(MAX_JOURNAL).read_to_end(&mut journal).map_err(&no_journal)?;
+    let (header, checkpoints) =
+        upload::read(&journal).map_err(|error| unusable(format!("its journal does not hold: {error}")))?;
     if format!("{:032x}", header.id) != id {
-        return Ok(Err(unusable("its journal is that of another upload")));
+        return Err(unusable("its journal is that of another upload"));
     }
     let Some((last, _)) = checkpoints.last() else {
-        return Ok(Err(unusable(format!("its journal, of {}, has no checkpoint", header.repository))));
+        return Err(unusable(format!("its journal, of {}, has no checkpoint", header.repository)));
     };
-    let path = paths::upload_data(id);
-    let Some(data) = open(disk, &path)? else { return Ok(Err(unusable("its data are missing"))) };
-    let len = data.metadata().map_err(unreadable(&path))?.len();
+    let Some(data) = open(disk, &paths::upload_data(id)).map_err(&no_data)? else {
+        return Err(unusable("its data are missing"));
+    };
+    let len = data.metadata().map_err(&no_data)?.len();
     if len < last.offset {
         let (repository, offset) = (header.repository, last.offset);
-        return Ok(Err(short(format!("{len} bytes of an upload to {repository} are there, of {offset}"))));
+        return Err(short(format!("{len} bytes of an upload to {repository} are there, of {offset}")));
     }
     if !deep {
-        return Ok(Ok(()));
+        return Ok(());
     }
     let checkpoints: Vec<Checkpoint> = checkpoints.into_iter().map(|(checkpoint, _)| checkpoint).collect();
-    Ok(proved(&data, &checkpoints)
-        .map_err(|held| short(format!("its bytes hold up to {held}, of {}", last_offset(&checkpoints)))))
+    proved(&data, &checkpoints)
+        .map_err(|held| short(format!("its bytes hold up to {held}, of {}", last_offset(&checkpoints))))
 }
 
 fn last_offset(checkpoints: &[Checkpoint]) -> u64 {
@@ -142,15 +162,15 @@ fn list(disk: &dyn Disk, folder: &str) -> Result<Vec<crate::stores::disk::Entry>
 }
 
 /// `None` if it is not there, or has gone since it was listed.
-fn open(disk: &dyn Disk, path: &Path) -> Result<Option<File>, Unreadable> {
+fn open(disk: &dyn Disk, path: &Path) -> io::Result<Option<File>> {
     match disk.open_read(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unreadable(path)(error)),
+        Err(error) => Err(error),
     }
 }
 
-fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> Unreadable {
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Unreadable {
     let what = path.display().to_string();
     move |error| Unreadable { what, source: error.into() }
 }
@@ -198,9 +218,26 @@ mod tests {
         std::fs::write(path, bytes).expect("written");
     }
 
+    /// What opens, and gives an error where it is read.
+    fn put_a_folder_at(path: &Path) {
+        let _ = std::fs::remove_file(path);
+        std::fs::create_dir_all(path).expect("made");
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_uploads_and_segments_is_not_said_to_go_by_itself() {
+        let folder = tempfile::tempdir().expect("a folder");
+        upload(folder.path());
+        put_a_folder_at(&folder.path().join(paths::upload_journal(ID)));
+        let mut report = Report::default();
+        check_uploads(&RealDisk::new(folder.path()), false, &mut report).expect("readable");
+        assert!(!report.is_clean(), "{:?}", report.findings);
+        assert!(report.findings[0].advice.starts_with("check the disk"), "{:?}", report.findings);
+    }
+
     #[test]
     fn an_upload_that_cannot_go_on_and_a_segment_that_is_none_are_named() {
-        let cases: [Case; 10] = [
+        let cases: [Case; 12] = [
             ("sound", &[], |_| {}),
             ("a note for start-up", &[], |root| {
                 let digest = pierhead_storage_format::Digest::new(Algorithm::Sha256, &[1; 32]).expect("fits");
@@ -227,6 +264,12 @@ mod tests {
             }),
             ("a flipped byte in the tail", &["U2"], |root| {
                 change(root, "data", |bytes| *bytes.last_mut().expect("some") ^= 1);
+            }),
+            ("a journal that cannot be read", &["U1"], |root| {
+                put_a_folder_at(&root.join(paths::upload_journal(ID)));
+            }),
+            ("a segment that cannot be read", &["S1"], |root| {
+                put_a_folder_at(&root.join(paths::small_segment(3)));
             }),
             ("a file", &["U3"], |root| {
                 std::fs::write(root.join(paths::UPLOADS).join("readme"), b"").expect("written")

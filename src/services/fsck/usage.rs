@@ -31,7 +31,7 @@ impl Check<'_> {
                 is_there = self.needs(&AccountKey { id: account }, &R30, what)?;
             }
             if !is_there {
-                let does = format!("remove a day of account {account}, which is not there");
+                let does = format!("remove day {} of account {account}, which is not there", own.day);
                 self.report.fix_by_removal(&R30, does, &own);
             }
             Ok(())

@@ -18,6 +18,7 @@ use super::{Course, Shelves};
 use crate::services::access::Permit;
 use crate::services::error::Error;
 use crate::services::names::RepositoryName;
+use crate::stores::meta::Meta;
 
 /// Rows looked at together.
 const BATCH: usize = 1000;
@@ -56,11 +57,13 @@ impl Shelves {
         cutoff: u64,
         course: &impl Course,
     ) -> Result<u64, Error> {
-        let Some(children) = self.children(id, course).await? else {
-            if !course.is_halted() {
+        let children = match children(&self.meta, id, course, CHILDREN).await? {
+            Children::All(children) => children,
+            Children::Halted => return Ok(0),
+            Children::TooMuch => {
                 tracing::warn!(repository = %name, "its indexes name too much: untagged manifests of it stay");
+                return Ok(0);
             }
-            return Ok(0);
         };
         let (mut removed, mut after) = (0, None::<Vec<u8>>);
         while !course.is_halted() {
@@ -94,26 +97,6 @@ impl Shelves {
             None => false,
         };
         Ok(tagged.is_empty() && !about)
-    }
-
-    /// What the indexes of a repository name; none if that is too much, or `course` is halted before the end.
-    async fn children(&self, repository: u64, course: &impl Course) -> Result<Option<HashSet<u64>>, Error> {
-        let prefix = repository.to_be_bytes();
-        let (mut children, mut after) = (HashSet::new(), None::<Vec<u8>>);
-        loop {
-            if course.is_halted() {
-                return Ok(None);
-            }
-            let page = self.meta.page::<ManifestReferenceKey>(&prefix, after.as_deref(), BATCH)?;
-            let Some((last, _)) = page.last() else { return Ok(Some(children)) };
-            after = Some(last.encode());
-            let named = page.iter().filter(|(_, record)| record.role == ReferenceRole::Child);
-            children.extend(named.map(|(key, _)| short(&key.digest)));
-            if children.len() > CHILDREN {
-                return Ok(None);
-            }
-            tokio::task::yield_now().await;
-        }
     }
 
     /// One by one; one that is too much for a change set alone stays.
@@ -172,6 +155,112 @@ impl Shelves {
     }
 }
 
+/// What the indexes of a repository name.
+#[derive(Debug, PartialEq, Eq)]
+enum Children {
+    /// All of it, each shortened.
+    All(HashSet<u64>),
+    /// More than is kept in memory.
+    TooMuch,
+    /// Nobody knows: it was halted before the end. That is not to be asked again: a pause may be over by then.
+    Halted,
+}
+
+/// Gathers it, if it is not more than `most`.
+async fn children(
+    meta: &Meta,
+    repository: u64,
+    course: &impl Course,
+    most: usize,
+) -> Result<Children, Error> {
+    let prefix = repository.to_be_bytes();
+    let (mut children, mut after) = (HashSet::new(), None::<Vec<u8>>);
+    loop {
+        if course.is_halted() {
+            return Ok(Children::Halted);
+        }
+        let page = meta.page::<ManifestReferenceKey>(&prefix, after.as_deref(), BATCH)?;
+        let Some((last, _)) = page.last() else { return Ok(Children::All(children)) };
+        after = Some(last.encode());
+        let named = page.iter().filter(|(_, record)| record.role == ReferenceRole::Child);
+        children.extend(named.map(|(key, _)| short(&key.digest)));
+        if children.len() > most {
+            return Ok(Children::TooMuch);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 fn short(digest: &Digest) -> u64 {
     digest.raw().first_chunk::<8>().map_or(0, |head| u64::from_be_bytes(*head))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use pierhead_storage_format::records::ReferenceRecord;
+    use pierhead_storage_format::{Algorithm, paths};
+
+    use super::*;
+    use crate::seams::SystemClock;
+    use crate::services::access::{self, Access, Action, Actor, Resource, Rules};
+    use crate::stores::disk::RealDisk;
+    use crate::stores::meta;
+
+    /// Paused once, for as long as it takes to ask.
+    struct Pause(AtomicBool);
+
+    impl Course for Pause {
+        fn is_halted(&self) -> bool {
+            self.0.swap(false, Ordering::Relaxed)
+        }
+
+        async fn rest(&self, _: u64, _: u64) {}
+    }
+
+    fn digest(byte: u8) -> Digest {
+        Digest::new(Algorithm::Sha256, &[byte; 32]).expect("fits")
+    }
+
+    /// Of an index of repository 1 that names two.
+    async fn rows(root: &std::path::Path) -> Meta {
+        let options = meta::Options {
+            disk: Arc::new(RealDisk::new(root)),
+            index_dir: root.join(paths::INDEX),
+            clock: Arc::new(SystemClock),
+            cache_bytes: 8 << 20,
+            snapshot_after: 64 << 20,
+            boot: None,
+            check_at_once: u64::MAX,
+            on_full: Arc::new(|| false),
+        };
+        let meta = Meta::open(options).expect("opened").0;
+        let access = Access::without_accounts(Rules::Closed(access::Options::default()));
+        let permit = access.authorise(&Actor::LocalAdministrator, Action::MaintainStore, Resource::Registry);
+        let put = |tx: &mut meta::Tx<'_>| {
+            for named in [1, 2] {
+                let key = ManifestReferenceKey { repository: 1, manifest: digest(9), digest: digest(named) };
+                tx.put(&key, &ReferenceRecord { role: ReferenceRole::Child })?;
+            }
+            Ok::<_, Error>(())
+        };
+        access.commit(&meta, &permit.expect("allowed"), put).await.expect("stored");
+        meta
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_is_over_by_now_is_not_too_many_children() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let meta = rows(folder.path()).await;
+        let all = || Children::All([1, 2].map(|byte| short(&digest(byte))).into());
+        for (paused, most, expected) in
+            [(false, 2, all()), (false, 1, Children::TooMuch), (true, 2, Children::Halted)]
+        {
+            let course = Pause(AtomicBool::new(paused));
+            let found = children(&meta, 1, &course, most).await.expect("readable");
+            assert_eq!(found, expected, "paused {paused}, {most} at most");
+        }
+    }
 }

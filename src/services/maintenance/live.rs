@@ -1,19 +1,20 @@
-//! The blob files of a store that is served, against the rows of a moment: files come meanwhile, and none goes,
-//! since whoever checks holds removals back.
+//! The blob files of a store that is served, against the rows of a moment: files come meanwhile, and none goes before
+//! all were listed, since removals are held back until then. What goes later is asked after: the collector removes the
+//! row of a blob first, and its file afterwards.
 //!
 //! A file that no row of the moment names is looked into in this order: has it got its row since; is it on its way
 //! (an intent, the log of small blobs); and, since it may have arrived between the two questions, has it got its row
 //! by now. An intent is there before the file and until after the row, so a file that is none of it is nobody's.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::BlobKey;
 use pierhead_storage_format::outboard::Outboard;
 
 use crate::services::fsck::{BlobFile, Blobs, Content, DiskBlobs, Fate, Unreadable};
-use crate::stores::blobs::{self, BlobError};
+use crate::stores::blobs::{self, BlobError, Hold};
 use crate::stores::disk::Disk;
 use crate::stores::meta::{Meta, MetaError};
 
@@ -27,11 +28,19 @@ pub(super) struct LiveBlobs {
     meta: Meta,
     blobs: blobs::Blobs,
     goes_on: GoesOn,
+    /// Until files may go.
+    hold: Mutex<Option<Hold>>,
 }
 
 impl LiveBlobs {
-    pub(super) fn new(disk: Arc<dyn Disk>, meta: Meta, blobs: blobs::Blobs, goes_on: GoesOn) -> Self {
-        Self { files: DiskBlobs::of_files(Arc::clone(&disk)), disk, meta, blobs, goes_on }
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        (meta, blobs): (Meta, blobs::Blobs),
+        hold: Hold,
+        goes_on: GoesOn,
+    ) -> Self {
+        let (files, hold) = (DiskBlobs::of_files(Arc::clone(&disk)), Mutex::new(Some(hold)));
+        Self { disk, files, meta, blobs, goes_on, hold }
     }
 
     fn look(&self) -> Result<(), Unreadable> {
@@ -125,6 +134,10 @@ impl Blobs for LiveBlobs {
         Ok(fates)
     }
 
+    fn may_go(&self) {
+        drop(self.hold.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     fn is_still_needed(&self, digest: &Digest) -> Result<bool, Unreadable> {
         self.has_row(digest)
     }
@@ -136,7 +149,19 @@ mod tests {
 
     use pierhead_storage_format::Algorithm;
 
+    use super::super::repair::tests::shop;
     use super::*;
+
+    #[tokio::test]
+    async fn removals_are_held_back_until_files_may_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shop = shop(folder.path());
+        let (store, hold) = (shop.blobs.clone(), shop.blobs.hold_removals().await);
+        let blobs = LiveBlobs::new(shop.disk, (shop.meta, shop.blobs), hold, Arc::new(|| true));
+        assert!(store.begin_removing().is_none());
+        blobs.may_go();
+        assert!(store.begin_removing().is_some());
+    }
 
     #[test]
     fn only_what_the_disk_cannot_read_is_damaged() {

@@ -8,12 +8,14 @@ mod dump;
 mod live;
 mod online;
 mod repair;
+mod steps;
 
 pub use check::{CheckError, check};
 pub use dump::{ExportError, ImportError, export, export_moment, import};
 pub use live::GoesOn;
 pub use online::{Checked, Checks, Progress, Served};
-pub use repair::{RepairError, Step, Steps, Workshop, opening, repair};
+pub use repair::{RepairError, Workshop, repair};
+pub use steps::{Held, Step, Steps, opening};
 
 use super::access::{Action, Permit};
 use super::error::Error;

@@ -2,7 +2,8 @@
 //!
 //! Words: the *moment* is a change set; rows are those of journal and snapshots up to it. What came since is no finding.
 //!
-//! - O1: removals are held back from before the moment until the end, so that no file of the moment goes.
+//! - O1: removals are held back from before the moment until all files of it were listed and all manifests read, not
+//!   while blobs are read, which may take hours: then a blob is no finding whose row has gone (`live`).
 //! - O2: what is under way is no finding: files on their way to a row, the end of the journal, the open log of the
 //!   audit trail, files that are being written, uploads that somebody goes on with.
 //! - O3: a finding of files that come and go by themselves is told only if it is there twice.
@@ -16,13 +17,13 @@ use std::time::SystemTime;
 
 use pierhead_storage_format::paths;
 
-use super::check::{CheckError, check_rows};
+use super::check::{CheckError, check_rows, metadata, now_and_then};
 use super::live::{GoesOn, LiveBlobs};
 use super::permitted;
 use crate::seams::{Clock, tasks};
 use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
-use crate::services::fsck::{Report, Stage, strange_files, upload_ids};
+use crate::services::fsck::{Options, Report, Stage, strange_files, upload_ids};
 use crate::stores::blobs::{Blobs, Hold};
 use crate::stores::disk::Disk;
 use crate::stores::meta::{self, CheckOptions, Meta};
@@ -99,7 +100,7 @@ impl Checks {
         permitted(permit)?;
         let hold = self.0.served.blobs.hold_removals().await;
         let inner = Arc::clone(&self.0);
-        let done = tasks::blocking(move || inner.check(deep, (&goes_on, progress), &hold)).await;
+        let done = tasks::blocking(move || inner.check(deep, (&goes_on, progress), hold)).await;
         done.unwrap_or_else(|panicked| Err(CheckError::Refused(Error::from(panicked))))
     }
 }
@@ -109,16 +110,17 @@ impl Inner {
         &self,
         deep: bool,
         (goes_on, mut progress): (&GoesOn, Progress),
-        _held: &Hold,
+        hold: Hold,
     ) -> Result<Arc<Checked>, CheckError> {
         let Served { disk, meta, blobs, clock, .. } = &self.served;
         let (began_at, unknown) = (clock.now_ms(), self.unknown_uploads()?);
-        let files = |disk| Ok(LiveBlobs::new(disk, meta.clone(), blobs.clone(), Arc::clone(goes_on)));
-        let checked = check_rows(disk, (files, goes_on.as_ref()), deep, &mut *progress);
+        let options = Options { deep, fixes: false }; // nobody would do them
+        let files = |disk| Ok(LiveBlobs::new(disk, (meta.clone(), blobs.clone()), hold, Arc::clone(goes_on)));
+        let checked = check_rows(disk, (files, goes_on.as_ref()), options, &mut *progress);
         let checked = asked(goes_on, || checked)?;
-        let journal = twice(|| asked(goes_on, || journal(disk.as_ref())))?;
+        let journal = twice(|| journal(disk.as_ref(), goes_on.as_ref()))?;
         let mut report = had(checked, &journal)?;
-        let trail = twice(|| asked(goes_on, || trail(disk.as_ref())))?;
+        let trail = twice(|| trail(disk.as_ref(), goes_on.as_ref()))?;
         for (id, what) in journal.into_iter().chain(trail) {
             report.add_metadata(id, what);
         }
@@ -127,7 +129,6 @@ impl Inner {
             let path = paths::upload_dir(&id);
             report.add_metadata("U1", format!("{}: nobody goes on with it", path.display()));
         }
-        report.fixes = Vec::new();
         let checked = Arc::new(Checked { began_at, ended_at: clock.now_ms(), deep, report });
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&checked));
         Ok(checked)
@@ -207,24 +208,24 @@ fn again<T>(look: impl Fn() -> Result<T, CheckError>) -> Result<T, CheckError> {
 }
 
 /// Journal and snapshots, but for what is being written.
-fn journal(disk: &dyn Disk) -> Result<BTreeSet<Found>, CheckError> {
+fn journal(disk: &dyn Disk, goes_on: &dyn Fn() -> bool) -> Result<BTreeSet<Found>, CheckError> {
     const UNDER_WAY: [&str; 2] = ["M2", "M7"];
     let options = CheckOptions { index_dir: None, scratch: paths::INDEX_CHECKED.into(), cache_bytes: 0 };
-    let found = meta::check(disk, &options).map_err(CheckError::Metadata)?;
+    let found = meta::check_while(disk, &options, &now_and_then(goes_on)).map_err(metadata)?;
     let found = found.into_iter().filter(|finding| !UNDER_WAY.contains(&finding.id));
     Ok(found.map(|finding| (finding.id, format!("{}: {}", finding.what, finding.detail))).collect())
 }
 
 /// The audit trail, but for what is not sealed yet.
-fn trail(disk: &dyn Disk) -> Result<BTreeSet<Found>, CheckError> {
+fn trail(disk: &dyn Disk, goes_on: &dyn Fn() -> bool) -> Result<BTreeSet<Found>, CheckError> {
     let mut found = BTreeSet::new();
     let mut add = |id, file, why| {
         if id != "A3" {
             found.insert((id, format!("{file}: {why}")));
         }
     };
-    trail::check(disk, &mut add).map_err(CheckError::Trail)?;
-    Ok(found)
+    let is_whole = trail::check(disk, goes_on, &mut add).map_err(CheckError::Trail)?;
+    if is_whole { Ok(found) } else { Err(CheckError::Stopped) }
 }
 
 #[cfg(test)]
@@ -241,6 +242,23 @@ mod tests {
         assert!(matches!(had(None, &BTreeSet::new()), Err(CheckError::NoRows)));
         assert!(had(None, &journal).is_ok());
         assert!(had(Some(Report::default()), &BTreeSet::new()).is_ok());
+    }
+
+    #[test]
+    fn the_journal_and_the_trail_are_not_looked_at_any_more_once_a_check_is_to_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shop = shop(folder.path());
+        fs::create_dir_all(folder.path().join("audit/2026-01-01")).expect("made");
+        fs::write(folder.path().join(paths::audit_log("2026-01-01", 1)), b"").expect("written");
+        let (disk, looks) = (shop.disk.as_ref(), std::cell::Cell::new(0));
+        let ends = || {
+            looks.set(looks.get() + 1);
+            false
+        };
+        assert!(matches!(twice(|| journal(disk, &ends)), Err(CheckError::Stopped)));
+        assert!(matches!(twice(|| trail(disk, &ends)), Err(CheckError::Stopped)));
+        assert_eq!(looks.get(), 2, "each is asked once, and not tried again");
+        assert!(journal(disk, &|| true).is_ok() && trail(disk, &|| true).is_ok());
     }
 
     #[tokio::test]

@@ -18,7 +18,6 @@
 //!
 //! Must not open the store: that is `wiring`'s, as a start does it, with what that clears.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pierhead_storage_format::Digest;
@@ -26,26 +25,24 @@ use pierhead_storage_format::housekeeping::{UnreferencedKey, UnreferencedRecord}
 use pierhead_storage_format::keys::{BlobKey, RepositoryBlobKey};
 use pierhead_storage_format::records::BlobRecord;
 use pierhead_storage_format::scrub::{DamageKey, DamageKind, DamageRecord};
-use serde::Serialize;
 
 use super::check::{CheckError, check_rows};
 use super::permitted;
+use super::steps::{Held, Steps};
 use crate::causes;
 use crate::seams::{Clock, tasks};
 use crate::services::access::{Access, Permit};
 use crate::services::error::Error;
-use crate::services::fsck::{DiskBlobs, Finding, Fix, How, Plan, Report, Severity, Stage};
+use crate::services::fsck::{DiskBlobs, Fix, How, Options, Plan, Report, Stage};
 use crate::services::quota::Quotas;
 use crate::stores::blobs::{BlobError, Blobs, Looked};
 use crate::stores::disk::Disk;
 use crate::stores::meta::{Meta, MetaError, Tx};
 
-/// Passes at most; each has [`MAX_FIXES`](crate::services::fsck) fixes at most.
+/// Passes at most; the fixes of each are bounded (`fsck`, X3).
 const PASSES: usize = 64;
 /// Rows of one change set, unless one fix alone has more: most are some 100 bytes long.
 const BATCH: usize = 2000;
-/// Steps of an id that are told; more are counted.
-const TOLD: u64 = 1000;
 
 /// Why a repair ended before its end. What it did until then is done.
 #[derive(Debug, thiserror::Error)]
@@ -74,68 +71,6 @@ pub struct Workshop {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Something that was done, or could not be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
-    /// The invariant it was about.
-    pub id: &'static str,
-    /// What was done, or why it was not.
-    pub what: String,
-}
-
-/// What a repair did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Steps {
-    /// What was done; the first [`TOLD`] of each id.
-    pub done: Vec<Step>,
-    /// What was tried and could not be done; alike.
-    pub failed: Vec<Step>,
-    /// How many were done, by id.
-    pub by_id: BTreeMap<&'static str, u64>,
-}
-
-impl Steps {
-    /// Adds something that was done.
-    pub fn add(&mut self, id: &'static str, what: String) {
-        let count = self.by_id.entry(id).or_default();
-        *count += 1;
-        if *count <= TOLD {
-            self.done.push(Step { id, what });
-        }
-    }
-
-    fn fail(&mut self, id: &'static str, what: String) {
-        if (self.failed.len() as u64) < TOLD {
-            self.failed.push(Step { id, what });
-        }
-    }
-
-    /// Adds what opening the store as a start does has cleared of `before`, as `after` shows.
-    pub fn add_opening(&mut self, before: &Report, after: &Report) {
-        let is_left = |finding: &Finding| {
-            after.findings.iter().any(|left| left.id == finding.id && left.what == finding.what)
-        };
-        for finding in &before.findings {
-            if let Some(did) = opening(finding).filter(|_| !is_left(finding)) {
-                self.add(finding.id, format!("{did} ({})", finding.what));
-            }
-        }
-    }
-}
-
-/// What a start does about a finding.
-pub fn opening(finding: &Finding) -> Option<&'static str> {
-    match finding.id {
-        "M2" => Some("left the torn tail out, as every start does"),
-        "M3" | "M5" => Some("made the index anew from snapshot and journal"),
-        "M7" => Some("removed a file that was not finished"),
-        "A3" => Some("sealed the log of the audit trail, or removed what was not finished"),
-        "U1" => Some("removed an upload that nobody can go on with"),
-        "B2" if finding.severity == Severity::Note => Some("removed a file that never got a row"),
-        _ => None,
-    }
-}
-
 /// Repairs what `before` found, and what comes to light on the way. `before` may have hashed blobs; passes do not.
 /// What was done is in `steps`, also of a repair that fails.
 pub async fn repair(
@@ -148,16 +83,17 @@ pub async fn repair(
     // An index that is found wrong is made anew first.
     let meta = shop.meta.clone();
     tasks::blocking(move || meta.wait_until_checked()).await.map_err(Error::from)?.map_err(Error::from)?;
-    let mut plan = Plan::default();
+    let (mut plan, options) = (Plan::default(), Options { deep: false, fixes: true });
     let hashed = |fix: &&Fix| matches!(fix.how, How::Blob { .. } | How::Outboard { .. });
     let mut fixes: Vec<Fix> = before.fixes.iter().filter(hashed).cloned().collect();
     plan.heed(before);
     for _ in 0..PASSES {
-        let checked = check_rows(&shop.disk, (DiskBlobs::open, &|| true), false, progress)?;
+        let checked = check_rows(&shop.disk, (DiskBlobs::open, &|| true), options, progress)?;
         let Some(report) = checked.filter(|report| !report.has_unknown_rows()) else { break };
         plan.heed(&report);
         fixes.extend(report.fixes);
         let chosen = plan.choose(std::mem::take(&mut fixes));
+        steps.held = Held::of(&plan);
         if chosen.is_empty() {
             break;
         }
@@ -361,7 +297,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::seams::{OsRandom, TestClock};
-    use crate::services::access::{Action, Actor, Options, Resource, Rules};
+    use crate::services::access::{self, Action, Actor, Resource, Rules};
     use crate::services::fsck::RowChange;
     use crate::stores::blobs::{self, CHECKPOINT_EVERY};
     use crate::stores::disk::RealDisk;
@@ -375,7 +311,7 @@ pub(super) mod tests {
             checkpoint_every: CHECKPOINT_EVERY,
         };
         let blobs = Blobs::open(options).expect("opened").0;
-        let access = Access::without_accounts(Rules::Closed(Options::default()));
+        let access = Access::without_accounts(Rules::Closed(access::Options::default()));
         let quotas = Quotas::new(meta.clone(), access.clone()).expect("readable");
         Workshop { disk, meta, blobs, access, quotas, clock: Arc::new(TestClock::default()) }
     }
@@ -410,25 +346,5 @@ pub(super) mod tests {
         let fixes: Vec<usize> = batches(fixes).iter().map(Vec::len).collect();
         assert_eq!(fixes, [2, 1, 1, 1]);
         assert_eq!(batches(Vec::new()), Vec::<Vec<Fix>>::new());
-    }
-
-    #[test]
-    fn a_start_is_said_to_have_removed_only_files_that_it_removes() {
-        let finding = |severity| Finding {
-            id: "B2",
-            severity,
-            what: "a file has no blob row".to_owned(),
-            advice: "",
-            images: Vec::new(),
-        };
-        for (severity, steps) in [(Severity::Note, 1), (Severity::Warning, 0)] {
-            let (mut before, mut done) = (Report::default(), Steps::default());
-            before.add(finding(severity));
-            done.add_opening(&before, &Report::default());
-            assert_eq!(done.done.len(), steps, "{severity:?}");
-            let mut left = Steps::default();
-            left.add_opening(&before, &before);
-            assert_eq!(left.done, [], "what is left was not done");
-        }
     }
 }

@@ -195,6 +195,7 @@ fn affected(meta: &Meta, digest: &Digest) -> Result<Affected, Error> {
     let mut affected = Affected::default();
     let mut rows = ROWS;
     let held = meta.page::<BlobRepositoryKey>(&BlobRepositoryKey::prefix(digest), None, IMAGES + 1)?;
+    affected.more = held.len() > IMAGES;
     for (key, _) in held {
         manifests_with(meta, &key.name, digest, &mut affected, &mut rows)?;
     }
@@ -260,7 +261,7 @@ fn name_image(
 ) -> Result<(), Error> {
     let mut prefix = repository.to_be_bytes().to_vec();
     manifest.write_key(&mut prefix);
-    let tags = meta.page::<ManifestTagKey>(&prefix, None, IMAGES)?;
+    let tags = meta.page::<ManifestTagKey>(&prefix, None, IMAGES + 1)?;
     affected.images.extend(tags.iter().map(|(key, _)| format!("{name}:{}", key.tag)));
     if tags.is_empty() {
         affected.images.push(format!("{name}@{manifest}"));

@@ -80,7 +80,7 @@ impl Keeper {
     /// What a start left unread. One that is damaged is stepped over by whoever needs its rows.
     fn check_newest(&mut self) {
         let Some(snapshot) = self.unproved.take() else { return };
-        match snapshot.verify(&self.stop, Pace::Gentle) {
+        match snapshot.verify(&snapshots::until(&self.stop), Pace::Gentle) {
             Ok(_) | Err(TruthError::Stopped) => {}
             Err(error) => {
                 tracing::warn!(%error, "a damaged metadata snapshot: an older one and the journal stand in");
@@ -127,7 +127,7 @@ impl Keeper {
 /// Makes the snapshot of `position`, where a sealed segment ends, then removes what two snapshots
 /// cover.
 pub(super) fn make(disk: &dyn Disk, position: Position, stop: &AtomicBool) -> Result<(), TruthError> {
-    let truth = Truth::open(disk, stop)?;
+    let truth = Truth::open(disk, &snapshots::until(stop))?;
     if truth.base().sequence < position.sequence {
         let until = Some(position);
         snapshots::write(disk, position, stop, &mut |each| truth.rows(until, each).map(drop))?;
@@ -141,7 +141,7 @@ fn remove_covered(disk: &dyn Disk, made: Position, stop: &AtomicBool) -> Result<
     let mut kept = vec![made.sequence];
     for sequence in snapshots::names(disk)?.into_iter().rev().filter(|s| *s < made.sequence) {
         let holds = kept.len() < KEPT
-            && match snapshots::open_checked(disk, sequence, stop) {
+            && match snapshots::open_checked(disk, sequence, &snapshots::until(stop)) {
                 Ok(_) => true,
                 Err(TruthError::Damaged { .. }) => false,
                 Err(error) => return Err(error),

@@ -8,7 +8,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use pierhead_storage_format::journal::Position;
 use pierhead_storage_format::keys::Table;
@@ -26,7 +25,6 @@ use crate::stores::disk::Disk;
 
 /// Findings of one kind that are listed one by one; more are counted.
 const LISTED: u64 = 20;
-static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// Something wrong with the metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,11 +104,21 @@ fn name_of(row: &[u8]) -> String {
 
 /// Checks the metadata. An error means the disk could not be read; damage is a finding.
 pub fn check(disk: &dyn Disk, options: &CheckOptions) -> Result<Vec<Finding>, TruthError> {
+    check_while(disk, options, &|| true)
+}
+
+/// The same, as long as `goes_on` says so, which is asked for each segment, frame and row: [`TruthError::Stopped`] otherwise.
+pub fn check_while(
+    disk: &dyn Disk,
+    options: &CheckOptions,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Vec<Finding>, TruthError> {
     let mut found = Findings::default();
     leftovers(disk, &mut found)?;
-    every_snapshot(disk, &mut found)?;
-    every_segment(disk, &mut found)?;
-    match Truth::open(disk, &NEVER).and_then(|truth| check_rows(&truth, &mut found).map(|end| (truth, end))) {
+    every_snapshot(disk, goes_on, &mut found)?;
+    every_segment(disk, goes_on, &mut found)?;
+    let truth = Truth::open(disk, goes_on);
+    match truth.and_then(|truth| check_rows(&truth, goes_on, &mut found).map(|end| (truth, end))) {
         Ok((truth, (end, sums))) => check_index(options, &truth, end, &sums, &mut found)?,
         Err(error) => found.truth("M1", "journal-damaged", error)?,
     }
@@ -135,9 +143,13 @@ fn leftovers(disk: &dyn Disk, found: &mut Findings) -> Result<(), TruthError> {
     Ok(())
 }
 
-fn every_snapshot(disk: &dyn Disk, found: &mut Findings) -> Result<(), TruthError> {
+fn every_snapshot(
+    disk: &dyn Disk,
+    goes_on: &dyn Fn() -> bool,
+    found: &mut Findings,
+) -> Result<(), TruthError> {
     for sequence in snapshots::names(disk)? {
-        match snapshots::open_checked(disk, sequence, &NEVER) {
+        match snapshots::open_checked(disk, sequence, goes_on) {
             Err(error) if !error.vanished() => found.truth("M4", "snapshot-damaged", error)?,
             _ => {}
         }
@@ -146,9 +158,16 @@ fn every_snapshot(disk: &dyn Disk, found: &mut Findings) -> Result<(), TruthErro
 }
 
 /// Every segment, those included that a snapshot covers and a start no longer reads.
-fn every_segment(disk: &dyn Disk, found: &mut Findings) -> Result<(), TruthError> {
+fn every_segment(
+    disk: &dyn Disk,
+    goes_on: &dyn Fn() -> bool,
+    found: &mut Findings,
+) -> Result<(), TruthError> {
     let mut next: Option<Segment> = None;
     for first in chain::names(disk)?.into_iter().rev() {
+        if !goes_on() {
+            return Err(TruthError::Stopped);
+        }
         let segment = match Segment::open(disk, first) {
             Ok(segment) => segment,
             Err(error) if error.vanished() => continue,
@@ -166,6 +185,9 @@ fn every_segment(disk: &dyn Disk, found: &mut Findings) -> Result<(), TruthError
         }
         let header = next.as_ref().map(|next| &next.header).filter(|next| next.previous == first);
         let walked = walk_segment(&segment, header, &mut |segment, offset, frame| {
+            if !goes_on() {
+                return Err(TruthError::Stopped);
+            }
             changes_of(segment, offset, frame, &mut |_| {})
         });
         match walked {
@@ -182,9 +204,16 @@ fn every_segment(disk: &dyn Disk, found: &mut Findings) -> Result<(), TruthError
     Ok(())
 }
 
-fn check_rows(truth: &Truth, found: &mut Findings) -> Result<(Position, Sums), TruthError> {
+fn check_rows(
+    truth: &Truth,
+    goes_on: &dyn Fn() -> bool,
+    found: &mut Findings,
+) -> Result<(Position, Sums), TruthError> {
     let mut sums = Sums::default();
     let end = truth.rows(None, &mut |table, key, value| {
+        if !goes_on() {
+            return Err(TruthError::Stopped);
+        }
         sums.add(table.number(), key, value);
         if let Err(error) = validate_row(table, key, value) {
             found.row(name_of(&row_key(table, key)), error.to_string());

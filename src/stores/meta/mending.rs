@@ -20,6 +20,7 @@ use super::error::{EngineError, MetaError, OpenError};
 use super::proving::Proving;
 use super::recovery::IndexOutcome;
 use super::shared::{PATIENCE, View};
+use super::snapshots;
 use super::truth::Truth;
 use super::tx::Source;
 use super::writer::{Writer, refusal};
@@ -195,7 +196,7 @@ impl Writer {
     }
 
     fn bring_up(&mut self) {
-        let truth = Truth::open(self.recovery.disk.as_ref(), &self.recovery.stop);
+        let truth = Truth::open(self.recovery.disk.as_ref(), &snapshots::until(&self.recovery.stop));
         let memory = !self.in_memory;
         let (end, durable) = (self.journal.position(), self.journal.is_durable());
         let result = truth

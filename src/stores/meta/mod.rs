@@ -58,7 +58,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub use attach::{Attach, Attached};
 pub use chain::TornTail;
-pub use check::{CheckOptions, check};
+pub use check::{CheckOptions, check, check_while};
 pub use error::{MetaError, OpenError, TruthError};
 pub use follow::{ChangedRow, Follow};
 pub use import::{ImportRow, write_store};

@@ -130,7 +130,9 @@ fn attempt(
     // What is so small that its index was checked just now has a snapshot that is soon read, too.
     let unproved = found.truth.snapshot.take().filter(|_| trust != Trust::Nothing);
     let unproved = match unproved {
-        Some(snapshot) if index.proof.is_none() => snapshot.verify(stop, Pace::Full).map(|_| None)?,
+        Some(snapshot) if index.proof.is_none() => {
+            snapshot.verify(&snapshots::until(stop), Pace::Full).map(|_| None)?
+        }
         unproved => unproved,
     };
     let trouble = trouble.filter(|_| !journal.is_ready());
@@ -167,7 +169,7 @@ fn prepare(options: &Options) -> Result<bool, OpenError> {
 
 fn find(options: &Options, stop: &AtomicBool, fresh: bool, trust: Trust) -> Result<Found, OpenError> {
     let truth = match trust {
-        Trust::Nothing => Truth::open(options.disk.as_ref(), stop)?,
+        Trust::Nothing => Truth::open(options.disk.as_ref(), &snapshots::until(stop))?,
         Trust::Process | Trust::Closed => Truth::open_unproved(options.disk.as_ref())?,
     };
     let tail = truth.frames(&mut |_, _, _| Ok(()))?;

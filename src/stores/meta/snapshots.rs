@@ -84,12 +84,12 @@ impl Snapshot {
         }
     }
 
-    /// Reads it to the end.
-    pub(super) fn verify(&self, stop: &AtomicBool, pace: Pace) -> Result<Sums, TruthError> {
+    /// Reads it to the end, as long as `goes_on` says so, which is asked for each row.
+    pub(super) fn verify(&self, goes_on: &dyn Fn() -> bool, pace: Pace) -> Result<Sums, TruthError> {
         let mut rows = self.rows()?;
         let (mut read, mut began) = (0u64, Instant::now());
         while rows.next_row().map_err(|e| self.error(e))?.is_some() {
-            if stop.load(Ordering::Relaxed) {
+            if !goes_on() {
                 return Err(TruthError::Stopped);
             }
             read += 1;
@@ -102,6 +102,11 @@ impl Snapshot {
     }
 }
 
+/// Goes on until the flag is set.
+pub(super) fn until(stop: &AtomicBool) -> impl Fn() -> bool + '_ {
+    || !stop.load(Ordering::Relaxed)
+}
+
 /// The newest snapshot that holds, and what is wrong with newer ones.
 pub(super) struct Found {
     pub(super) newest: Option<Snapshot>,
@@ -109,10 +114,10 @@ pub(super) struct Found {
 }
 
 /// Looks for the newest snapshot that holds.
-pub(super) fn newest(disk: &dyn Disk, stop: &AtomicBool) -> Result<Found, TruthError> {
+pub(super) fn newest(disk: &dyn Disk, goes_on: &dyn Fn() -> bool) -> Result<Found, TruthError> {
     let mut found = Found { newest: None, damaged: Vec::new() };
     for sequence in names(disk)?.into_iter().rev() {
-        match open_checked(disk, sequence, stop) {
+        match open_checked(disk, sequence, goes_on) {
             Ok(snapshot) => {
                 found.newest = Some(snapshot);
                 break;
@@ -137,10 +142,10 @@ pub(super) fn open_unproved(disk: &dyn Disk, sequence: u64) -> Result<Snapshot, 
 pub(super) fn open_checked(
     disk: &dyn Disk,
     sequence: u64,
-    stop: &AtomicBool,
+    goes_on: &dyn Fn() -> bool,
 ) -> Result<Snapshot, TruthError> {
     let snapshot = open_unproved(disk, sequence)?;
-    snapshot.verify(stop, Pace::Full)?;
+    snapshot.verify(goes_on, Pace::Full)?;
     Ok(snapshot)
 }
 
@@ -214,7 +219,7 @@ fn write_checked(
     sink.file.sync_data().map_err(TruthError::io("syncing", path))?;
     drop(sink);
     let again = Snapshot::open(disk, path.to_path_buf())?;
-    if again.position != position || again.verify(stop, Pace::Full)? != sums {
+    if again.position != position || again.verify(&until(stop), Pace::Full)? != sums {
         return Err(TruthError::damaged(path, 0, "what was written is not what is read"));
     }
     Ok(sums)

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::atomic::AtomicBool;
 
 use pierhead_storage_format::journal::{Change, Position, each_change};
 use pierhead_storage_format::keys::Table;
@@ -25,7 +24,6 @@ const OVERLAY_BYTES: usize = 128 << 20;
 /// What an entry of the overlay costs beyond its bytes, roughly.
 const ENTRY_BYTES: usize = 96;
 const ATTEMPTS: usize = 20;
-static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// The key of a row in index and overlay: table number, then the key in the table.
 pub(super) fn row_key(table: Table, key: &[u8]) -> Vec<u8> {
@@ -61,13 +59,13 @@ pub(super) struct Truth {
 
 impl Truth {
     /// Opens the newest snapshot that holds and the segments after it. Opened again from the
-    /// start when a file goes away meanwhile.
-    pub(super) fn open(disk: &dyn Disk, stop: &AtomicBool) -> Result<Self, TruthError> {
+    /// start when a file goes away meanwhile. As long as `goes_on` says so.
+    pub(super) fn open(disk: &dyn Disk, goes_on: &dyn Fn() -> bool) -> Result<Self, TruthError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             let before = snapshots::names(disk)?;
-            match Self::open_once(disk, stop) {
+            match Self::open_once(disk, goes_on) {
                 Err(error)
                     if attempt < ATTEMPTS && (error.vanished() || before != snapshots::names(disk)?) => {}
                 result => return result,
@@ -84,8 +82,8 @@ impl Truth {
         Ok(Self { snapshot, damaged_snapshots: Vec::new(), chain })
     }
 
-    fn open_once(disk: &dyn Disk, stop: &AtomicBool) -> Result<Self, TruthError> {
-        let found = snapshots::newest(disk, stop)?;
+    fn open_once(disk: &dyn Disk, goes_on: &dyn Fn() -> bool) -> Result<Self, TruthError> {
+        let found = snapshots::newest(disk, goes_on)?;
         let base = found.newest.as_ref().map_or(0, |s| s.position.sequence);
         let chain = Chain::open(disk, base)?;
         if chain.segments.is_empty() && (found.newest.is_some() || !found.damaged.is_empty()) {
@@ -261,7 +259,7 @@ pub struct Moment {
 impl Moment {
     /// As of now: what was acknowledged before is in it, and perhaps a change set that will never be.
     pub fn open(disk: &dyn Disk) -> Result<Self, TruthError> {
-        let truth = Truth::open(disk, &NEVER)?;
+        let truth = Truth::open(disk, &|| true)?;
         let mut position = truth.base();
         truth.frames(&mut |_, _, frame| {
             position = frame.after;
@@ -284,7 +282,14 @@ impl Moment {
 
 /// Streams the whole metadata in the order of table and key to `each`, from snapshot and journal
 /// alone: no index, no lock, also while a server writes (then: as of the moment it is called).
-/// Returns how far the rows go. Rows are not decoded. An error of `each` ends it.
-pub fn read_truth(disk: &dyn Disk, each: &mut Receiver<'_>) -> Result<Position, TruthError> {
-    Truth::open(disk, &NEVER)?.rows(None, each)
+/// Returns how far the rows go. Rows are not decoded. An error of `each` ends it, and so does `goes_on`, which is asked for
+/// each row: [`TruthError::Stopped`].
+pub fn read_truth(
+    disk: &dyn Disk,
+    goes_on: &dyn Fn() -> bool,
+    each: &mut Receiver<'_>,
+) -> Result<Position, TruthError> {
+    Truth::open(disk, goes_on)?.rows(None, &mut |table, key, value| {
+        if goes_on() { each(table, key, value) } else { Err(TruthError::Stopped) }
+    })
 }

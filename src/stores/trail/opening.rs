@@ -172,13 +172,21 @@ fn files(disk: &dyn Disk) -> Result<Files, TrailError> {
     Ok(files)
 }
 
-/// What is wrong with a trail that nobody has open: the invariant, the file, and how. Changes nothing.
-pub fn check(disk: &dyn Disk, found: &mut dyn FnMut(&'static str, String, String)) -> Result<(), TrailError> {
+/// What is wrong with a trail that nobody has open: the invariant, the file, and how. Changes nothing. Whether it came
+/// to its end: `goes_on` is asked before each file.
+pub fn check(
+    disk: &dyn Disk,
+    goes_on: &dyn Fn() -> bool,
+    found: &mut dyn FnMut(&'static str, String, String),
+) -> Result<bool, TrailError> {
     let files = files(disk)?;
     for part in &files.parts {
         found("A3", part.display().to_string(), "a file that was not finished".to_owned());
     }
     for log in &files.logs {
+        if !goes_on() {
+            return Ok(false);
+        }
         let path = paths::audit_log(&log.day, log.number).display().to_string();
         match read(disk, log) {
             Ok((events, torn)) => {
@@ -189,6 +197,9 @@ pub fn check(disk: &dyn Disk, found: &mut dyn FnMut(&'static str, String, String
         }
     }
     for file in &files.segments {
+        if !goes_on() {
+            return Ok(false);
+        }
         let path = paths::audit_segment(&file.day, file.number).display().to_string();
         match Segment::open(disk, &file.day, file.number).and_then(|segment| segment.check(disk)) {
             Ok(()) => {}
@@ -199,5 +210,5 @@ pub fn check(disk: &dyn Disk, found: &mut dyn FnMut(&'static str, String, String
             }
         }
     }
-    Ok(())
+    Ok(true)
 }

@@ -82,7 +82,8 @@ fn numbers(trail: &Trail) -> Vec<u64> {
 
 fn healthy(folder: &tempfile::TempDir) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    check(&RealDisk::new(folder.path()), &mut |id, path, _| found.push((id, path))).expect("readable");
+    check(&RealDisk::new(folder.path()), &|| true, &mut |id, path, _| found.push((id, path)))
+        .expect("readable");
     found
 }
 

@@ -4,11 +4,11 @@ use pierhead_storage_format::housekeeping::{
     DeletedManifestKey, DeletedManifestRecord, DeletedReferenceKey, RemovalKey, RemovalRecord,
     UnreferencedKey, UnreferencedRecord,
 };
-use pierhead_storage_format::keys::CounterKey;
+use pierhead_storage_format::keys::{CounterKey, RepositoryBlobKey};
 use pierhead_storage_format::records::{CounterRecord, Present};
 
 use super::fixtures::Fixture;
-use super::{LAYER, OTHER, Store, blob, digest_of};
+use super::{LAYER, OTHER, Store, WEB, blob, digest_of};
 
 const WAITS: &[u8] = b"waits for the collector";
 
@@ -70,6 +70,11 @@ pub(super) const LISTS: &[Fixture] = &[
     ("a blob listed that something keeps", "R50", |store| {
         store.put(&UnreferencedKey::of_store(1, digest_of(LAYER)), &UnreferencedRecord::default());
     }),
+    ("a blob listed at several other times", "R50", |store| {
+        for since in 2..5 {
+            store.put(&unkept(since), &UnreferencedRecord::default());
+        }
+    }),
     ("a blob listed under another name", "R50", |store| {
         let (key, record) = unnamed("acme/web");
         store.put(&key, &record);
@@ -98,6 +103,17 @@ pub(super) const LISTS: &[Fixture] = &[
         store.put(&counter("deleted manifest"), &CounterRecord { next: 7 });
     }),
 ];
+
+/// A count and the list that goes with it, both wrong: what puts the one right must not make the other wrong anew.
+pub(super) fn miscounted_and_listed_wrongly(store: &mut Store) {
+    list(store);
+    store.change(&blob(LAYER), |layer| layer.references = 0);
+    store.put(&UnreferencedKey::of_store(7, digest_of(LAYER)), &UnreferencedRecord::default());
+    let key = RepositoryBlobKey { repository: 1, digest: digest_of(LAYER) };
+    store.change(&key, |layer| layer.references = 0);
+    let listed = UnreferencedKey { since: 7, repository: 1, digest: key.digest };
+    store.put(&listed, &UnreferencedRecord { name: Some(WEB.into()) });
+}
 
 /// What is only left.
 pub(super) const LEFT: &[Fixture] = &[("the removal of a repository that went", "R53", |store| {

@@ -254,7 +254,9 @@ pub(super) const LEFTOVERS: &[Fixture] = &[
         store.put(&RepositoryPullsKey { repository: 77 }, &RepositoryPullsRecord::default());
     }),
     ("days of an account that went", "R30", |store| {
-        store.put(&AccountDayKey { account: GONE, day: 1 }, &AccountDayRecord::default());
+        for day in 1..4 {
+            store.put(&AccountDayKey { account: GONE, day }, &AccountDayRecord::default());
+        }
     }),
     ("an access key of nobody", "R19", |store| {
         store.put(&AccessKeyKey { key: "OLD".into() }, &access_key(GONE));

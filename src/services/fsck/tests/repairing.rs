@@ -1,12 +1,12 @@
 //! What can be done about each sickness, done in memory: the store is well then, or exactly what was said is left.
 
-use pierhead_storage_format::housekeeping::DeletedManifestKey;
+use pierhead_storage_format::housekeeping::{DeletedManifestKey, UnreferencedKey, UnreferencedRecord};
 use pierhead_storage_format::keys::{
     BlobKey, CounterKey, OrganisationKey, RepositoryBlobKey, RepositoryKey, Table, TableKey,
 };
 use pierhead_storage_format::outboard::{CHUNK, Outboard};
 use pierhead_storage_format::quota::{OrganisationBlobKey, OrganisationUsageKey};
-use pierhead_storage_format::records::{BlobRecord, ReferenceRole};
+use pierhead_storage_format::records::{BlobRecord, ReferenceRole, RepositoryBlobRecord};
 use pierhead_storage_format::scrub::{DamageKey, DamageKind, DamageRecord};
 
 use super::fixtures::{FILES, METADATA_ROWS, RETENTION, RETENTION_LEFTOVERS};
@@ -14,9 +14,9 @@ use super::{
     OTHER, Store, TALLY, digest_of, healthy, holdings, housekeeping, identity, ids, image_names, outboard_of,
     path_of, run, signature, tag, web_manifest,
 };
-use crate::services::fsck::fix::MAX_FIXES;
-use crate::services::fsck::report::R5;
-use crate::services::fsck::{How, Plan, Report};
+use crate::services::fsck::fix::MAX_ROWS;
+use crate::services::fsck::report::{R5, R6};
+use crate::services::fsck::{How, Options, Plan, Report, RowChange};
 
 /// Of these nothing is repaired.
 const LEFT: &[&str] =
@@ -66,6 +66,22 @@ fn mend_by(plan: &mut Plan, store: &mut Store, report: &Report) -> usize {
     fixes.len()
 }
 
+/// When the repair is.
+const NOW: u64 = 99;
+
+/// As counts that are put right see to the list.
+fn move_in_list(
+    store: &mut Store,
+    (from, to): (&UnreferencedKey, &UnreferencedKey),
+    references: u64,
+    name: Option<String>,
+) {
+    store.rows.remove(&(Table::Unreferenced, from.encode()));
+    if references == 0 {
+        store.put(to, &UnreferencedRecord { name });
+    }
+}
+
 fn one(store: &mut Store, how: &How) {
     match how {
         How::Rows(rows) => {
@@ -77,12 +93,19 @@ fn one(store: &mut Store, how: &How) {
                 };
             }
         }
-        How::RepositoryReferences { repository, digest, to, .. } => {
+        How::RepositoryReferences { repository, name, digest, to } => {
             let key = RepositoryBlobKey { repository: *repository, digest: *digest };
-            store.change(&key, |row| row.references = *to);
+            let row = store.get(&key).expect("there");
+            let at = |since| UnreferencedKey { since, repository: key.repository, digest: key.digest };
+            move_in_list(store, (&at(row.linked_at), &at(NOW)), *to, Some(name.clone()));
+            let linked_at = if *to == 0 { NOW } else { row.linked_at };
+            store.put(&key, &RepositoryBlobRecord { references: *to, linked_at, ..row });
         }
         How::BlobReferences { digest, to } => {
-            store.change(&BlobKey { digest: *digest }, |row| row.references = *to);
+            let row = store.get(&BlobKey { digest: *digest }).expect("there");
+            let at = |since| UnreferencedKey::of_store(since, *digest);
+            move_in_list(store, (&at(row.changed_at), &at(NOW)), *to, None);
+            store.put(&BlobKey { digest: *digest }, &BlobRecord { references: *to, changed_at: NOW, ..row });
         }
         How::Recount => {
             let (blobs, usages) = (store.all::<OrganisationBlobKey>(), store.all::<OrganisationUsageKey>());
@@ -137,18 +160,60 @@ fn what_can_be_repaired_is_well_then_and_what_cannot_is_left_and_said() {
     for (name, id, make_sick) in all.chain(housekeeping::LISTS).chain(housekeeping::LEFT) {
         let mut store = healthy();
         make_sick(&mut store);
-        for _ in 0..6 {
-            let report = run(&store, true, TALLY).expect("readable");
-            if mend(&mut store, &report) == 0 {
-                break;
-            }
-        }
+        repair(&mut store);
         let found = ids(&run(&store, true, TALLY).expect("readable"));
         if found != left(name, id) {
             wrong.push((name, found));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_row_that_mirrors_nothing_is_left_with_advice_of_its_own_and_named_as_what_holds_back() {
+    let all = METADATA_ROWS.iter().chain(identity::RIGHTS).chain(housekeeping::LISTS);
+    for (name, id, make_sick) in all.filter(|(name, ..)| ORPHANS.contains(name)) {
+        let mut store = healthy();
+        make_sick(&mut store);
+        let report = run(&store, false, TALLY).expect("readable");
+        assert_eq!(report.fixes, [], "{name}");
+        let finding = &report.findings[0];
+        assert!(finding.advice.starts_with("a repair leaves it, and gives nothing up"), "{name}");
+        let losses: Vec<_> = report.losses().collect();
+        assert_eq!(losses, [(*id, finding.what.as_str())], "{name}");
+    }
+}
+
+#[test]
+fn what_is_held_back_is_told_with_what_holds_it_back() {
+    let mut store = healthy();
+    store.tag(1, "gone", digest_of(b"gone"));
+    store.change(&BlobKey { digest: digest_of(super::LAYER) }, |blob| blob.references += 1);
+    let (report, mut plan) = (run(&store, false, TALLY).expect("readable"), Plan::default());
+    assert_eq!(mend_by(&mut plan, &mut store, &report), 0);
+    let held: Vec<_> = plan.held_back().iter().map(|fix| fix.id).collect();
+    let losses: Vec<_> = plan.losses().map(|(id, what)| (id, what.contains("acme/web:gone"))).collect();
+    assert_eq!((held, losses), (vec!["R5"], vec![("R1", true)]));
+}
+
+/// Passes as a repair makes them.
+fn repair(store: &mut Store) {
+    let mut plan = Plan::default();
+    for _ in 0..6 {
+        let report = run(store, true, TALLY).expect("readable");
+        if mend_by(&mut plan, store, &report) == 0 {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_count_and_a_list_that_are_both_wrong_are_both_right_after_one_repair() {
+    let mut store = healthy();
+    housekeeping::miscounted_and_listed_wrongly(&mut store);
+    assert_eq!(ids(&run(&store, true, TALLY).expect("readable")), ["R4", "R5", "R50"]);
+    repair(&mut store);
+    assert_eq!(run(&store, true, TALLY).expect("readable").findings, []);
 }
 
 #[test]
@@ -214,7 +279,7 @@ fn what_said_that_rows_are_missing_counts_until_the_end_of_the_repair() {
     store.change(&layer, |blob| blob.references += 1);
     let (before, mut plan) = (store.rows.clone(), Plan::default());
     let mut first = Report::default();
-    first.is_orphan();
+    first.find_orphan(&R6, "", "a mirror of nothing".to_owned());
     mend_by(&mut plan, &mut store, &first);
     let second = run(&store, false, TALLY).expect("readable");
     assert!(!second.has_losses());
@@ -226,15 +291,28 @@ fn what_said_that_rows_are_missing_counts_until_the_end_of_the_repair() {
 fn fixes_that_are_held_back_do_not_keep_others_out() {
     let mut report = Report::default();
     let key = BlobKey { digest: digest_of(b"x") };
-    for _ in 0..=MAX_FIXES {
+    for _ in 0..=MAX_ROWS {
         report.fix_by_removal(&R5, "lose".into(), &key);
     }
     report.fix(&R5, "raise".into(), How::BlobReferences { digest: key.digest, to: 2 });
-    assert_eq!(report.fixes.len(), MAX_FIXES + 1);
-    report.is_orphan();
+    assert_eq!(report.fixes.len(), MAX_ROWS + 1);
+    report.find_orphan(&R6, "", "a mirror of nothing".to_owned());
     let mut plan = Plan::default();
     plan.heed(&report);
     assert_eq!(plan.choose(report.fixes).len(), 1);
+}
+
+#[test]
+fn fixes_are_bounded_by_the_rows_they_change_and_none_are_kept_for_nobody() {
+    let rows = vec![RowChange::remove(&BlobKey { digest: digest_of(b"x") }); MAX_ROWS / 2];
+    let mut report = Report::default();
+    for number in 0..5 {
+        report.fix(&R5, number.to_string(), How::Rows(rows.clone()));
+    }
+    assert_eq!(report.fixes.len(), 2);
+    let mut report = Report::of(Options::default());
+    report.fix(&R5, "one".into(), How::Rows(rows));
+    assert_eq!(report.fixes, []);
 }
 
 #[test]
@@ -262,4 +340,12 @@ fn a_start_that_would_remove_a_file_whose_row_may_be_lost_is_told() {
     store.drop(&BlobKey { digest: digest_of(super::LAYER) });
     store.intents.insert(digest_of(super::LAYER));
     assert!(run(&store, false, TALLY).expect("readable").clears_what_may_be_needed(), "needed for sure");
+    // What only the log has.
+    let mut store = healthy();
+    let manifest = digest_of(signature().as_bytes());
+    store.logged = [manifest].into();
+    assert!(!run(&store, false, TALLY).expect("readable").clears_what_may_be_needed());
+    store.files.remove(&path_of(&manifest));
+    store.drop(&BlobKey { digest: manifest });
+    assert!(run(&store, false, TALLY).expect("readable").clears_what_may_be_needed(), "the only copy");
 }

@@ -155,8 +155,10 @@ async fn the_check_names_rows_that_the_index_has_otherwise() {
     let ids = || check(&house.disk(), &options()).expect("readable").iter().map(|f| f.id).collect::<Vec<_>>();
     assert!(ids().is_empty());
     let index = super::super::index::Index::inspect(open(), &0.into()).expect("sound");
-    let (mut wrong, position) =
-        (index, super::super::truth::read_truth(&house.disk(), &mut |_, _, _| Ok(())).expect("truth"));
+    let (mut wrong, position) = (
+        index,
+        super::super::truth::read_truth(&house.disk(), &|| true, &mut |_, _, _| Ok(())).expect("truth"),
+    );
     wrong.apply(position, [(row, None), (b"\x0bextra".to_vec(), Some(vec![1; 9]))].into()).expect("applied");
     wrong.engine.close();
     assert_eq!(ids(), ["M3", "M3"]);

@@ -1,7 +1,5 @@
 //! Snapshots: made while writing, two kept, segments removed, fallen back from; import and export.
 
-use std::sync::atomic::AtomicBool;
-
 use pierhead_storage_format::keys::Table;
 
 use super::super::truth::Truth;
@@ -88,11 +86,10 @@ async fn the_truth_is_streamed_in_order_in_any_number_of_passes_while_the_server
     let house = House::memory().small_snapshots();
     let (meta, _) = house.open();
     let rows = write_until(&house, &meta, 3).await;
-    let never = AtomicBool::new(false);
     for bound in [1, 5_000, 50_000, 10 << 20] {
         let mut seen = Rows::new();
         let mut last = Vec::new();
-        let truth = Truth::open(&house.disk(), &never).expect("opens");
+        let truth = Truth::open(&house.disk(), &|| true).expect("opens");
         truth
             .rows_within(None, bound, &mut |table, key, value| {
                 assert!(table == Table::Counter && *last < *key, "bound {bound}");
@@ -115,7 +112,7 @@ async fn the_truth_is_streamed_in_order_in_any_number_of_passes_while_the_server
         let disk = house.disk();
         let read = tokio::task::spawn_blocking(move || {
             let mut values = BTreeMap::new();
-            let end = read_truth(&disk, &mut |_, key, value| {
+            let end = read_truth(&disk, &|| true, &mut |_, key, value| {
                 values.entry(key[0]).or_insert_with(Vec::new).push(value.to_vec());
                 Ok(())
             });
@@ -135,7 +132,7 @@ async fn a_store_written_from_rows_opens_with_those_rows() {
         let (meta, _) = source.open();
         put(&meta, names(1), 5).await.expect("committed");
         let mut rows = Vec::new();
-        let end = read_truth(&source.disk(), &mut |table, key, value| {
+        let end = read_truth(&source.disk(), &|| true, &mut |table, key, value| {
             rows.push(Ok((table, key.to_vec(), value.to_vec())));
             Ok(())
         });
