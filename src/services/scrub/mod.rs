@@ -6,8 +6,9 @@
 //!
 //! - S1: nothing is called damaged before its bytes were hashed by its own digest; then its file goes to
 //!   quarantine, HEAD answers 404, and the next push heals it. Only then is the finding recorded. What cannot
-//!   be read stays where it is: it is tried again, and is a finding when that does not help. Where much in a row
-//!   cannot be read, the scrub rests a minute each time.
+//!   be read stays where it is: it is tried again, and when that does not help it is a finding if the disk is to blame, and left
+//!   out this time if not. Where much in a row cannot be read, the scrub rests a minute each time; where something is
+//!   lacking that all need, such as descriptors, it waits for that.
 //! - S2: reads go past the page cache, a slice at a time, and rest: at its rate, and at least as long as they took.
 //!   A cycle that an administrator asked for at full rate does not rest. The same holds where findings are looked at again.
 //! - S3: how far a cycle is, is written down every half minute, and when something is found: a restart goes on from there, and never after a blob
