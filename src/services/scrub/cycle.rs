@@ -120,14 +120,7 @@ impl Scrub {
         if facts.state.paused {
             return Err("the scrub is paused: `pierhead scrub resume` lets it go on".to_owned());
         }
-        if !facts.state.running {
-            let begun = match self.system() {
-                Ok(permit) => self.begin(&permit, false).await,
-                Err(error) => Err(error),
-            };
-            begun.map_err(|error| causes::chain(&error))?;
-        }
-        Ok(())
+        self.begin_by_itself().await.map(drop).map_err(|error| causes::chain(&error))
     }
 
     fn tell(&self, run: &Run, handle: &Handle) {
@@ -188,7 +181,7 @@ impl Scrub {
         Ok(Some(if trouble { AGAIN } else { rest }))
     }
 
-    /// The next blobs to be read; false if there are none.
+    /// The next blobs to be read; false if there are none. Finds none, and true, if the run is to be looked at first.
     async fn find_work(&self, run: &mut Run) -> Result<bool, Error> {
         if run.is_recent {
             // All of that was read.
@@ -210,15 +203,14 @@ impl Scrub {
             if facts.next_at.is_none_or(|at| at > now) {
                 return Ok(false);
             }
-            self.begin(&self.system()?, false).await?;
-            run.asked = self.known().asked;
+            let Some(asked) = self.begin_by_itself().await? else { return Ok(true) };
+            run.asked = asked;
         }
         if self.fill(&mut run.work).await? {
             return Ok(true);
         }
-        self.end_cycle().await?;
-        run.is_over = true;
-        Ok(false)
+        run.is_over = self.end_cycle(run.asked).await?;
+        Ok(!run.is_over)
     }
 
     /// What came last before the last stop, the newest first.
@@ -243,16 +235,21 @@ impl Scrub {
         Ok(!work.is_read())
     }
 
-    async fn end_cycle(&self) -> Result<(), Error> {
+    /// False if something else was asked for meanwhile: that may be another cycle.
+    pub(super) async fn end_cycle(&self, asked: u64) -> Result<bool, Error> {
         let (blobs, bytes, damaged) = {
             let mut known = self.known();
+            if known.asked != asked {
+                return Ok(false);
+            }
             let state = &mut known.state;
             (state.running, state.full, state.after) = (false, false, None);
             state.ended_at = self.0.parts.clock.now_ms();
             (state.blobs, state.bytes, state.damaged)
         };
         tracing::info!(blobs, bytes, damaged, "the scrub has read every blob");
-        self.keep(&self.system()?).await
+        self.keep(&self.system()?).await?;
+        Ok(true)
     }
 
     async fn slice(&self, work: &mut Work, full: bool) -> Result<Slice, Error> {
