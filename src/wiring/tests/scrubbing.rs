@@ -356,3 +356,38 @@ async fn a_blob_that_cannot_be_read_is_a_finding_only_if_the_disk_is_to_blame() 
     assert_eq!(found(&house, &served.scrub).await, BTreeSet::new(), "they were well all the time");
     served.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cycle_that_is_wanted_waits_for_no_look_at_findings() {
+    const SIZE: usize = 6 << 20;
+    let (house, faults) = faulty().await;
+    let blob: &'static [u8] = Box::leak(vec![7u8; SIZE].into());
+    push(&house, blob).await;
+    std::fs::remove_file(file(&house, blob)).expect("removed");
+    let served = Served::on(&house, true).await;
+    served.ran(&house, 1).await;
+    served.stop().await;
+    std::fs::write(file(&house, blob), blob).expect("written");
+
+    let served = Served::at_rate(&house, true, 1 << 20).await;
+    let until = async |what: &str, holds: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + DEADLINE;
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let state = || served.scrub.facts().state;
+    for name in ["as it begins", "while the run before looks at them"] {
+        served.scrub.begin(&permit(&house, Action::MaintainStore), false).await.expect("begun");
+        let began = tokio::time::Instant::now();
+        until("it reads", &|| state().bytes > 0).await;
+        // A look at the finding takes six seconds.
+        assert!(began.elapsed() < Duration::from_secs(4), "{name}: {:?}", began.elapsed());
+        until("it ends", &|| !state().running).await;
+        let read = faults.reads();
+        until("findings are looked at after it", &|| faults.reads() > read).await;
+    }
+    until("the finding goes", &|| served.scrub.facts().findings == 0).await;
+    served.stop().await;
+}
