@@ -1,7 +1,8 @@
-//! Where the world outside comes in: time and randomness here, the disk in `stores::disk`.
+//! Where the world outside comes in: time, randomness and the allocator here, the disk in `stores::disk`.
 //! The product is given the real ones by `main`; tests give their own. Nothing here decides
 //! anything.
 
+pub mod allocator;
 mod clock;
 mod random;
 pub mod tasks;

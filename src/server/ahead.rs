@@ -5,7 +5,9 @@
 //! A1: an address keeps [`ADDRESS`] bytes, and all keep [`ALL`], and [`LEAST`] for each connection beyond that.
 //! A2: nobody's windows are smaller for what one address has; for what several very greedy ones have, all are.
 //! A3: a stream is given a part of its connection's window, so that some which wait unread do not stop the others: 31 of
-//! them, or 7 where the windows are small.
+//! them, fewer where the windows are small, one where they are smallest.
+//! A4: a stream has [`STREAM`] in any case: what a client has at once is for as long as its connection lasts, though others
+//! leave, and less than that would be felt over any distance.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,18 +18,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const ADDRESS: u64 = 128 << 20;
 /// Bytes for all connections.
 const ALL: u64 = 1 << 30;
-/// Part of what is left that one connection takes, a reciprocal.
-const PART: u64 = 4;
+/// Part of what is left that one connection takes, a reciprocal: the twentieth of an address has room for many streams
+/// still.
+const PART: u64 = 8;
 /// The most of one connection.
 const MOST: u64 = 32 << 20;
-/// The least: enough for any speed where a round trip takes a fraction of a millisecond.
+/// The least: two streams' windows.
 const LEAST: u64 = 128 << 10;
 
-/// Streams whose windows are a connection's, where that leaves a stream [`STREAM`];
+/// Streams whose windows are a connection's, where that leaves a stream [`STREAM`]; fewer otherwise.
 const STREAMS: u32 = 32;
-/// so many otherwise.
-const FEW_STREAMS: u32 = 8;
-/// What a stream has, if eight do not need more than the connection's: 64 KiB are HTTP/2's own default.
+/// The least that a stream has: HTTP/2's own default, 3.2 MB/s where a round trip takes 20 ms.
 const STREAM: u32 = 64 << 10;
 
 /// What the connections of a server may send ahead.
@@ -78,8 +79,7 @@ impl Window {
 
     /// Bytes, on each stream of it.
     pub fn of_stream(&self) -> u32 {
-        let connection = self.of_connection();
-        (connection / STREAMS).max(STREAM.min(connection / FEW_STREAMS))
+        (self.of_connection() / STREAMS).max(STREAM)
     }
 
     /// It is not needed: the client speaks HTTP/1. Costs a look at an atomic once that was said.
@@ -120,11 +120,11 @@ mod tests {
     fn one_address_takes_no_window_of_another_and_very_many_connections_take_bounded_memory_together() {
         let ahead = Arc::default();
         let mut all: Vec<Window> = (0..1024).map(|_| Ahead::window(&ahead, address(1))).collect();
-        assert_eq!((all[0].of_connection(), all[1023].of_connection()), (32 << 20, 128 << 10));
+        assert_eq!((all[0].of_connection(), all[1023].of_connection()), (16 << 20, 128 << 10));
         let sum = |all: &[Window]| all.iter().map(|window| window.bytes).sum::<u64>() >> 20;
         assert!(sum(&all) < 128 + 128, "{} MiB of one address", sum(&all));
         let other = ahead.window(address(2));
-        assert_eq!(other.of_connection(), 32 << 20, "another's first");
+        assert_eq!(other.of_connection(), 16 << 20, "another's first");
         // The backstop: as many as there may be, of as many addresses as that needs, or of no address's own.
         for number in 1024..12_000 {
             all.push(ahead.window((number % 3 > 0).then(|| address(number / 200)).flatten()));
@@ -141,20 +141,32 @@ mod tests {
         let idle: Vec<Window> = (0..1000).map(|_| Ahead::window(&ahead, address(1))).collect();
         idle.iter().for_each(Window::is_unneeded);
         idle.iter().for_each(Window::is_unneeded);
-        assert_eq!(ahead.window(address(1)).of_connection(), 32 << 20);
+        assert_eq!(ahead.window(address(1)).of_connection(), 16 << 20);
         drop(idle);
         assert_eq!(lock(&ahead.0).all, 0, "given back once");
     }
 
     #[test]
-    fn a_stream_has_a_part_of_the_window_and_the_largest_frame_allowed_fits_it() {
+    fn a_stream_has_a_part_of_the_window_and_never_less_than_the_protocols_own_default() {
         let ahead: Arc<Ahead> = Arc::default();
-        for (bytes, expected) in
-            [(MOST, 1 << 20), (8 << 20, 256 << 10), (1 << 20, 64 << 10), (LEAST, 16 << 10)]
-        {
+        let of = |bytes| {
             let (ahead, counts) = (Arc::clone(&ahead), AtomicBool::new(false));
-            let window = Window { ahead, address: None, bytes, counts };
-            assert_eq!(window.of_stream(), expected, "{bytes}");
+            Window { ahead, address: None, bytes, counts }.of_stream()
+        };
+        // The largest frame that is allowed fits each: 16 KiB at least.
+        for (bytes, expected) in
+            [(MOST, 1 << 20), (8 << 20, 256 << 10), (1 << 20, 64 << 10), (LEAST, 64 << 10)]
+        {
+            assert_eq!(of(bytes), expected, "{bytes}");
         }
+    }
+
+    #[test]
+    fn of_twenty_connections_of_one_address_some_uploads_that_wait_stop_no_other_upload() {
+        let ahead = Arc::default();
+        let all: Vec<Window> = (0..20).map(|_| Ahead::window(&ahead, address(1))).collect();
+        let last = &all[19];
+        assert!(last.of_stream() >= 64 << 10, "{last:?}");
+        assert!(last.of_connection() / last.of_stream() >= 16, "{last:?}");
     }
 }

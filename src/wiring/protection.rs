@@ -16,7 +16,7 @@ use crate::causes;
 use crate::config::{ProtectionSettings, Settings};
 use crate::jobs::{Job, Jobs};
 use crate::seams::{Clock, OsRandom};
-use crate::services::access::{Access, Action, Actor, Resource};
+use crate::services::access::{Access, Action, Actor, Permit, Resource};
 use crate::services::audit::Audit;
 use crate::services::error::Error;
 use crate::services::guard::{Class, Guard, Network, Options, Parts};
@@ -90,9 +90,24 @@ pub fn watch(guard: &Guard, access: &Access, gauges: &ProtectionGauges, jobs: &J
     });
 }
 
+/// Bans that are in memory alone are not forgotten by a stop in order.
+pub async fn settle(guard: &Guard, access: &Access) {
+    let written = match maintains(access) {
+        Ok(permit) => guard.write_rest(&permit).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = written {
+        tracing::warn!(error = causes::chain(&error), "bans that were not written down are forgotten");
+    }
+}
+
+fn maintains(access: &Access) -> Result<Permit, Error> {
+    Ok(access.authorise(&Actor::System("guard"), Action::MaintainStore, Resource::Registry)?)
+}
+
 /// How many were written, and how many removed.
 async fn tidy(guard: &Guard, access: &Access) -> Result<(usize, usize), Error> {
-    let permit = access.authorise(&Actor::System("guard"), Action::MaintainStore, Resource::Registry)?;
+    let permit = maintains(access)?;
     let written = guard.write_rest(&permit).await?;
     Ok((written, guard.tidy(&permit).await?))
 }

@@ -174,6 +174,7 @@ impl Rooms {
         self.upkeep.stop();
         self.retention.end();
         jobs.stop().await;
+        protection::settle(&self.guard, &self.people.access).await;
         self.retention.settle().await;
         self.proofs.join_all().await;
         self.upkeep.end().await;

@@ -141,7 +141,6 @@ impl Guard {
         }
         inner.access.commit(&inner.meta, permit, move |tx| Ok(tx.delete(&subject)?)).await?;
         inner.book.set(subject, None);
-        inner.book.written(subject, None);
         if let BanKey::Address(network) = subject {
             inner.strikes.forget(network);
         }

@@ -138,20 +138,15 @@ impl Book {
     /// The ban of a subject, if the store does not have it.
     pub fn unwritten_of(&self, subject: BanKey) -> Option<BanRecord> {
         let bans = self.read();
-        let mut unwritten = self.unwritten();
-        let ban = bans.get(&subject);
-        if ban.is_none() {
-            unwritten.remove(&subject); // it was lifted, or forgotten
-        }
-        ban.filter(|_| unwritten.contains(&subject)).cloned()
+        let unwritten = self.unwritten();
+        bans.get(&subject).filter(|_| unwritten.contains(&subject)).cloned()
     }
 
     /// Up to `limit` bans that are not in the store: those that hold first, and none that ended so long ago that it is
     /// to be forgotten.
     pub fn to_write(&self, limit: usize, now: u64, forget_ms: u64) -> Vec<(BanKey, BanRecord)> {
         let bans = self.read();
-        let mut unwritten = self.unwritten();
-        unwritten.retain(|subject| bans.contains_key(subject)); // others were lifted, or forgotten
+        let unwritten = self.unwritten();
         let all = || unwritten.iter().filter_map(|subject| bans.get_key_value(subject));
         let holding = all().filter(|(_, ban)| ban.until > now);
         let ended = all().filter(|(_, ban)| ban.until <= now && ban.until.saturating_add(forget_ms) > now);
@@ -173,7 +168,10 @@ impl Book {
         let mut bans = self.write();
         match ban {
             Some(ban) => drop(bans.insert(subject, ban)),
-            None => drop(bans.remove(&subject)),
+            None => {
+                bans.remove(&subject);
+                self.unwritten().remove(&subject);
+            }
         }
         self.any.store(!bans.is_empty(), Ordering::Release);
     }

@@ -1,7 +1,7 @@
 //! Writing bans down. A ban that the appliance makes holds in memory first; then its row and its event are one change
 //! set (one `fdatasync` of the journal, by the metadata's writer). One for which that failed, or that came while too many
-//! were being written, is written by a job, a bounded batch at a time as one change set. A stop before that forgets the ban: whoever goes on
-//! gets another. What an administrator asks is durable before it holds and before it is answered. Rows of bans that are
+//! were being written, is written by a job, which goes on until none is left, a bounded batch at a time as one change set,
+//! and so does a stop in order. A crash before that forgets the ban: whoever goes on gets another. What an administrator asks is durable before it holds and before it is answered. Rows of bans that are
 //! forgotten, and of users who are gone, are removed by a job, a bounded batch at a time; a stop leaves the rest for the
 //! next run.
 
@@ -18,7 +18,7 @@ use crate::stores::meta::{Attach, Tx};
 const SYSTEM: Actor = Actor::System("guard");
 /// As it is in the trail; the same as an administrator's.
 static BAN: Operation = Operation::change("createBan", "ban", 200);
-/// Rows removed at a time.
+/// Rows written or removed at a time.
 const BATCH: usize = 500;
 
 /// As scripts read it.
@@ -72,11 +72,24 @@ impl Guard {
         Some(trace)
     }
 
-    /// Writes down bans that are in memory alone, a bounded number at once, those that hold first; how many. For a job.
+    /// Writes down all bans that are in memory alone, those that hold first; how many. For a job, and for the stop.
     pub async fn write_rest(&self, permit: &Permit) -> Result<usize, Error> {
         if !permit.covers_registry(Action::MaintainStore) {
             return Err(Error::Bug("a permit for something else"));
         }
+        let mut written = 0;
+        loop {
+            let batch = self.write_batch(permit).await?;
+            written += batch;
+            // What comes meanwhile is written as it is made, or next time.
+            if batch < BATCH {
+                return Ok(written);
+            }
+        }
+    }
+
+    /// Writes down a bounded number of them as one change set. Who changes bans besides has his turn in between.
+    async fn write_batch(&self, permit: &Permit) -> Result<usize, Error> {
         let inner = &self.0;
         let _alone = inner.writing.lock().await;
         let bans = inner.book.to_write(BATCH, inner.clock.now_ms(), inner.options.load().forget_ms);

@@ -61,12 +61,7 @@ fn stopped() -> Unreadable {
 
 /// What the disk cannot read is damaged; any other failure says nothing of the blob.
 fn unproved(digest: &Digest, error: BlobError) -> Result<Content<()>, Unreadable> {
-    let is_of_the_disk = match &error {
-        BlobError::Damaged { .. } => true,
-        BlobError::Io { source, .. } => source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()),
-        _ => false,
-    };
-    match is_of_the_disk {
+    match error.condemns() {
         true => Ok(Content::Damaged),
         false => Err(Unreadable { what: format!("blob {digest}"), source: error.into() }),
     }

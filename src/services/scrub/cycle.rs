@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use pierhead_storage_format::Digest;
 use pierhead_storage_format::keys::{BlobKey, TableKey};
 
 use super::recent::Recent;
@@ -40,7 +41,8 @@ struct Run {
 impl Run {
     fn new(asked: u64) -> Self {
         let (work, now) = (Work::default(), Instant::now());
-        Self { work, is_recent: false, reread: 0, is_over: false, asked, kept: now, look_at: now }
+        let look_at = now + LOOK_EVERY; // the cycle is first
+        Self { work, is_recent: false, reread: 0, is_over: false, asked, kept: now, look_at }
     }
 }
 
@@ -85,7 +87,9 @@ impl Scrub {
         let _turn = self.0.turn.lock().await;
         let mut run = Run::new(self.known().asked);
         loop {
-            self.recheck_now_and_then(&mut run.look_at, handle).await;
+            if run.look_at <= Instant::now() {
+                self.look_through(&mut run, handle).await;
+            }
             let (asked, paused) = {
                 let known = self.known();
                 (known.asked, known.state.paused)
@@ -97,9 +101,12 @@ impl Scrub {
             if asked != run.asked {
                 run = Run::new(asked);
             }
-            let rest = match self.step(&mut run).await {
+            let rest = match self.step(&mut run, handle).await {
                 Ok(Some(rest)) => rest,
-                Ok(None) => return Ok(self.ended(&run)),
+                Ok(None) => {
+                    self.look_through(&mut run, handle).await;
+                    return Ok(self.ended(&run));
+                }
                 Err(error) => {
                     tracing::warn!(error = causes::chain(&error), "the scrub goes on later");
                     AGAIN
@@ -120,14 +127,7 @@ impl Scrub {
         if facts.state.paused {
             return Err("the scrub is paused: `pierhead scrub resume` lets it go on".to_owned());
         }
-        if !facts.state.running {
-            let begun = match self.system() {
-                Ok(permit) => self.begin(&permit, false).await,
-                Err(error) => Err(error),
-            };
-            begun.map_err(|error| causes::chain(&error))?;
-        }
-        Ok(())
+        self.begin_by_itself().await.map(drop).map_err(|error| causes::chain(&error))
     }
 
     fn tell(&self, run: &Run, handle: &Handle) {
@@ -148,23 +148,21 @@ impl Scrub {
         }
     }
 
-    /// Takes half of the time at most: findings that are large and cannot be read do not hold up the cycle.
-    async fn recheck_now_and_then(&self, look_at: &mut Instant, handle: &Handle) {
-        let began = Instant::now();
-        if began < *look_at {
-            return;
-        }
-        if let Err(error) = self.recheck(handle, || false).await {
+    /// Looks at findings again, until something is asked for. Takes half of the time at most: findings that are large and
+    /// cannot be read do not hold up the cycle.
+    async fn look_through(&self, run: &mut Run, handle: &Handle) {
+        let (began, asked) = (Instant::now(), run.asked);
+        if let Err(error) = self.recheck(handle, || self.known().asked != asked).await {
             tracing::debug!(%error, "findings of the scrub were not looked at again");
         }
         let took = began.elapsed();
-        *look_at = began + took + took.max(LOOK_EVERY);
+        run.look_at = began + took + took.max(LOOK_EVERY);
     }
 
     /// Does a slice of work; how long to rest then, none if there is no more.
-    async fn step(&self, run: &mut Run) -> Result<Option<Duration>, Error> {
+    async fn step(&self, run: &mut Run, handle: &Handle) -> Result<Option<Duration>, Error> {
         self.record_all(&mut run.work.judged).await?;
-        if run.work.is_read() && !self.find_work(run).await? {
+        if run.work.is_read() && !self.find_work(run, handle).await? {
             return Ok(None);
         }
         let full = self.known().state.full && !run.is_recent;
@@ -188,8 +186,8 @@ impl Scrub {
         Ok(Some(if trouble { AGAIN } else { rest }))
     }
 
-    /// The next blobs to be read; false if there are none.
-    async fn find_work(&self, run: &mut Run) -> Result<bool, Error> {
+    /// The next blobs to be read; false if there are none. Finds none, and true, if the run is to be looked at first.
+    async fn find_work(&self, run: &mut Run, handle: &Handle) -> Result<bool, Error> {
         if run.is_recent {
             // All of that was read.
             run.is_recent = false;
@@ -197,7 +195,8 @@ impl Scrub {
             self.known().unclean = false;
         }
         if self.known().unclean {
-            run.work.turn_page(self.recent().await?.into_iter());
+            let Some(recent) = self.recent(run.asked, handle).await? else { return Ok(true) };
+            run.work.turn_page(recent.into_iter());
             run.is_recent = !run.work.is_read();
             self.known().unclean = run.is_recent;
             if run.is_recent {
@@ -210,25 +209,29 @@ impl Scrub {
             if facts.next_at.is_none_or(|at| at > now) {
                 return Ok(false);
             }
-            self.begin(&self.system()?, false).await?;
-            run.asked = self.known().asked;
+            let Some(asked) = self.begin_by_itself().await? else { return Ok(true) };
+            run.asked = asked;
         }
         if self.fill(&mut run.work).await? {
             return Ok(true);
         }
-        self.end_cycle().await?;
-        run.is_over = true;
-        Ok(false)
+        run.is_over = self.end_cycle(run.asked).await?;
+        Ok(!run.is_over)
     }
 
-    /// What came last before the last stop, the newest first.
-    async fn recent(&self) -> Result<Vec<(pierhead_storage_format::Digest, u64)>, Error> {
+    /// What came last before the last stop, the newest first; `None` if the run is to be looked at first. Goes over all
+    /// rows.
+    async fn recent(&self, asked: u64, handle: &Handle) -> Result<Option<Vec<(Digest, u64)>>, Error> {
         let (mut recent, mut after) = (Recent::default(), None::<Vec<u8>>);
         loop {
+            // A pause is asked for, too.
+            if handle.is_stopping() || self.known().asked != asked {
+                return Ok(None);
+            }
             let meta = self.0.parts.meta.clone();
             let from = after.take();
             let page = tasks::blocking(move || meta.page::<BlobKey>(&[], from.as_deref(), ROWS)).await??;
-            let Some((last, _)) = page.last() else { return Ok(recent.finish()) };
+            let Some((last, _)) = page.last() else { return Ok(Some(recent.finish())) };
             after = Some(last.encode());
             page.iter().for_each(|(key, row)| recent.see(key.digest, row.size, row.changed_at));
         }
@@ -243,16 +246,21 @@ impl Scrub {
         Ok(!work.is_read())
     }
 
-    async fn end_cycle(&self) -> Result<(), Error> {
+    /// False if something else was asked for meanwhile: that may be another cycle.
+    pub(super) async fn end_cycle(&self, asked: u64) -> Result<bool, Error> {
         let (blobs, bytes, damaged) = {
             let mut known = self.known();
+            if known.asked != asked {
+                return Ok(false);
+            }
             let state = &mut known.state;
             (state.running, state.full, state.after) = (false, false, None);
             state.ended_at = self.0.parts.clock.now_ms();
             (state.blobs, state.bytes, state.damaged)
         };
         tracing::info!(blobs, bytes, damaged, "the scrub has read every blob");
-        self.keep(&self.system()?).await
+        self.keep(&self.system()?).await?;
+        Ok(true)
     }
 
     async fn slice(&self, work: &mut Work, full: bool) -> Result<Slice, Error> {

@@ -12,7 +12,7 @@ use crate::causes;
 use crate::seams::tasks;
 use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
-use crate::stores::blobs::{BlobError, Looked};
+use crate::stores::blobs::Looked;
 use crate::stores::meta::Meta;
 
 /// Images that are named of a blob.
@@ -58,6 +58,14 @@ impl Judged {
     }
 }
 
+/// A blob of which nothing could be told this time; its file stays where it is, since the disk may fail for a while only.
+pub(super) struct Unread {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    /// The disk cannot read it: a finding, when trying again does not help.
+    pub(super) condemned: bool,
+}
+
 /// What writing it down did.
 struct Recorded {
     /// Nobody knew of it.
@@ -71,9 +79,9 @@ struct Recorded {
 pub(super) struct Settled {
     /// Set aside, or not there: to be written down.
     pub(super) judged: Vec<Judged>,
-    /// What could not be read: its file stays where it is, since the disk may fail for a while only.
-    pub(super) unread: Vec<(Digest, u64)>,
-    /// What nothing could be told of: it is to be read again.
+    /// What could not be read, though others may be.
+    pub(super) unread: Vec<Unread>,
+    /// What nothing could be told of for want of what all need: it is to be read again, until that is there.
     pub(super) untold: Vec<(Digest, u64)>,
     /// Why; the first of the reasons.
     pub(super) error: Option<Error>,
@@ -114,10 +122,10 @@ impl Scrub {
             match self.judge(&digest, &looked).await {
                 Ok(Some(kind)) => settled.judged.push(Judged { digest, kind, size, parts }),
                 Ok(None) => {}
-                Err(Error::Store(error @ BlobError::Io { .. })) => {
-                    let error = causes::chain(&error);
+                Err(Error::Store(error)) if !error.is_everyones() => {
+                    let (condemned, error) = (error.condemns(), causes::chain(&error));
                     tracing::warn!(%digest, error, "a blob cannot be read; its file stays where it is");
-                    settled.unread.push((digest, size));
+                    settled.unread.push(Unread { digest, size, condemned });
                 }
                 Err(error) => {
                     settled.untold.push((digest, size));

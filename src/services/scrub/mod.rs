@@ -6,14 +6,15 @@
 //!
 //! - S1: nothing is called damaged before its bytes were hashed by its own digest; then its file goes to
 //!   quarantine, HEAD answers 404, and the next push heals it. Only then is the finding recorded. What cannot
-//!   be read stays where it is: it is tried again, and is a finding when that does not help. Where much in a row
-//!   cannot be read, the scrub rests a minute each time.
+//!   be read stays where it is: it is tried again, and when that does not help it is a finding if the disk is to blame, and left
+//!   out this time if not. Where much in a row cannot be read, the scrub rests a minute each time; where something is
+//!   lacking that all need, such as descriptors, it waits for that.
 //! - S2: reads go past the page cache, a slice at a time, and rest: at its rate, and at least as long as they took.
 //!   A cycle that an administrator asked for at full rate does not rest. The same holds where findings are looked at again.
 //! - S3: how far a cycle is, is written down every half minute, and when something is found: a restart goes on from there, and never after a blob
 //!   that something is still to be done about. After a stop out of order the blobs of the last ten minutes before it
 //!   are read first, the newest of them if they are very many; not where no cycle begins by itself.
-//! - S4: a pause lasts over restarts, and holds up all of it.
+//! - S4: a pause lasts over restarts, and holds up all of it, until an administrator has it go on or begins a cycle.
 //!
 //! `cycle` is a run of the job, `timing` when one is, `work` what a thread reads, `recent` what is read first, `findings`
 //! what is found and whom it concerns, `again` whether it is well again. Must not change what images are. Who reads a
@@ -23,6 +24,8 @@ mod again;
 mod cycle;
 mod findings;
 mod recent;
+#[cfg(test)]
+mod tests;
 mod timing;
 mod work;
 
@@ -36,7 +39,7 @@ use super::access::{Access, Action, Actor, Permit, Resource};
 use super::error::Error;
 use crate::seams::Clock;
 use crate::stores::blobs::Blobs;
-use crate::stores::meta::Meta;
+use crate::stores::meta::{Meta, Tx};
 
 pub use findings::Finding;
 
@@ -92,6 +95,17 @@ struct Known {
     unclean: bool,
 }
 
+impl Known {
+    /// Has a cycle begin at the first blob.
+    fn begin(&mut self, now: u64, full: bool) {
+        // A whole cycle comes to what came last as well.
+        self.unclean = false;
+        let (ended_at, served) = (self.state.ended_at, true);
+        self.state =
+            ScrubStateRecord { running: true, full, began_at: now, ended_at, served, ..Default::default() };
+    }
+}
+
 /// How far it is. Times are UTC milliseconds since 1970, 0 for never.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -130,23 +144,27 @@ impl Scrub {
         Ok(self.facts())
     }
 
-    /// Begins a cycle now, from the first blob on, also where one is under way; at full rate if asked.
+    /// Begins a cycle now, from the first blob on, also where one is under way or the scrub was paused; at full rate if asked.
     pub async fn begin(&self, permit: &Permit, full: bool) -> Result<Facts, Error> {
         let now = self.0.parts.clock.now_ms();
-        self.ask(permit, move |known| {
-            // A whole cycle comes to what came last as well.
-            known.unclean = false;
-            let ended_at = known.state.ended_at;
-            known.state = ScrubStateRecord {
-                running: true,
-                full,
-                began_at: now,
-                ended_at,
-                served: true,
-                ..Default::default()
-            };
-        })
-        .await
+        self.ask(permit, move |known| known.begin(now, full)).await
+    }
+
+    /// Begins one for the system, unless an administrator paused the scrub, or began one, since the system looked: the
+    /// number of it.
+    async fn begin_by_itself(&self) -> Result<Option<u64>, Error> {
+        let permit = self.system()?;
+        let asked = {
+            let mut known = self.known();
+            if known.state.paused || known.state.running {
+                return Ok(None);
+            }
+            known.begin(self.0.parts.clock.now_ms(), false);
+            known.asked += 1;
+            known.asked
+        };
+        self.keep(&permit).await?;
+        Ok(Some(asked))
     }
 
     /// Stops reading until it is told to go on, over restarts too.
@@ -171,11 +189,14 @@ impl Scrub {
         Ok(self.facts())
     }
 
-    /// Writes down how far it is.
+    /// Writes down how far it is when its turn to be written has come: what another writes after it is no older.
     async fn keep(&self, permit: &Permit) -> Result<(), Error> {
-        let state = self.known().state.clone();
-        let parts = &self.0.parts;
-        parts.access.commit(&parts.meta, permit, move |tx| Ok(tx.put(&ScrubStateKey {}, &state)?)).await
+        let (parts, scrub) = (&self.0.parts, self.clone());
+        let work = move |tx: &mut Tx<'_>| {
+            let state = scrub.known().state.clone();
+            Ok(tx.put(&ScrubStateKey {}, &state)?)
+        };
+        parts.access.commit(&parts.meta, permit, work).await
     }
 
     fn system(&self) -> Result<Permit, Error> {

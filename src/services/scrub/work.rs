@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pierhead_storage_format::Digest;
 
-use super::findings::Judged;
+use super::findings::{Judged, Unread};
 use crate::stores::blobs::{Blobs, Look, Looked};
 
 /// Bytes read between two rests, and at full rate between two looks at what was asked for.
@@ -15,7 +15,7 @@ pub(super) const FULL_SLICE: u64 = 64 << 20;
 pub(super) const THREADS: usize = 2;
 /// What a blob costs at least, in bytes of the rate: opening a file is not free.
 pub(super) const LEAST: u64 = 16 << 10;
-/// A blob that cannot be read is tried so often, then it is a finding.
+/// A blob that cannot be read is tried so often, then it is a finding, or left out where that would say too much.
 const TRIES: u32 = 3;
 /// So many in a row are the disk's trouble, not theirs.
 const TROUBLE: u32 = 3;
@@ -75,21 +75,25 @@ impl Work {
         self.seen.filter(|_| self.again.is_empty() && self.judged.is_empty() && !rereads)
     }
 
-    /// Has what could not be read read again after the rest, or makes it a finding; whether so much in a row could not
+    /// Has what could not be read read again after the rest, or makes it a finding if the disk is to blame; whether so much in a row could not
     /// be that the disk had better be left alone for a while.
-    pub(super) fn try_again(&mut self, read: u64, unread: Vec<(Digest, u64)>) -> bool {
+    pub(super) fn try_again(&mut self, read: u64, unread: Vec<Unread>) -> bool {
         if read > unread.len() as u64 {
             self.unread = 0;
         }
-        for (digest, size) in unread {
+        for Unread { digest, size, condemned } in unread {
             self.unread = self.unread.saturating_add(1);
             let tries = self.tries.entry(digest).or_default();
             *tries += 1;
             if *tries < TRIES {
                 self.again.push_back((digest, size));
-            } else {
-                self.tries.remove(&digest);
+                continue;
+            }
+            self.tries.remove(&digest);
+            if condemned {
                 self.judged.push(Judged::unreadable(digest, size));
+            } else {
+                tracing::error!(%digest, "whether a blob is well is not known: its file cannot be read, for a reason that is not the disk's; the next cycle tries again");
             }
         }
         self.unread >= TROUBLE

@@ -23,6 +23,8 @@ pub struct Faults {
     unreadable: Mutex<Range<u64>>,
     silent: AtomicBool,
     free: AtomicU64,
+    /// Why no blob can be opened; 0 where they can.
+    closed: AtomicU64,
 }
 
 impl Default for Faults {
@@ -30,7 +32,8 @@ impl Default for Faults {
         let never = || u64::MAX.into();
         let (reads, unreadable, silent) = (0.into(), Mutex::default(), false.into());
         let (from, to, free) = (never(), never(), never());
-        Self { steps: 0.into(), from, to, errno: 5.into(), reads, unreadable, silent, free }
+        let (steps, closed) = (0.into(), 0.into());
+        Self { steps, from, to, errno: 5.into(), reads, unreadable, silent, free, closed }
     }
 }
 
@@ -60,6 +63,11 @@ impl Faults {
     /// From now on what touches these bytes of any blob cannot be read (EIO); an empty range heals.
     pub fn spoil(&self, bytes: Range<u64>) {
         *self.unreadable.lock().expect("no test panics with it") = bytes;
+    }
+
+    /// From now on no blob can be opened to be read, for this `errno` (24 EMFILE); 0 heals.
+    pub fn close(&self, errno: u64) {
+        self.closed.store(errno, Ordering::SeqCst);
     }
 
     /// From now on syncs of the whole filesystem are those of an old kernel, which tell nothing.
@@ -125,6 +133,10 @@ impl Disk for FaultyDisk {
     }
 
     fn open_reader(&self, path: &Path) -> io::Result<Box<dyn DiskReader>> {
+        match i32::try_from(self.faults.closed.load(Ordering::SeqCst)) {
+            Ok(errno) if errno > 0 => return Err(io::Error::from_raw_os_error(errno)),
+            _ => {}
+        }
         let real = self.real.open_reader(path)?;
         Ok(Box::new(FaultyReader { real, faults: Arc::clone(&self.faults) }))
     }

@@ -316,3 +316,78 @@ async fn a_finding_keeps_its_time_and_is_counted_once_a_cycle_however_often_it_i
     }
     served.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn want_of_descriptors_makes_no_blob_a_finding_and_none_is_left_out() {
+    const EMFILE: u64 = 24;
+    let (house, faults) = faulty().await;
+    for blob in [&b"one"[..], b"two", b"three", b"four"] {
+        push(&house, blob).await;
+    }
+    let served = Served::on(&house, true).await;
+    served.ran(&house, 1).await;
+    faults.close(EMFILE);
+    served.scrub.begin(&permit(&house, Action::MaintainStore), false).await.expect("begun");
+    assert_eq!(served.idle().await, 1, "it waits");
+    let facts = served.scrub.facts();
+    assert_eq!((facts.state.running, facts.state.blobs, facts.findings), (true, 0, 0));
+    faults.close(0);
+    assert_eq!(served.ran(&house, 2).await, "4 blobs of 15 bytes read, 0 damaged or missing");
+    served.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blob_that_cannot_be_read_is_a_finding_only_if_the_disk_is_to_blame() {
+    const EACCES: u64 = 13;
+    let (house, faults) = faulty().await;
+    for blob in [&b"one"[..], b"two"] {
+        push(&house, blob).await;
+    }
+    let served = Served::on(&house, true).await;
+    served.ran(&house, 1).await;
+    for (runs, errno, findings) in [(2, EACCES, 0), (3, EIO, 2)] {
+        faults.close(errno);
+        served.scrub.begin(&permit(&house, Action::MaintainStore), false).await.expect("begun");
+        served.ran(&house, runs).await;
+        assert_eq!(found(&house, &served.scrub).await.len(), findings, "errno {errno}");
+        faults.close(0);
+    }
+    served.look_again().await;
+    assert_eq!(found(&house, &served.scrub).await, BTreeSet::new(), "they were well all the time");
+    served.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cycle_that_is_wanted_waits_for_no_look_at_findings() {
+    const SIZE: usize = 6 << 20;
+    let (house, faults) = faulty().await;
+    let blob: &'static [u8] = Box::leak(vec![7u8; SIZE].into());
+    push(&house, blob).await;
+    std::fs::remove_file(file(&house, blob)).expect("removed");
+    let served = Served::on(&house, true).await;
+    served.ran(&house, 1).await;
+    served.stop().await;
+    std::fs::write(file(&house, blob), blob).expect("written");
+
+    let served = Served::at_rate(&house, true, 1 << 20).await;
+    let until = async |what: &str, holds: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + DEADLINE;
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let state = || served.scrub.facts().state;
+    for name in ["as it begins", "while the run before looks at them"] {
+        served.scrub.begin(&permit(&house, Action::MaintainStore), false).await.expect("begun");
+        let began = tokio::time::Instant::now();
+        until("it reads", &|| state().bytes > 0).await;
+        // A look at the finding takes six seconds.
+        assert!(began.elapsed() < Duration::from_secs(4), "{name}: {:?}", began.elapsed());
+        until("it ends", &|| !state().running).await;
+        let read = faults.reads();
+        until("findings are looked at after it", &|| faults.reads() > read).await;
+    }
+    until("the finding goes", &|| served.scrub.facts().findings == 0).await;
+    served.stop().await;
+}
