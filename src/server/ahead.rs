@@ -30,6 +30,11 @@ const FEW_STREAMS: u32 = 8;
 /// What a stream has, if eight do not need more than the connection's: 64 KiB are HTTP/2's own default.
 const STREAM: u32 = 64 << 10;
 
+/// Bytes that so many connections may send ahead at most, by A1.
+pub const fn most_ahead(connections: u32) -> u64 {
+    ALL + LEAST * connections as u64
+}
+
 /// What the connections of a server may send ahead.
 #[derive(Debug, Default)]
 pub struct Ahead(Mutex<Given>);
