@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use pierhead_storage_format::{paths, store};
 use rustix::process::geteuid;
 use serde_json::Value;
 use support::clients::{Client, Scratch, find, require_as_root};
@@ -160,6 +161,9 @@ fn a_backup_under_a_push_load_has_every_image_acknowledged_before_it() {
         let mut arguments = vec!["restore", &to, "--data", &at, "--json"];
         arguments.extend(point.map(|name| ["--point", name]).into_iter().flatten());
         assert_eq!(good(&run(&arguments))["ok"], true);
+        // An earlier package is refused before the first start already.
+        let level = fs::read_to_string(data.join(paths::LEVEL)).expect("noted");
+        assert_eq!(level, store::encode_level());
         let again = run(&arguments);
         assert_eq!(again.status.code(), Some(1));
         assert!(text(&again).contains("is not empty"), "{}", text(&again));

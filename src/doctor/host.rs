@@ -104,7 +104,7 @@ fn memory(total: u64, settings: &Settings, rows: Option<u64>) -> Finding {
     let with = match rows {
         Some(rows) => format!("with the index's {rows} rows"),
         None => {
-            format!("and {} bytes for each row of the index, which nobody could be asked for", needs::ROW)
+            format!("and {} bytes for each row of the index (no server says how many)", needs::ROW)
         }
     };
     if total < wanted {

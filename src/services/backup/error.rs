@@ -42,7 +42,8 @@ pub enum BackupError {
     },
     /// A file of the folder, or of the new store, is another user's.
     #[error(
-        "{what}. This is user {}, and something in {} is another's: as root, once: chown -R {} {}",
+        "{what}. This is user {}, and something in {} is another's: take a folder of its own; or, as root, if nothing else is in \
+         it: chown -R {} {}",
         user(), folder.display(), user(), folder.display()
     )]
     Denied {
