@@ -87,17 +87,17 @@ fn a_host_is_judged_by_what_the_settings_and_the_store_may_want() {
         durable: Some(Ok(Duration::ZERO)),
         files: Some(files),
     };
-    let sessions = |settings: &mut Settings| settings.registry.max_sessions = 50_000;
-    let http2 = |settings: &mut Settings| settings.server.http2 = true;
-    type Change<'a> = &'a dyn Fn(&mut Settings);
-    let rows: [(&str, Change<'_>, host::Facts, Option<u64>, Level, &str); 7] = [
-        ("as set", &|_| {}, facts(GIB, 34_512), Some(0), Level::Ok, "may take 544, with the index's 0 rows"),
-        ("more sessions", &sessions, facts(GIB, 65_536), Some(0), Level::Warn, "74512 may be wanted"),
-        ("and files for them", &sessions, facts(GIB, 74_512), Some(0), Level::Ok, "74512 are allowed"),
-        ("HTTP/2", &http2, facts(4 * GIB, 65_536), Some(0), Level::Warn, "may take 5592 MiB"),
-        ("HTTP/2, and memory for it", &http2, facts(6 * GIB, 65_536), Some(0), Level::Ok, "may take 5592,"),
-        ("many rows", &|_| {}, facts(GIB, 65_536), Some(10_000_000), Level::Warn, "may take 1402 MiB"),
-        ("nobody tells how many", &|_| {}, facts(GIB, 65_536), None, Level::Ok, "90 bytes for each row"),
+    let none: fn(&mut Settings) = |_| {};
+    let sessions: fn(&mut Settings) = |settings| settings.registry.max_sessions = 50_000;
+    let http2: fn(&mut Settings) = |settings| settings.server.http2 = true;
+    let rows = [
+        ("as set", none, facts(GIB, 34_512), Some(0), Level::Ok, "may take 544, with the index's 0 rows"),
+        ("more sessions", sessions, facts(GIB, 65_536), Some(0), Level::Warn, "74512 may be wanted"),
+        ("and files for them", sessions, facts(GIB, 74_512), Some(0), Level::Ok, "74512 are allowed"),
+        ("HTTP/2", http2, facts(4 * GIB, 65_536), Some(0), Level::Warn, "may take 5592 MiB"),
+        ("HTTP/2, and memory for it", http2, facts(6 * GIB, 65_536), Some(0), Level::Ok, "may take 5592,"),
+        ("many rows", none, facts(GIB, 65_536), Some(10_000_000), Level::Warn, "may take 1402 MiB"),
+        ("nobody tells how many", none, facts(GIB, 65_536), None, Level::Ok, "90 bytes for each row"),
     ];
     for (name, change, facts, index, level, words) in rows {
         let mut settings = Settings::default();

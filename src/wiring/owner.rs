@@ -4,7 +4,7 @@
 //!
 //! - N1: in a folder of the store's owner, root goes on as that user, for good, before anything is written.
 //! - N2: a folder that is made anew, with those above it that are missing, is given to the store's owner; unless that user
-//!   could not come to it (`/root/...`), or the file system keeps no owners: it is root's then.
+//!   could not come to it (a folder of root's home), or the file system keeps no owners: it is root's then.
 //! - N3: a folder that is there, and root's or a third user's, is written to as root, and stays closed to the store's owner.
 //!
 //! Steps of a new folder, from the top: made, given away, the name made durable. A stop leaves empty folders, which the
