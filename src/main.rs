@@ -9,10 +9,12 @@ mod cli;
 mod config;
 mod doctor;
 mod jobs;
+mod needs;
 mod seams;
 mod server;
 mod services;
 mod stores;
+mod version;
 mod wiring;
 mod x509;
 

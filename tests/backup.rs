@@ -10,14 +10,16 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use pierhead_storage_format::{paths, store};
 use rustix::process::geteuid;
 use serde_json::Value;
 use support::clients::{Client, Scratch, find, require_as_root};
@@ -159,6 +161,9 @@ fn a_backup_under_a_push_load_has_every_image_acknowledged_before_it() {
         let mut arguments = vec!["restore", &to, "--data", &at, "--json"];
         arguments.extend(point.map(|name| ["--point", name]).into_iter().flatten());
         assert_eq!(good(&run(&arguments))["ok"], true);
+        // An earlier package is refused before the first start already.
+        let level = fs::read_to_string(data.join(paths::LEVEL)).expect("noted");
+        assert_eq!(level, store::encode_level());
         let again = run(&arguments);
         assert_eq!(again.status.code(), Some(1));
         assert!(text(&again).contains("is not empty"), "{}", text(&again));
@@ -247,7 +252,7 @@ fn a_backup_that_was_killed_is_recognised_and_the_next_one_goes_on_from_it() {
         assert!(items.iter().all(|item| item["state"] != "damaged"), "{listed}");
     }
     assert!(interrupted > 0, "no backup was met half-way");
-    let made = create(&server, &path, &["--copy", "--keep", "1"]);
+    let made = create(&server, &path, &["--copy", "--keep", "1", "--served-within", "1min"]);
     let listed = good(&run(&["backup", "list", &path, "--json"]));
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
     let drilled = good(&run(&["backup", "drill", &path, "--json"]));
@@ -287,4 +292,94 @@ fn a_full_target_disk_is_told_and_the_server_is_unharmed() {
     assert!(drilled.status.success(), "{}", text(&drilled));
     drilled.stdout.as_slice().read_to_string(&mut output).expect("text");
     assert!(output.contains("it is good"), "{output}");
+}
+
+/// A store that nobody serves, of an account.
+fn initialised(folder: &Path) -> String {
+    let data = folder.join("data").display().to_string();
+    let made = run(&["init", "--generate-password", "--data", &data]);
+    assert!(made.status.success(), "{}", text(&made));
+    data
+}
+
+#[test]
+fn a_backup_for_a_timer_is_of_a_store_that_is_served_and_keeps_no_server_from_starting() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let data = initialised(folder.path());
+    let to = folder.path().join("backups");
+    let path = to.display().to_string();
+    let arguments = ["backup", "create", "--data", &data, "--to", &path, "--served-within", "300ms"];
+    let refused = run(&arguments);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused).contains("no server serves the store"), "{}", text(&refused));
+    assert!(!to.exists(), "nothing was begun");
+}
+
+const NOBODY: u32 = 65534;
+
+/// Everything in a folder, itself included, that is not this user's.
+fn not_of(user: u32, folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    if fs::symlink_metadata(folder).expect("there").uid() != user {
+        found.push(folder.to_owned());
+    }
+    if folder.is_dir() {
+        for entry in fs::read_dir(folder).expect("readable") {
+            found.extend(not_of(user, &entry.expect("readable").path()));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_root_backs_up_is_the_server_users_to_go_on_with_unless_the_folder_is_roots() {
+    if !require_as_root(&["chown", "setpriv"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let top = scratch.path();
+    fs::set_permissions(top, Permissions::from_mode(0o755)).expect("ours");
+    let data = initialised(top);
+    let owned = Command::new("chown").args(["-R", &NOBODY.to_string(), &data]).status();
+    assert!(owned.expect("it starts").success());
+    fs::create_dir_all(top.join("closed")).expect("made");
+    fs::set_permissions(top.join("closed"), Permissions::from_mode(0o700)).expect("ours");
+    for (folder, user) in [("theirs", NOBODY), ("roots", 0)] {
+        fs::create_dir(top.join(folder)).expect("made");
+        std::os::unix::fs::chown(top.join(folder), Some(user), None).expect("root may");
+        fs::set_permissions(top.join(folder), Permissions::from_mode(0o755)).expect("ours");
+    }
+    let rows = [
+        ("made anew, and what it is in", "new", "new/here/backups", NOBODY),
+        ("the server user's", "theirs", "theirs", NOBODY),
+        ("root's", "roots", "roots", 0),
+        ("where the server's user cannot come", "closed", "closed/backups", 0),
+    ];
+    for (name, first, folder, user) in rows {
+        let to = top.join(folder).display().to_string();
+        for _ in 0..2 {
+            let made = run(&["backup", "create", "--data", &data, "--to", &to]);
+            assert!(made.status.success(), "{name}: {}", text(&made));
+        }
+        assert_eq!(not_of(user, &top.join(first)), Vec::<std::path::PathBuf>::new(), "{name}");
+    }
+    // As the timer does.
+    let program = top.join("pierhead");
+    fs::copy(binary().get_program(), &program).expect("a copy");
+    for (folder, refused) in
+        [("new/here/backups", None), ("theirs", None), ("roots", Some("chown -R 65534 "))]
+    {
+        let to = top.join(folder);
+        let output = until("the copy may be run", SOON, || {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+            command.args(["backup", "create", "--data", &data, "--to"]).arg(&to);
+            // A process that another test starts meanwhile holds what this one wrote the copy with, for a moment.
+            Some(command.output().expect("it starts"))
+                .filter(|output| !text(output).contains("Text file busy"))
+        });
+        let said = text(&output);
+        assert_eq!(output.status.success(), refused.is_none(), "{folder}: {said}");
+        assert!(refused.is_none_or(|words| said.contains(words)), "{folder}: {said}");
+    }
 }

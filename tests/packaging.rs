@@ -110,10 +110,94 @@ fn git(folder: &Path, second: u32, arguments: &[&str]) -> String {
     done(&mut command)
 }
 
+/// Asked for what the tree's package would be called, by somebody whose git was told nothing.
+fn ask_version(folder: &Path) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/version");
+    run(Command::new(script).arg(folder).env("GIT_CONFIG_GLOBAL", "/dev/null"))
+}
+
 /// What the tree's package would be called.
 fn version(folder: &Path) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/version");
-    done(Command::new(script).arg(folder)).trim().to_owned()
+    let output = ask_version(folder);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A clone of one commit that is no release, in a folder of this name.
+fn clone_of_a_commit(scratch: &Scratch, name: &str) -> PathBuf {
+    let text = "[workspace.package]\nversion = \"0.1.0\"\n\n[package]\nname = \"x\"\n";
+    scratch.write(&format!("{name}/Cargo.toml"), text);
+    let folder = scratch.path(name);
+    git(&folder, 0, &["init", "-q", "."]);
+    git(&folder, 0, &["add", "."]);
+    git(&folder, 1, &["commit", "-qm", "a change"]);
+    folder
+}
+
+#[test]
+fn no_commit_is_called_the_release_because_git_was_not_understood() {
+    if !require(&["git", "ln"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let folder = clone_of_a_commit(&scratch, "clone");
+    let expected = version(&folder);
+    assert!(expected.starts_with("0.1.0~git20260101000001."), "{expected}");
+
+    std::os::unix::fs::symlink(&folder, scratch.path("link")).expect("a link");
+    assert_eq!(version(&scratch.path("link")), expected, "reached by a link");
+
+    // What git would not read for itself: root is not who owns it.
+    if rustix::process::geteuid().is_root() {
+        done(Command::new("chown").args(["-R", "65534"]).arg(&folder));
+        let plain = run(Command::new("git")
+            .arg("-C")
+            .arg(&folder)
+            .args(["log", "-1"])
+            .env("GIT_CONFIG_GLOBAL", "/dev/null"));
+        assert!(!plain.status.success(), "git refuses: {plain:?}");
+        assert_eq!(version(&folder), expected, "another user's");
+    } else {
+        support::skipped("another user's clone: needs root");
+    }
+
+    fs::remove_file(scratch.path("clone/.git/HEAD")).expect("damaged");
+    let refused = ask_version(&folder);
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("git does not tell the commit of"), "{said}");
+}
+
+#[test]
+fn a_clone_without_the_release_in_its_history_says_so() {
+    if !require(&["git"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let whole = clone_of_a_commit(&scratch, "whole");
+    git(&whole, 1, &["tag", "v0.1.0"]);
+    git(&whole, 2, &["commit", "-qm", "after it", "--allow-empty"]);
+    let from = format!("file://{}", whole.display());
+    git(&whole, 3, &["clone", "-q", "--depth", "1", &from, &scratch.text("shallow")]);
+    let (whole, shallow) = (ask_version(&whole), ask_version(&scratch.path("shallow")));
+    let told = |output: &Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert!(told(&whole).starts_with("0.1.0+git20260101000002.") && whole.stderr.is_empty(), "{whole:?}");
+    // A build goes on, and its package can be told from the release.
+    assert!(shallow.status.success(), "{shallow:?}");
+    assert_eq!(told(&shallow), told(&whole).replace('+', "~"));
+    let said = String::from_utf8_lossy(&shallow.stderr).into_owned();
+    assert!(said.contains("lacks history"), "{said}");
+}
+
+#[test]
+fn the_level_that_the_program_notes_is_the_one_that_its_package_has() {
+    let counted = done(&mut Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/level")));
+    let level = pierhead_storage_format::store::LEVEL.to_string();
+    assert_eq!(
+        counted.trim(),
+        level,
+        "a golden file came: raise LEVEL in storage-format/src/store.rs, and in FORMAT.md"
+    );
 }
 
 #[test]
@@ -189,8 +273,11 @@ fn a_version_that_could_not_read_the_store_is_refused_before_anything_is_unpacke
     done(Command::new("dpkg-deb").arg("-e").arg(&deb).arg(scratch.path("control")));
     let script = fs::read_to_string(scratch.path("control/preinst")).expect("a script");
     let (level, kept) = ("usr/share/pierhead/store-level", "var/lib/pierhead/.store-level");
-    let (format, elsewhere) = ("var/lib/pierhead/FORMAT", "[storage]\ndata = \"/srv/images\"\n");
-    let rows: [(&str, Host<'_>, bool, bool); 9] = [
+    let format = "var/lib/pierhead/FORMAT";
+    // The path in the settings is below the test's root, too.
+    let elsewhere = format!("[storage]\ndata = \"{}\"\n", scratch.text("host/srv/images"));
+    let settings = ("etc/pierhead/pierhead.toml", elsewhere.as_str());
+    let rows: [(&str, Host<'_>, bool, bool); 11] = [
         ("a new host", &[], false, true),
         ("the same level", &[(level, "42\n"), (kept, "42\n")], false, true),
         ("a lower level", &[(level, "41\n")], false, true),
@@ -199,22 +286,16 @@ fn a_version_that_could_not_read_the_store_is_refused_before_anything_is_unpacke
         ("a higher one was here before", &[(kept, "43\n")], false, false),
         ("a later format", &[(format, "pierhead store, format 9\n")], false, false),
         ("a damaged FORMAT is the server's business", &[(format, "x\n")], false, true),
+        ("a damaged level", &[(kept, "x\n")], false, true),
         (
             "a later format elsewhere",
-            &[("etc/pierhead/pierhead.toml", elsewhere), ("srv/images/FORMAT", "pierhead store, format 9\n")],
+            &[settings, ("srv/images/FORMAT", "pierhead store, format 9\n")],
             false,
             false,
         ),
+        ("a higher level elsewhere", &[settings, ("srv/images/.store-level", "43\n")], false, false),
     ];
     for (name, host, allowed, expected) in rows {
-        if name == "a later format elsewhere" {
-            let host: Vec<_> = host.to_vec();
-            // The path in the settings is below the test's root, too.
-            let data = format!("[storage]\ndata = \"{}\"\n", scratch.text("host/srv/images"));
-            let host = [(host[0].0, data.as_str()), host[1]];
-            assert!(!preinst(&scratch, &script, &host, allowed).0, "{name}");
-            continue;
-        }
         let (went_on, said) = preinst(&scratch, &script, host, allowed);
         assert_eq!(went_on, expected, "{name}: {said}");
         assert!(expected || said.contains("pierhead 7.8.9 is not installed:"), "{name}: {said}");
@@ -258,12 +339,17 @@ fn the_tarball_installs_below_a_folder_keeps_settings_and_can_be_taken_away() {
             .args(["config", "check", "--config"])
             .arg(&settings),
     );
-    scratch.write("root/usr/share/pierhead/store-level", "43\n");
-    let refused = install();
-    assert!(
-        !refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("level 43"),
-        "{refused:?}"
-    );
+    fs::write(&settings, "[storage]\ndata = \"/srv/images\"\n").expect("an operator's change");
+    for file in ["usr/share/pierhead/store-level", "srv/images/.store-level"] {
+        let before = fs::read(scratch.path("root").join(file)).unwrap_or_default();
+        scratch.write(&format!("root/{file}"), "43\n");
+        let refused = install();
+        assert!(
+            !refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("level 43"),
+            "{file}: {refused:?}"
+        );
+        scratch.write(&format!("root/{file}"), before);
+    }
     done(Command::new(&installer).arg("--remove").arg("--root").arg(scratch.path("root")));
     assert!(settings.exists() && !scratch.path("root/usr/bin/pierhead").exists());
     fs::write(scratch.path("pierhead-7.8.9-linux-amd64/files/usr/bin/pierhead"), "cut").expect("damage");

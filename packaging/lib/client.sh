@@ -57,7 +57,7 @@ INSIDE
     until_true "the client's host" pgrep -P "$client_outer"
     leader[client]=$(pgrep -P "$client_outer" | head -n 1)
     until_true "the client's host ($(tail -n 1 "$work/client/log"))" client test -e /run/ready
-    if client sh -c 'command -v dockerd' >/dev/null; then until_true "docker's daemon" client docker version; fi
+    if client sh -c 'command -v dockerd && command -v docker' >/dev/null; then until_true "docker's daemon" client docker version; fi
 }
 
 client() {

@@ -10,10 +10,14 @@ subnet=$((RANDOM % 200 + 20))
 
 step() { printf '\n== %s\n' "$*"; }
 
-# What has to be here; ends with 77, as tests that cannot run do.
+# The tar that every Debian here is unpacked from, made once; PIERHEAD_TEST_ROOT names one that is there.
+test_root=${PIERHEAD_TEST_ROOT:-${XDG_CACHE_HOME:-/var/cache}/pierhead-test-root.tar}
+
+# What has to be here, beside what this file uses; ends with 77, as tests that cannot run do.
 need() {
-    local tool
-    for tool in "$@"; do
+    local tool maker=
+    if [ ! -e "$test_root" ]; then maker=mmdebstrap; fi
+    for tool in "$@" systemd-nspawn nsenter unshare ip pgrep tar dpkg-deb python3 $maker; do
         command -v "$tool" >/dev/null || { echo "SKIPPED packaging/$(basename "$0"): $tool is not installed"; exit 77; }
     done
     [ "$(id -u)" = 0 ] || { echo "SKIPPED packaging/$(basename "$0"): needs root"; exit 77; }
@@ -36,15 +40,13 @@ until_true() {
     done
 }
 
-# The tar that every Debian here is unpacked from, made once; PIERHEAD_TEST_ROOT names one that is there.
 unpack() {
-    local tar=${PIERHEAD_TEST_ROOT:-${XDG_CACHE_HOME:-/var/cache}/pierhead-test-root.tar}
-    if [ ! -e "$tar" ]; then
-        mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus bookworm "$tar.$$"
-        mv "$tar.$$" "$tar"
+    if [ ! -e "$test_root" ]; then
+        mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus bookworm "$test_root.$$"
+        mv "$test_root.$$" "$test_root"
     fi
     mkdir "$1"
-    tar -C "$1" -xf "$tar"
+    tar -C "$1" -xf "$test_root"
     rm -f "$1/etc/resolv.conf"
 }
 

@@ -173,7 +173,9 @@ class Reader:
                 self.places[other].files("mkdir", "-p", there)
                 self.places[other].files("tar", "-C", there, "-xf", "-", input=packed)
             case [host, "runs", *command]:
-                self.places[host].run(" ".join(command), self.password)
+                code, text = self.places[host].run(" ".join(command), self.password)
+                if code != 0:
+                    raise Stuck(f"{where}: {' '.join(command)}\nfailed with code {code}:\n{text}")
             case _:
                 raise Stuck(f"{where}: a reader does not know what to do: {' '.join(words)}")
         print(f"{where} ({' '.join(words)})", flush=True)

@@ -11,9 +11,16 @@ compile() {
         upper=$(printf %s "$triple" | tr a-z- A-Z_)
         export "CARGO_TARGET_${upper}_LINKER=${tools}gcc" "CC_${triple//-/_}=${tools}gcc"
     fi
+    # What the program says of itself: src/version.rs.
+    export DIST_VERSION=$version
     cargo build --release --locked --bin pierhead --manifest-path "$top/Cargo.toml" \
         --target-dir "$top/target/package" ${target:+--target "$target"} >&2
     binary=$top/target/package/${target:+$target/}release/pierhead
+    # (A cross build cannot be asked here.)
+    if [ -z "$tools" ] && [ "$("$binary" --version)" != "pierhead $version" ]; then
+        echo "packaging/build: the binary says $("$binary" --version), not $version" >&2
+        exit 1
+    fi
 }
 
 stage() {

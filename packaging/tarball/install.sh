@@ -31,10 +31,17 @@ if [ "$remove" = yes ]; then
     exit 0
 fi
 
-# A version that could not read the store does not replace one that wrote it.
-for file in "$root/usr/share/pierhead/store-level" "$root/var/lib/pierhead/.store-level"; do
-    if [ -r "$file" ] && [ "$(cat "$file")" -gt @LEVEL@ ] && [ "${PIERHEAD_ALLOW_DOWNGRADE:-}" != 1 ]; then
-        stop "a later version used the store here (level $(cat "$file"); this one reads up to @LEVEL@). Nothing was installed"
+# A version that could not read the store does not replace one that wrote it: the server notes its level beside the store.
+data=
+if [ -r "$root/etc/pierhead/pierhead.toml" ]; then
+    data=$(sed -n '/^\[storage\]/,/^\[/s/^data *= *"\(.*\)".*/\1/p' "$root/etc/pierhead/pierhead.toml" | head -n 1)
+fi
+data=$root${data:-/var/lib/pierhead}
+for file in "$root/usr/share/pierhead/store-level" "$data/.store-level"; do
+    [ -r "$file" ] && [ "${PIERHEAD_ALLOW_DOWNGRADE:-}" != 1 ] || continue
+    found=$(sed -n 's/^\([0-9][0-9]*\)$/\1/p' "$file" | head -n 1)
+    if [ -n "$found" ] && [ "$found" -gt @LEVEL@ ]; then
+        stop "a later version used the store here (level $found; this one reads up to @LEVEL@). Nothing was installed"
     fi
 done
 
@@ -56,7 +63,6 @@ if [ -z "$root" ]; then
         useradd --system --user-group --home-dir /var/lib/pierhead --no-create-home --shell /usr/sbin/nologin pierhead
     fi
     install -d -o pierhead -g pierhead -m 0750 /var/lib/pierhead
-    cp "$root/usr/share/pierhead/store-level" /var/lib/pierhead/.store-level
 fi
 if systemd; then
     systemctl daemon-reload

@@ -32,7 +32,7 @@ use super::user::UserCommand;
 #[derive(Debug, Parser)]
 #[command(
     name = "pierhead",
-    version,
+    version = crate::version::VERSION,
     about = "A container-image registry appliance",
     after_help = "Examples:\n  pierhead serve --lab                 a registry on 127.0.0.1:5000, open, in two minutes\n  \
                   pierhead config sample               every setting with its default\n  \

@@ -13,11 +13,14 @@ use serde_json::{Value, json};
 use super::admin::{Asked, Client, read};
 use super::{Failure, human, logs, offline, say};
 use crate::api::admin::HoldView;
+use crate::config::Period;
 use crate::services::backup::{Found, Made, Stage, State, Verified, Watch};
 use crate::wiring::{self, BackupOptions, Drilled, From, Outcome};
 
 /// A hold is renewed this often.
 const RENEW_EVERY: Duration = Duration::from_secs(60);
+/// A server that is being waited for is looked for this often.
+const ASKED_EVERY: Duration = Duration::from_millis(200);
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Subcommand)]
@@ -27,7 +30,8 @@ pub enum BackupCommand {
                             pierhead backup create --to - | ssh other pierhead restore - --data /srv/new\n\n\
                             A folder that has backups already gets what is new; blobs are there once. On the \
                             data's own file system they are linked, not copied: then the backup is no help \
-                            against that disk.\nThe backup holds the key file: keep it as safe.\n\
+                            against that disk.\nRun as root, it goes on as the owner of the data where the folder is \
+                            that user's, or is made anew: a timer of that user can go on in it.\nThe backup holds the key file: keep it as safe.\n\
                             Exit codes: 0 all of it, 1 not made, or blobs of the store were lost before.")]
     Create(CreateArguments),
     /// List the backups in a folder
@@ -64,6 +68,9 @@ pub struct CreateArguments {
     /// Leave the audit trail out
     #[arg(long)]
     without_audit: bool,
+    /// Only while a server serves the store: end with code 1 if none answers within this time (such as 2min)
+    #[arg(long, value_name = "TIME")]
+    served_within: Option<Period>,
     /// With --to -: folder for what has to be written first (metadata, audit trail)
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
@@ -144,8 +151,19 @@ fn create(arguments: &CreateArguments) -> Result<(), Failure> {
         ));
     }
     let settings = arguments.asked.settings()?;
+    let is_stream = arguments.to == Path::new("-");
+    if !is_stream {
+        wiring::go_on_as_owner(&settings.storage.data, &arguments.to)?;
+    }
     logs::start(&settings.log);
-    let hold = Hold::begin(arguments.asked.client()?)?;
+    let client = arguments.asked.client()?;
+    if let Some(patience) = arguments.served_within {
+        wait_for_server(&client, patience)?;
+    }
+    let hold = Hold::begin(client)?;
+    if hold.is_none() && arguments.served_within.is_some() {
+        return Err(nobody_serves());
+    }
     let options = BackupOptions {
         served: hold.is_some(),
         key: !arguments.without_key,
@@ -155,7 +173,6 @@ fn create(arguments: &CreateArguments) -> Result<(), Failure> {
         keep: arguments.keep.map(|keep| keep as usize),
     };
     let mut watch = progress();
-    let is_stream = arguments.to == Path::new("-");
     let made = if is_stream {
         to_stdout(arguments, &settings, options, &mut *watch)
     } else {
@@ -172,6 +189,24 @@ fn create(arguments: &CreateArguments) -> Result<(), Failure> {
         say(&text)?
     }
     if made.point.missing == 0 { Ok(()) } else { Err(Failure::Findings) }
+}
+
+/// Who copies a store that nobody serves keeps a server from starting meanwhile: nothing for a timer.
+fn wait_for_server(client: &Client, patience: Period) -> Result<(), Failure> {
+    let begun = Instant::now();
+    while !client.is_answered() {
+        if begun.elapsed() >= patience.duration() {
+            return Err(nobody_serves());
+        }
+        client.pause(ASKED_EVERY);
+    }
+    Ok(())
+}
+
+fn nobody_serves() -> Failure {
+    let why = "no server serves the store, and no backup was made of it: start the server, or give the command without \
+               --served-within (no server can start then until the backup is made)";
+    Failure::Server(why.to_owned())
 }
 
 fn to_stdout(

@@ -55,6 +55,7 @@ fn told(settings: &Settings) -> Option<Told> {
         in_memory: status.pointer("/metadata/in_memory").and_then(Value::as_bool).unwrap_or(false),
         audit: text("/audit/trouble"),
         findings: status.pointer("/scrub/findings").and_then(Value::as_u64).unwrap_or(0),
+        rows: status.pointer("/metadata/rows").and_then(Value::as_u64),
     })
 }
 

@@ -8,11 +8,10 @@ use tokio::runtime::Builder;
 use super::arguments::ServeArguments;
 use super::{Failure, lab, load, logs, settings};
 use crate::config::Settings;
+use crate::needs;
 use crate::server::{BindError, Inherited, Manager, descriptors};
 use crate::wiring::{self, StartError};
 
-/// Descriptors beside the connections': the index, the journal, blobs being read and written.
-const OTHER_FILES: u64 = 512;
 /// Connections that there may be, however few files may be open.
 const FEWEST_CONNECTIONS: u64 = 64;
 /// Upload sessions that there may be, however few files may be open.
@@ -96,11 +95,9 @@ fn explain(error: StartError) -> Failure {
 }
 
 /// Makes the settings fit the `limit` on open files, and says what an operator can do about it.
-/// A connection may have a blob open; an upload session keeps a file open as long as it lasts.
 fn fit_descriptors(settings: &mut Settings, limit: Option<u64>) {
-    let others = u64::from(settings.server.max_connections) * 2 + OTHER_FILES;
+    let (others, wanted) = (needs::files_beside_sessions(settings), needs::files(settings));
     let asked = settings.registry.max_sessions;
-    let wanted = others + u64::from(asked);
     let Some(limit) = limit.filter(|limit| *limit < wanted) else { return };
     fit_connections(&mut settings.server.max_connections, limit);
     let max_sessions = sessions_within(limit, others).min(asked);
@@ -125,7 +122,7 @@ fn fit_descriptors(settings: &mut Settings, limit: Option<u64>) {
 /// Idle connections take one descriptor each, so that more are allowed than could all be at work; but never more
 /// than there are, less what the rest needs: one that cannot be accepted would wait for others to end.
 fn fit_connections(connections: &mut u32, limit: u64) {
-    let fitting = (limit - limit / 4).saturating_sub(OTHER_FILES).max(FEWEST_CONNECTIONS);
+    let fitting = needs::connections_within(limit - limit / 4).max(FEWEST_CONNECTIONS);
     let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
     if fitting < *connections {
         let (asked, max_connections) = (*connections, fitting);

@@ -18,6 +18,8 @@ pub struct Told {
     pub audit: Option<String>,
     /// Blobs that are damaged or missing.
     pub findings: u64,
+    /// Rows of the index, if it says that.
+    pub rows: Option<u64>,
 }
 
 /// `version` is this program's.

@@ -10,6 +10,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{Finding, nearest};
 use crate::config::Settings;
+use crate::needs;
 
 /// The first kernel with MADV_POPULATE_READ, which keeps a slow page from stalling the server.
 const KERNEL: (u32, u32) = (5, 14);
@@ -17,10 +18,6 @@ const KERNEL: (u32, u32) = (5, 14);
 const SLOW: Duration = Duration::from_millis(50);
 /// How often it is tried.
 const TRIES: u32 = 5;
-/// Descriptors beside those of connections.
-const OTHER_FILES: u64 = 10_512;
-/// Memory beside what the settings bound.
-const OTHER_MEMORY: u64 = 128 << 20;
 
 pub(super) struct Facts {
     pub(super) kernel: String,
@@ -71,9 +68,10 @@ fn durable(folder: &Path) -> Option<Result<Duration, io::ErrorKind>> {
     Some(Ok(begin.elapsed() / TRIES))
 }
 
-pub(super) fn judge(facts: &Facts, settings: &Settings) -> Vec<Finding> {
+/// `rows` is how many the index has, if that is known.
+pub(super) fn judge(facts: &Facts, settings: &Settings, rows: Option<u64>) -> Vec<Finding> {
     let mut findings =
-        vec![kernel(&facts.kernel), memory(facts.memory, settings), file_system(facts.file_system)];
+        vec![kernel(&facts.kernel), memory(facts.memory, settings, rows), file_system(facts.file_system)];
     findings.extend(facts.direct.map(|works| match works {
         true => Finding::ok("file system", "files are written past the page cache (O_DIRECT)"),
         false => Finding::warn(
@@ -100,22 +98,32 @@ fn kernel(release: &str) -> Finding {
     )
 }
 
-/// The index's cache may grow to two and a half times what is set.
-fn memory(total: u64, settings: &Settings) -> Finding {
-    let (cache, manifests) =
-        (settings.storage.index_cache.bytes(), settings.registry.manifest_memory.bytes());
-    let wanted = cache.saturating_mul(5) / 2 + manifests + OTHER_MEMORY;
+fn memory(total: u64, settings: &Settings, rows: Option<u64>) -> Finding {
+    let wanted = needs::memory(settings, rows.unwrap_or(0));
     let (there, wanted_mib) = (total >> 20, wanted >> 20);
+    let with = match rows {
+        Some(rows) => format!("with the index's {rows} rows"),
+        None => {
+            format!("and {} bytes for each row of the index (no server says how many)", needs::ROW)
+        }
+    };
     if total < wanted {
+        let http2 = if settings.server.http2 {
+            ", switch server.http2 off or lower server.max_connections"
+        } else {
+            ""
+        };
         return Finding::warn(
             "memory",
-            format!("{there} MiB, and the settings may take {wanted_mib} MiB"),
-            "lower storage.index_cache and registry.manifest_memory (docs/sizing.md), or give the host more",
+            format!("{there} MiB, and the settings may take {wanted_mib} MiB, {with}"),
+            format!(
+                "lower storage.index_cache and registry.manifest_memory{http2} (docs/sizing.md), or give the host more"
+            ),
         );
     }
     Finding::ok(
         "memory",
-        format!("{there} MiB, of which the settings may take {wanted_mib}; the rest caches images"),
+        format!("{there} MiB, of which the settings may take {wanted_mib}, {with}; the rest caches images"),
     )
 }
 
@@ -184,13 +192,13 @@ fn durability(found: Option<Result<Duration, io::ErrorKind>>) -> Finding {
 }
 
 fn open_files(limit: Option<u64>, settings: &Settings) -> Finding {
-    let wanted = u64::from(settings.server.max_connections) * 2 + OTHER_FILES;
+    let wanted = needs::files(settings);
     match limit {
         Some(limit) if limit < wanted => Finding::warn(
             "open files",
             format!("{limit} are allowed here, {wanted} may be wanted"),
             "the service has LimitNOFILE of its own (systemctl show -p LimitNOFILE pierhead); elsewhere raise `ulimit -Hn`, \
-             or lower server.max_connections",
+             or lower server.max_connections or registry.max_sessions",
         ),
         Some(limit) => Finding::ok("open files", format!("{limit} are allowed")),
         None => Finding::ok("open files", "any number is allowed"),

@@ -98,12 +98,13 @@ pub fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     let store = store::look(data);
     let runs = store.is_held();
     let mut findings = vec![Finding::ok("settings", "the settings are right")];
-    findings.extend(host::judge(&host::look(data), settings));
+    let rows = patient.told.as_ref().and_then(|told| told.rows);
+    findings.extend(host::judge(&host::look(data), settings, rows));
     findings.extend(disk::judge(disk::look(data), &settings.storage));
     findings.extend(clock::judge(&clock::look(data, now_ms)));
     findings.extend(files::judge(&files::look(data, settings)));
     findings.extend(store::judge(&store, data));
-    findings.extend(appliance::judge(patient.told.as_ref(), env!("CARGO_PKG_VERSION")));
+    findings.extend(appliance::judge(patient.told.as_ref(), crate::version::VERSION));
     let certificate = certificate::look(settings);
     findings.extend(certificate::judge(&certificate, patient, now_ms));
     findings.extend(names::examine(patient));

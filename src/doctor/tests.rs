@@ -72,7 +72,37 @@ fn a_host_is_judged_by_kernel_memory_file_system_disk_writes_and_open_files() {
         ("broken", host::Facts { durable: Some(Err(ErrorKind::Other)), ..sound() }, Level::Fail, "durable"),
     ];
     for (name, facts, level, words) in rows {
-        let (found, text) = told(&host::judge(&facts, &Settings::default()));
+        let (found, text) = told(&host::judge(&facts, &Settings::default(), Some(1000)));
+        assert!(found == level && text.contains(words), "{name}: {found:?} {text}");
+    }
+}
+
+#[test]
+fn a_host_is_judged_by_what_the_settings_and_the_store_may_want() {
+    let facts = |memory, files| host::Facts {
+        kernel: "6.1.0-18-amd64".to_owned(),
+        memory,
+        file_system: Some(0xEF53),
+        direct: None,
+        durable: Some(Ok(Duration::ZERO)),
+        files: Some(files),
+    };
+    let none: fn(&mut Settings) = |_| {};
+    let sessions: fn(&mut Settings) = |settings| settings.registry.max_sessions = 50_000;
+    let http2: fn(&mut Settings) = |settings| settings.server.http2 = true;
+    let rows = [
+        ("as set", none, facts(GIB, 34_512), Some(0), Level::Ok, "may take 544, with the index's 0 rows"),
+        ("more sessions", sessions, facts(GIB, 65_536), Some(0), Level::Warn, "74512 may be wanted"),
+        ("and files for them", sessions, facts(GIB, 74_512), Some(0), Level::Ok, "74512 are allowed"),
+        ("HTTP/2", http2, facts(4 * GIB, 65_536), Some(0), Level::Warn, "may take 5592 MiB"),
+        ("HTTP/2, and memory for it", http2, facts(6 * GIB, 65_536), Some(0), Level::Ok, "may take 5592,"),
+        ("many rows", none, facts(GIB, 65_536), Some(10_000_000), Level::Warn, "may take 1402 MiB"),
+        ("nobody tells how many", none, facts(GIB, 65_536), None, Level::Ok, "90 bytes for each row"),
+    ];
+    for (name, change, facts, index, level, words) in rows {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        let (found, text) = told(&host::judge(&facts, &settings, index));
         assert!(found == level && text.contains(words), "{name}: {found:?} {text}");
     }
 }
@@ -159,6 +189,7 @@ fn a_server_is_judged_by_what_it_says_of_itself() {
         in_memory: false,
         audit: None,
         findings: 0,
+        rows: Some(7),
     };
     let why = || Some("the disk".to_owned());
     let rows = [

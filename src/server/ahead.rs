@@ -31,6 +31,11 @@ const STREAMS: u32 = 32;
 /// The least that a stream has: HTTP/2's own default, 3.2 MB/s where a round trip takes 20 ms.
 const STREAM: u32 = 64 << 10;
 
+/// Bytes that so many connections may send ahead at most, by A1.
+pub const fn most_ahead(connections: u32) -> u64 {
+    ALL + LEAST * connections as u64
+}
+
 /// What the connections of a server may send ahead.
 #[derive(Debug, Default)]
 pub struct Ahead(Mutex<Given>);

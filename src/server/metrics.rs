@@ -89,11 +89,7 @@ impl Metrics {
             refused.clone(),
         );
         registry.register("requests_in_flight", "Requests not yet answered whole", in_flight.clone());
-        registry.register(
-            "build",
-            "This build",
-            Info::new(BuildLabels { version: env!("CARGO_PKG_VERSION") }),
-        );
+        registry.register("build", "This build", Info::new(BuildLabels { version: crate::version::VERSION }));
         more(&mut registry);
         let inner =
             Inner { registry, requests, durations, received, sent, connections, shed, refused, in_flight };

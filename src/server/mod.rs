@@ -48,6 +48,7 @@ use crate::server::body::Body;
 use crate::server::metrics::Metrics;
 
 pub use accept::BindError;
+pub use ahead::most_ahead;
 pub use crowd::{Crowd, CrowdFacts};
 pub use line::Departure;
 pub use manager::{Inherited, Manager, Notifier};

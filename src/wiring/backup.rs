@@ -21,6 +21,7 @@ use crate::services::backup::{
 use crate::services::fsck::{DiskBlobs, Report, Unreadable};
 use crate::stores::disk::{Disk, RealDisk};
 use crate::stores::lock::DataLock;
+use crate::version::VERSION;
 
 /// How a backup is made.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +51,7 @@ pub fn back_up(
     let (source, _lock) = source(settings, options.served)?;
     let to = absolute(to)?;
     let folder = Folder::make(&to)?;
-    let maker = Maker { program: env!("CARGO_PKG_VERSION"), clock: &SystemClock };
+    let maker = Maker { program: VERSION, clock: &SystemClock };
     let wanted = wanted(settings, &to, options);
     Ok(backup::to_folder(&permit, &source, &folder, (wanted, maker), watch)?)
 }
@@ -67,7 +68,7 @@ pub fn back_up_to_stream(
     let (source, _lock) = source(settings, options.served)?;
     let scratch = Scratch::within(scratch, "pierhead-backup")?;
     let disk = RealDisk::new(&scratch.0);
-    let maker = Maker { program: env!("CARGO_PKG_VERSION"), clock: &SystemClock };
+    let maker = Maker { program: VERSION, clock: &SystemClock };
     let wanted = wanted(settings, &scratch.0, options);
     Ok(backup::to_stream(&permit, &source, (&scratch.0, &disk), (wanted, maker), out, watch)?)
 }

@@ -10,9 +10,11 @@ mod audit;
 mod backup;
 mod collection;
 mod gauges;
+mod level;
 mod managed;
 mod memory;
 mod offline;
+mod owner;
 mod people;
 mod protection;
 mod reload;
@@ -52,6 +54,7 @@ pub use backup::{
     verify_backups,
 };
 pub use offline::{export, fsck, import, initialise};
+pub use owner::go_on_as_owner;
 pub use reload::Reread;
 pub use repair::{Repair, RepairOptions, repair};
 pub use serve::{Listening, serve};
@@ -112,6 +115,17 @@ pub enum StartError {
         data: PathBuf,
         /// Its owner.
         owner: u32,
+    },
+    /// What root began could not be gone on with as the owner of what is written.
+    #[error("cannot go on as user {user}, whose folder {} is: run this as that user", folder.display())]
+    CannotBecome {
+        /// Who that is.
+        user: u32,
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// There is none.
     #[error("{} holds no Pierhead store", .0.display())]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use pierhead_storage_format::{Algorithm, paths, store};
 
-use super::{StartError, io};
+use super::{StartError, io, level};
 use crate::config::{Size, StorageSettings};
 use crate::seams::{Clock, OsRandom, SystemClock};
 use crate::services::uploads::{clear_leftovers, replay_small_blobs};
@@ -180,6 +180,10 @@ fn report_trail(left: &Leftovers) {
 /// Makes sure that there is a store of this format, made if the directory is new.
 fn prepare(disk: &dyn Disk, data: &Path) -> Result<(), StartError> {
     if has_format(disk, data)? {
+        // For packages alone: a start does not depend on it.
+        if let Err(error) = level::note(disk) {
+            tracing::warn!(%error, "the store's level cannot be noted: an earlier package would not be refused");
+        }
         // Of a restore that was stopped after its last step but this.
         return disk.remove_dir(Path::new(paths::RESTORE)).map_err(io("cannot remove what a restore left"));
     }
@@ -231,8 +235,9 @@ fn holds_blobs(disk: &dyn Disk) -> std::io::Result<bool> {
     Ok(false)
 }
 
-/// The file's content, then its name, are made durable.
+/// The file's content, then its name, are made durable; before it, the level of what is written then.
 pub fn write_format(disk: &dyn Disk) -> std::io::Result<()> {
+    level::note(disk)?;
     let part = Path::new(FORMAT_PART);
     disk.remove_file(part)?;
     let mut file = disk.create(part)?;

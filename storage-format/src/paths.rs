@@ -6,6 +6,9 @@ use crate::digest::{Algorithm, Digest};
 
 /// Names the format and its version; written last when a store is made.
 pub const FORMAT: &str = "FORMAT";
+/// The highest level of a program that used the store ([`store::LEVEL`](crate::store::LEVEL)): no part of the store, for whoever
+/// may put an earlier program in the place of the one that is there.
+pub const LEVEL: &str = ".store-level";
 /// Held with an exclusive lock by the process that owns the store.
 pub const LOCK: &str = "LOCK";
 /// Where the process that owns the store is administered, unless it is set to be elsewhere; a socket

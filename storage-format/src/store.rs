@@ -8,6 +8,13 @@
 /// The layout written and read by this program.
 pub const VERSION: u32 = 1;
 
+/// How much of what may be on disk this program can read: the versions of records, keys and files in `golden/`, counted, so
+/// that it only grows. A program of a lower level may not know what one of this level wrote.
+pub const LEVEL: u32 = 101;
+
+/// The longest [`paths::LEVEL`](crate::paths::LEVEL) file worth reading, in bytes.
+pub const MAX_LEVEL_FILE: usize = 16;
+
 /// The longest `FORMAT` file worth reading, in bytes.
 pub const MAX_FORMAT_FILE: usize = 64;
 
@@ -39,6 +46,18 @@ pub fn decode(bytes: &[u8]) -> Result<(), StoreError> {
     if version == VERSION { Ok(()) } else { Err(StoreError::Version(version)) }
 }
 
+/// What the level's file of a store says that this program uses.
+pub fn encode_level() -> String {
+    format!("{LEVEL}\n")
+}
+
+/// The level that a file names; `None` if it is damaged.
+pub fn decode_level(bytes: &[u8]) -> Option<u32> {
+    let digits = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
+    let canonical = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    digits.parse().ok().filter(|_| canonical)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -65,10 +84,29 @@ mod tests {
         assert!(encode().len() <= MAX_FORMAT_FILE);
     }
 
+    #[test]
+    fn a_level_is_one_line_with_a_number() {
+        let cases: [(&str, &[u8], Option<u32>); 8] = [
+            ("some level", b"43\n", Some(43)),
+            ("empty", b"", None),
+            ("no newline", b"43", None),
+            ("more text", b"43\n\n", None),
+            ("no number", b"\n", None),
+            ("signed", b"+43\n", None),
+            ("leading zero", b"043\n", None),
+            ("too large", b"4294967296\n", None),
+        ];
+        for (name, bytes, expected) in cases {
+            assert_eq!(decode_level(bytes), expected, "{name}");
+        }
+        assert_eq!(decode_level(encode_level().as_bytes()), Some(LEVEL));
+        assert!(encode_level().len() <= MAX_LEVEL_FILE);
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = decode(&bytes);
+            let _ = (decode(&bytes), decode_level(&bytes));
         }
     }
 }

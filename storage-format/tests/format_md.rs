@@ -20,6 +20,7 @@ fn drawn() -> Vec<(PathBuf, &'static str)> {
     let folder = |path: &str| PathBuf::from(format!("{path}/"));
     vec![
         (paths::FORMAT.into(), "names this format; written when the store is made"),
+        (paths::LEVEL.into(), "how much of it programs must know that use it"),
         (paths::LOCK.into(), "locked by the process that owns the store"),
         (paths::ADMIN_SOCKET.into(), "where that process is administered: a socket"),
         (paths::BALLAST.into(), "space kept back"),

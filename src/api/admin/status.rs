@@ -358,7 +358,7 @@ pub async fn show(admin: &Admin, call: Call<'_>) -> Result<Reply, Failure> {
     let space = space(&facts);
     let metadata = facts.metadata;
     Ok(Reply::ok(&StatusView {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: crate::version::VERSION.to_owned(),
         process: std::process::id(),
         started_at: time(facts.started_at),
         uptime_ms: facts.uptime_ms,

@@ -163,7 +163,7 @@ pub fn document(surface: &Surface, operations: impl Iterator<Item = Operation>) 
         "openapi": "3.1.0",
         "info": {
             "title": surface.title,
-            "version": env!("CARGO_PKG_VERSION"),
+            "version": crate::version::VERSION,
             "description": surface.description,
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },

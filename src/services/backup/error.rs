@@ -40,6 +40,21 @@ pub enum BackupError {
         #[source]
         source: io::Error,
     },
+    /// A file of the folder, or of the new store, is another user's.
+    #[error(
+        "{what}. This is user {}, and something in {} is another's: take a folder of its own; or, as root, if nothing else is in \
+         it: chown -R {} {}",
+        user(), folder.display(), user(), folder.display()
+    )]
+    Denied {
+        /// What was being done, with the path.
+        what: String,
+        /// The folder.
+        folder: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
     /// The disk that is written to is full, or would leave the store too little.
     #[error("no space is left on the disk of {}: what was copied stays, and the next run goes on from it", .0.display())]
     Full(PathBuf),
@@ -80,12 +95,20 @@ pub enum BackupError {
     InUse(#[from] LockError),
 }
 
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// Says what was being done; a full disk at `root` is told apart.
 pub(super) fn io(what: &'static str, root: &Path, path: &Path) -> impl Fn(io::Error) -> BackupError + use<> {
     let (root, path) = (root.to_owned(), root.join(path));
-    move |source| match is_full(&source) {
-        true => BackupError::Full(root.clone()),
-        false => BackupError::Io { what: format!("{what} {} failed", path.display()), source },
+    move |source| {
+        let what = format!("{what} {} failed", path.display());
+        match source.kind() {
+            _ if is_full(&source) => BackupError::Full(root.clone()),
+            io::ErrorKind::PermissionDenied => BackupError::Denied { what, folder: root.clone(), source },
+            _ => BackupError::Io { what, source },
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use pierhead_storage_format::paths;
 
 use super::error::{BackupError, io};
 use crate::stores::disk::{Disk, RealDisk};
-use crate::stores::lock::DataLock;
+use crate::stores::lock::{DataLock, LockError};
 
 /// Bytes of a point's record that are read.
 const MAX_RECORD: u64 = 1 << 20;
@@ -49,7 +49,7 @@ pub struct Found {
 impl Folder {
     /// Opens a folder of backups, or makes one where nothing is. `root` is absolute.
     pub fn make(root: &Path) -> Result<Self, BackupError> {
-        let lock = DataLock::create(root)?;
+        let lock = DataLock::create(root).map_err(|error| denied(root, error))?;
         let folder = Self { root: root.to_owned(), disk: Arc::new(RealDisk::new(root)), _lock: lock };
         if !folder.is_marked()? {
             folder.refuse_foreign()?;
@@ -126,6 +126,16 @@ impl Folder {
         file.sync_data()?;
         self.disk.rename(part, Path::new(MARKER))?;
         self.disk.sync_dir(Path::new(""))
+    }
+}
+
+/// A lock that may not be taken is told as any other file that is another user's.
+fn denied(root: &Path, error: LockError) -> BackupError {
+    match error {
+        LockError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            io("locking", root, Path::new(paths::LOCK))(source)
+        }
+        error => error.into(),
     }
 }
 
