@@ -28,10 +28,10 @@ on() {
 
 # Waits for a condition, with a deadline.
 until_true() {
-    local what=$1 end=$((SECONDS + 60))
+    local what=$1 end=$((SECONDS + 180))
     shift
     until "$@" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$end" ] || fail "$what: not within 60 seconds"
+        [ "$SECONDS" -lt "$end" ] || fail "$what: not within 180 seconds"
         read -rt 0.2 _ <> <(:) || true
     done
 }
@@ -40,7 +40,7 @@ until_true() {
 unpack() {
     local tar=${PIERHEAD_TEST_ROOT:-${XDG_CACHE_HOME:-/var/cache}/pierhead-test-root.tar}
     if [ ! -e "$tar" ]; then
-        mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus bookworm "$tar.$$"
+        mmdebstrap --quiet --aptopt='Acquire::Retries "5"' --variant=minbase --include=systemd,systemd-sysv,dbus bookworm "$tar.$$"
         mv "$tar.$$" "$tar"
     fi
     mkdir "$1"
