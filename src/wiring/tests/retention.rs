@@ -418,7 +418,15 @@ async fn a_paused_run_lets_others_have_their_turn_and_goes_on() {
         let rule = policy("date_rule", json!({"days": "1"}), "none");
         assert_eq!(swr(&house, Method::POST, path, rule).await.0, 201);
     }
+    let other = RepositoryKey { name: "acme/other".to_owned() };
+    let other = house.meta().get(&other).expect("read").expect("there");
+    // Both have had the run that comes with a policy: what is due then is due by its day.
     ran(&house, 0).await;
+    let key = RetentionStateKey { repository: other.id };
+    let deadline = Instant::now() + DEADLINE;
+    while house.meta().get(&key).expect("read").is_none() && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+    }
     house.after(3 * DAY);
     let jobs = Jobs::new(house.clock.clone());
     let (retention, run) = (house.retention.clone(), permit(&house, Action::UpdateRetention));
@@ -433,8 +441,6 @@ async fn a_paused_run_lets_others_have_their_turn_and_goes_on() {
         tokio::task::yield_now().await;
     }
     jobs.pause("retention-run", true).expect("it may be");
-    let other =
-        house.meta().get(&RepositoryKey { name: "acme/other".to_owned() }).expect("read").expect("there");
     let turn = tokio::time::timeout(DEADLINE, house.retention.run_if_due(other.id));
     let ended = turn.await.expect("nobody is waited for").expect("run");
     assert!(matches!(&ended, Outcome::Done(state) if state.removed == 1), "{ended:?}");
