@@ -146,8 +146,8 @@ fn connections(server: &Server) -> Value {
 /// Others' p99 may be so many times what it is without the crowd, or this; a busy machine has a share in both.
 const TIMES: u32 = 10;
 const ALLOWED: Duration = Duration::from_secs(1);
-/// Kilobytes a connection may cost, of which HTTP/1's buffer is 8.
-const EACH: u64 = 24;
+/// Kilobytes a connection may cost: some 21 are seen, of which HTTP/1's buffer is 8; the rest is the allocator's freedom.
+const EACH: u64 = 32;
 const EACH_TLS: u64 = 64;
 
 #[test]
