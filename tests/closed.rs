@@ -38,7 +38,7 @@ fn a_registry_without_accounts_lets_nobody_in_and_says_how_to_make_one() {
             assert_eq!(answer.error_code(), "UNAUTHORIZED");
         }
     }
-    assert!(server.log().contains("pierhead init"), "{}", server.log());
+    server.until_logged("pierhead init");
 }
 
 #[test]

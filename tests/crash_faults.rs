@@ -46,7 +46,7 @@ const KINDS: [(&str, &str); 10] = [
     ("write-out", "sync_file_range"),
 ];
 /// Within this a server is back after its disk is.
-const MENDED: Duration = Duration::from_secs(15);
+const MENDED: Duration = Duration::from_secs(60);
 const ERRORS: [&str; 2] = ["EIO", "ENOSPC"];
 
 /// Requests of each of the two writers in one run.

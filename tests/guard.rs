@@ -30,11 +30,11 @@ const FLOODER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 const PATH: &str = "/v2/demo/none/manifests/latest";
 
-/// Small rates that loopback is held to.
+/// Small rates that loopback is held to. A flood is four times as much: a busy machine takes that many requests, too.
 fn small() -> Settings {
     Settings::default()
         .set("PROTECTION_TRUSTED", "")
-        .set("PROTECTION_ADDRESS_READ", "50/s")
+        .set("PROTECTION_ADDRESS_READ", "10/s")
         .set("PROTECTION_FLOOD_FACTOR", "3")
         .set("PROTECTION_FLOOD_WINDOW", "1s")
 }
@@ -120,15 +120,15 @@ fn is_told_by_the_status(server: &Server, told: usize) {
 
 #[test]
 fn a_flooder_gets_429_then_the_ban_another_goes_on_and_after_it_he_is_served() {
-    let Some(server) = Server::own(small().set("PROTECTION_BAN", "10s")) else { return };
+    let Some(server) = Server::own(small().set("PROTECTION_BAN", "20s")) else { return };
     let (let_in, told) = flood(&server, 20_000);
-    assert!(let_in >= 50 && told >= 100, "{let_in} let in, {told} told to wait");
+    assert!(let_in >= 10 && told >= 30, "{let_in} let in, {told} told to wait");
     let mut other = Client::from(OTHER, server.address());
     assert_eq!(other.get(PATH).status, 404, "another is let in");
     is_told_by_the_status(&server, told);
     let served = || (Client::from(FLOODER, server.address()).get(PATH).status == 404).then_some(());
     assert!(served().is_none(), "banned on another connection, too");
-    until("the ban ends", Duration::from_secs(30), served);
+    until("the ban ends", PATIENCE, served);
 }
 
 #[test]
@@ -263,14 +263,15 @@ fn paced(client: &mut Client, path: &str, requests: u32, gap: Duration) -> Vec<D
 
 #[test]
 fn a_flood_is_turned_away_while_another_client_pulls() {
-    let rates = small().set("PROTECTION_ADDRESS_READ", "400/s").set("PROTECTION_FLOOD_FACTOR", "1");
+    // The other asks far less than the rate, the flooder more than twice as much even where every request is slow.
+    let rates = small().set("PROTECTION_ADDRESS_READ", "60/s").set("PROTECTION_FLOOD_FACTOR", "1");
     let Some(server) = Server::own(rates) else { return };
     let repository = server.repository();
     repository.push("v1", &Image::small(&mut Rng::named("flooded")));
     let path = format!("/v2/{}/manifests/v1", repository.name);
-    let (requests, gap) = (600, Duration::from_millis(5));
+    let (requests, gap) = (60, Duration::from_millis(50));
     let mut other = Client::from(OTHER, server.address());
-    paced(&mut other, &path, 100, gap);
+    paced(&mut other, &path, 10, gap);
     let idle = percentiles(paced(&mut other, &path, requests, gap));
     let (stop, statuses) = (AtomicBool::new(false), [0; 3].map(AtomicUsize::new));
     let beside = std::thread::scope(|scope| {

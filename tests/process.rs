@@ -22,6 +22,8 @@ use support::server::binary;
 use support::wait::until_true;
 use support::{Image, Kind, Rng, Server, Settings, sha256};
 
+const SOON: Duration = Duration::from_secs(60);
+
 #[test]
 fn images_and_tags_are_there_after_a_stop_and_after_a_crash() {
     let Some(mut server) = Server::own(Settings::default()) else { return };
@@ -91,9 +93,7 @@ fn a_stop_lets_an_upload_under_way_finish() {
     reader.read_line(&mut line).expect("its end");
     stream.write_all(&content[..600_000]).expect("a part is sent");
     server.terminate();
-    until_true("new connections are refused", Duration::from_secs(20), || {
-        server.http().get("/v2/").try_send().is_err()
-    });
+    until_true("new connections are refused", SOON, || server.http().get("/v2/").try_send().is_err());
     stream.write_all(&content[600_000..]).expect("the rest is sent");
     let answer = read_response(&mut reader, "PUT", target).expect("an answer");
     answer.expect(201);
@@ -147,6 +147,7 @@ fn offline_commands_refuse_a_folder_in_use_and_find_a_healthy_one_healthy() {
 #[test]
 fn health_readiness_and_metrics_are_on_their_own_listener() {
     let Some(server) = Server::own(Settings::default().set("METRICS_LISTEN", "127.0.0.1:0")) else { return };
+    server.until_logged("monitoring on http://");
     let log = server.log();
     let url = log.lines().find_map(|line| line.split_once("monitoring on http://")).map(|(_, url)| url);
     let address = url.and_then(|url| url.split('/').next()).expect("the banner names the listener");
@@ -164,7 +165,7 @@ fn every_answer_has_a_request_id_that_is_in_the_log() {
     let Some(server) = Server::own(Settings::default().set("LOG_LEVEL", "debug")) else { return };
     let answer = server.repository().get("tags/list").expect(404);
     let id = answer.need("x-request-id").to_owned();
-    until_true("the log has the request's id", Duration::from_secs(20), || server.log().contains(&id));
+    until_true("the log has the request's id", SOON, || server.log().contains(&id));
 }
 
 #[test]
@@ -185,7 +186,7 @@ fn the_log_has_no_control_characters_of_a_path() {
     let Some(server) = Server::own(Settings::default().set("LOG_LEVEL", "debug")) else { return };
     let answer = server.http().get("/v2/\u{9b}31m\u{202e}/x").send();
     let id = answer.need("x-request-id");
-    until_true("the request is logged", Duration::from_secs(20), || {
+    until_true("the request is logged", SOON, || {
         server.log().lines().any(|line| line.contains(id) && line.contains("31m"))
     });
     assert!(!server.log().contains(['\u{9b}', '\u{202e}']), "{}", server.log());

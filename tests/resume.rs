@@ -207,7 +207,7 @@ fn an_upload_cut_by_a_stop_in_the_middle_of_a_request_keeps_what_had_come() {
     let stream = patch(server.http(), &location, &layer, 0, sent);
     let data = data_of(&server, &location);
     let most = || fs::metadata(&data).is_ok_and(|file| file.len() >= sent - 2 * MIB);
-    support::wait::until_true("the bytes are on their way", std::time::Duration::from_secs(30), most);
+    support::wait::until_true("the bytes are on their way", std::time::Duration::from_secs(60), most);
     server.stop();
     drop(stream);
     server.start();

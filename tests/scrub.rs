@@ -137,7 +137,7 @@ fn a_pause_lasts_over_restarts_and_a_cycle_goes_on_where_it_was() {
     server.start();
     // At one MiB a second it is far from the end.
     assert!(status(&server)["blobs"].as_u64() >= Some(before));
-    assert!(server.log().contains("did not stop in order"));
+    server.until_logged("did not stop in order");
     assert_eq!(scrub(&server)["blobs"].as_u64(), Some(16));
 }
 

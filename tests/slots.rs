@@ -22,7 +22,7 @@ use support::http::{Request, Response, read_response};
 use support::wait::{until, until_true};
 use support::{Image, Kind, Repository, Rng, Server, Settings, sha256};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 const SLOTS: usize = 20;
 /// Larger than what gives its slot back before the blob is kept.
 const LAYER: usize = 200_000;

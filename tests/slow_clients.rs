@@ -145,9 +145,9 @@ fn connections(server: &Server) -> Value {
 
 /// Others' p99 may be so many times what it is without the crowd, or this; a busy machine has a share in both.
 const TIMES: u32 = 10;
-const ALLOWED: Duration = Duration::from_millis(300);
-/// Kilobytes a connection may cost, of which HTTP/1's buffer is 8.
-const EACH: u64 = 24;
+const ALLOWED: Duration = Duration::from_secs(1);
+/// Kilobytes a connection may cost: some 21 are seen, of which HTTP/1's buffer is 8; the rest is the allocator's freedom.
+const EACH: u64 = 32;
 const EACH_TLS: u64 = 64;
 
 #[test]
@@ -155,7 +155,8 @@ fn ten_thousand_idle_and_500_slow_clients_harm_nobody_and_cost_little_memory() {
     if !require(&["python3"]) {
         return;
     }
-    let Some(server) = Server::own(Settings::default()) else { return };
+    // The idle ones stay however long it takes until all of them are there.
+    let Some(server) = Server::own(Settings::default().set("SERVER_KEEP_ALIVE", "1h")) else { return };
     let repository = server.repository();
     let mut rng = Rng::named("slow clients");
     repository.push("v1", &Image::random(&mut rng, Kind::Oci, &[3000]));
@@ -225,7 +226,7 @@ fn an_address_that_takes_more_connections_than_it_may_leaves_others_theirs() {
     let settings = Settings::default().set("SERVER_CONNECTIONS_PER_ADDRESS", "10");
     let Some(server) = Server::own(settings) else { return };
     let taken: Vec<_> = (0..10).map(|_| server.http().connect().expect("accepted")).collect();
-    support::wait::until_true("ten are open", Duration::from_secs(20), || connections(&server)["open"] == 10);
+    support::wait::until_true("ten are open", Duration::from_secs(60), || connections(&server)["open"] == 10);
     let mut more = server.http().connect().expect("the kernel accepts");
     assert!(matches!(more.read(&mut [0]), Ok(0) | Err(_)), "closed at once");
     let seen = connections(&server);

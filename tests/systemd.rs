@@ -65,7 +65,7 @@ fn the_manager_hears_of_the_start_of_life_of_a_reload_and_of_the_stop() {
     let scratch = Scratch::new();
     let manager = Manager::at(&scratch.path("notify"));
     let settings = with(Settings::default(), "NOTIFY_SOCKET", &scratch.text("notify"));
-    let Some(mut server) = Server::own(with(settings, "WATCHDOG_USEC", "200000")) else { return };
+    let Some(mut server) = Server::own(with(settings, "WATCHDOG_USEC", "1000000")) else { return };
 
     assert!(is_noise(&manager.next()), "more time is asked for before anything is opened");
     let ready = manager.news();

@@ -25,7 +25,7 @@ use support::server::signal;
 use support::wait::until_true;
 use support::{Response, Server};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// `GET target` by a client that trusts just this certificate; none if it does not trust the server.
 fn get(server: &Server, trusted: &CertificateDer<'static>, target: &str) -> Option<Response> {

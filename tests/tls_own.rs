@@ -31,7 +31,7 @@ use support::server::{binary, signal};
 use support::wait::until_true;
 use support::{Response, Server, Settings};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 type Stream = StreamOwned<ClientConnection, TcpStream>;

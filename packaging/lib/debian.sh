@@ -32,17 +32,17 @@ on() {
 
 # Waits for a condition, with a deadline.
 until_true() {
-    local what=$1 end=$((SECONDS + 60))
+    local what=$1 end=$((SECONDS + 180))
     shift
     until "$@" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$end" ] || fail "$what: not within 60 seconds"
+        [ "$SECONDS" -lt "$end" ] || fail "$what: not within 180 seconds"
         read -rt 0.2 _ <> <(:) || true
     done
 }
 
 unpack() {
     if [ ! -e "$test_root" ]; then
-        mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus bookworm "$test_root.$$"
+        mmdebstrap --quiet --aptopt='Acquire::Retries "5"' --variant=minbase --include=systemd,systemd-sysv,dbus bookworm "$test_root.$$"
         mv "$test_root.$$" "$test_root"
     fi
     mkdir "$1"

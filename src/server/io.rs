@@ -342,7 +342,7 @@ mod tests {
         (Guarded::new(ours, Arc::clone(&pulse), limits), theirs, pulse)
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_head_that_trickles_is_cut_at_its_deadline() {
         let (mut socket, mut client, _) = guarded(IoLimits { head: SHORT, ..LIMITS });
         let begun = Instant::now();
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(head, b"GET");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_idle_connection_ends_quietly_and_a_busy_one_does_not() {
         let (mut socket, _client, pulse) = guarded(IoLimits { keep_alive: SHORT, ..LIMITS });
         pulse.begin(false);
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(socket.read(&mut byte).await.unwrap(), 0);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_client_that_leaves_its_window_shut_is_cut() {
         let (mut socket, _client, pulse) = guarded(IoLimits { write_idle: SHORT, ..LIMITS });
         pulse.begin(true);
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_is_written_before_a_request_or_beside_answers_buys_no_time() {
         for requests in [0, 1] {
             let (mut socket, mut client, pulse) =
@@ -408,7 +408,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_rest_of_an_answer_may_take_longer_than_an_idle_connection() {
         let (mut socket, mut client, pulse) = guarded(IoLimits { keep_alive: SHORT, ..LIMITS });
         pulse.begin(false);
@@ -432,7 +432,7 @@ mod tests {
         assert!(written < ended, "the connection counts as idle from the last byte on");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_second_head_is_cut_though_the_first_came_in_time() {
         let (mut socket, mut client, pulse) = guarded(IoLimits { head: SHORT, ..LIMITS });
         pulse.begin(false);
@@ -442,7 +442,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_cut_and_a_slow_one_is_not() {
         let (mut socket, mut client, _) = guarded(IoLimits { write_idle: SHORT, ..LIMITS });
         let slow = async {
@@ -457,7 +457,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_close_with_an_unread_body_takes_the_rest_first() {
         let (mut socket, mut client, pulse) = guarded(LIMITS);
         pulse.left_unread();

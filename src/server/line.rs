@@ -148,7 +148,7 @@ mod tests {
         let early = tokio::time::timeout(LOOK * 3, departure.awaited());
         assert!(early.await.is_err(), "it is there");
         drop(theirs);
-        tokio::time::timeout(LOOK * 20, departure.awaited()).await.expect("it has left");
+        tokio::time::timeout(LOOK * 60, departure.awaited()).await.expect("it has left");
     }
 
     #[tokio::test]
@@ -156,6 +156,6 @@ mod tests {
         let (ours, _theirs) = UnixStream::pair().expect("sockets");
         let departure = Departure::new(Line::new(ours).presence());
         drop(departure.teller());
-        tokio::time::timeout(LOOK * 20, departure.awaited()).await.expect("it has left");
+        tokio::time::timeout(LOOK * 60, departure.awaited()).await.expect("it has left");
     }
 }

@@ -246,7 +246,7 @@ mod tests {
         waiting.spawn(async move { other.hold(&digest(1)).await });
         tokio::task::yield_now().await;
         drop(going);
-        let held = tokio::time::timeout(Duration::from_secs(10), waiting.join_next()).await;
+        let held = tokio::time::timeout(Duration::from_secs(60), waiting.join_next()).await;
         let hold = held.expect("told").expect("it runs").expect("held");
         assert_eq!(leases.take([digest(1)]).len(), 0);
         drop(hold);

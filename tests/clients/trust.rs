@@ -5,9 +5,13 @@
 use crate::support::clients::{
     Client, Daemon, Runnable, Scratch, pack_layout, require, require_as_root, write_layout,
 };
+use crate::support::wait::until;
 use crate::support::{Server, Settings};
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+const START: Duration = Duration::from_secs(60);
 
 /// Runs `"$@"` with `$0/etc/…` bound over the same folders of the machine.
 const BIND: &str = "for d in docker containerd containers; do \
@@ -43,11 +47,13 @@ pub fn outside_address() -> Option<IpAddr> {
 
 /// Where a server that was told to listen at `ip`, too, can be asked there.
 pub fn outside_of(server: &Server, ip: IpAddr) -> SocketAddr {
-    let log = server.log();
-    let urls = log.split("listening on https://").skip(1);
-    let ends = |c: char| c.is_whitespace() || c == '"';
-    let mut addresses = urls.filter_map(|url| url.split(ends).next()?.parse::<SocketAddr>().ok());
-    addresses.find(|address| address.ip() == ip).unwrap_or_else(|| panic!("it names the address: {log}"))
+    until("it names the address", START, || {
+        let log = server.log();
+        let urls = log.split("listening on https://").skip(1);
+        let ends = |c: char| c.is_whitespace() || c == '"';
+        let mut addresses = urls.filter_map(|url| url.split(ends).next()?.parse::<SocketAddr>().ok());
+        addresses.find(|address| address.ip() == ip)
+    })
 }
 
 /// Lets the clients below `root` in scratch trust the server, as the command does it.

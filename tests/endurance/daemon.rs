@@ -251,7 +251,7 @@ impl Log {
     /// Until the readers have seen the end of the pipes, so that the last lines are there. Bounded:
     /// a grandchild may hold a pipe open.
     fn wait_for_end(&self) {
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + Duration::from_secs(20);
         while Arc::strong_count(&self.0) > 1 && Instant::now() < deadline {
             std::thread::park_timeout(Duration::from_millis(2));
         }

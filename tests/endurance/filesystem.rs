@@ -1,9 +1,13 @@
 //! Filesystems of a test's own: an ext4 in a file, whose power can be cut, and a tmpfs. Root only.
 
 use crate::support::clients::find;
+use crate::support::wait::until;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const BUSY: Duration = Duration::from_secs(60);
 
 /// `FS_IOC_SHUTDOWN` with `FS_SHUTDOWN_FLAGS_NOLOGFLUSH`: from now on nothing reaches the disk, the
 /// filesystem's own journal included. Waits for a line, so that the cut itself takes no time.
@@ -62,8 +66,17 @@ impl Filesystem {
         self.mounted = true;
     }
 
+    /// A process that another thread of the test is starting may hold what was open at its fork until it is
+    /// the new program: until then it is busy.
     pub fn unmount(&mut self) {
-        run(Command::new(tool("umount")).arg(self.root()));
+        let mut command = Command::new(tool("umount"));
+        command.arg(self.root());
+        until("it is unmounted", BUSY, || {
+            let output = command.output().expect("the tool starts");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success() || said.contains("busy"), "{command:?}: {said}");
+            output.status.success().then_some(())
+        });
         self.mounted = false;
     }
 

@@ -2,11 +2,14 @@
 //! by signal, started again on the same data and port. Its output is kept and printed when the test
 //! that owns it fails.
 
-use super::wait::until;
+use super::wait::{until, until_true};
 use super::{Http, Repository};
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, Weak};
@@ -62,6 +65,8 @@ struct Process {
     data: PathBuf,
     /// Removes the data when the server goes; none if the caller owns the folder.
     _folder: Option<tempfile::TempDir>,
+    /// Bound to the server's port, so that nobody else gets it between a stop and the next start.
+    _port: OwnedFd,
     log: Log,
     settings: Settings,
 }
@@ -124,8 +129,10 @@ impl Server {
         let folder = data.is_none().then(|| tempfile::Builder::new().prefix("pierhead-test-").tempdir());
         let folder = folder.map(|made| made.expect("a scratch folder"));
         let data = data.or(folder.as_ref().map(|made| made.path())).expect("one of both").to_owned();
-        let mut process = Process { child: None, data, _folder: folder, log: Log::default(), settings };
-        let address = process.start("127.0.0.1:0");
+        let (port, address) = reserved_port();
+        let log = Log::default();
+        let mut process = Process { child: None, data, _folder: folder, _port: port, log, settings };
+        let address = process.start(&address.to_string());
         Self { address, process: Some(process) }
     }
 
@@ -176,7 +183,14 @@ impl Server {
     pub fn wait_for_exit(&mut self) -> ExitStatus {
         let process = self.process_mut();
         let mut child = process.child.take().expect("a running server");
-        until("the server ends", STOP, || child.try_wait().expect("the child is ours"))
+        let status = until("the server ends", STOP, || child.try_wait().expect("the child is ours"));
+        until_true("all it said is read", STOP, || process.log.is_at_its_end());
+        status
+    }
+
+    /// Waits until it has said this: what it prints is read beside the test.
+    pub fn until_logged(&self, words: &str) {
+        until_true(&format!("the log says {words:?}"), START, || self.log().contains(words));
     }
 
     /// Starts it again on the same data and port.
@@ -216,6 +230,20 @@ impl Drop for Server {
             let _ = child.wait();
         }
     }
+}
+
+/// A free port of loopback that nobody is given while the socket is there. A listener can be bound to it as well, since
+/// this one does not listen.
+fn reserved_port() -> (OwnedFd, SocketAddr) {
+    let reserve = || {
+        let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+        set_socket_reuseaddr(&socket, true)?;
+        bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let address = getsockname(&socket)?.try_into()?;
+        Ok::<_, rustix::io::Errno>((socket, address))
+    };
+    reserve().expect("a port")
 }
 
 /// The binary under test with a clean environment: nothing of the caller's settings leaks in.
@@ -277,6 +305,11 @@ impl Log {
                 text.push('\n');
             }
         });
+    }
+
+    /// Whether its readers have come to the ends of what they read.
+    fn is_at_its_end(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 
     fn text(&self) -> String {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::client::{Client, House, command};
 use super::support::wait::until_true;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const REPO: &str = "/v2/manage/namespaces/group/repos/a$b";
 const NONE: &str = "/v2/manage/namespaces/group/repos/none";
 

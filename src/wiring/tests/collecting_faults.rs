@@ -32,7 +32,7 @@ const STRIDE: u64 = 3;
 /// Rounds in which nothing fails, so that there is something of every age.
 const WELL: usize = 3;
 /// Long for whatever is tried again until it works.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What happens at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

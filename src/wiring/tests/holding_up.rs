@@ -97,7 +97,7 @@ async fn a_stop_is_seen_while_deleted_manifests_are_forgotten() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_is_seen_while_blobs_of_a_large_repository_are_listed_and_it_begins_again() {
-    let house = House::with(true, |settings| settings.collection.blobs_per_second = 2000).await;
+    let house = House::with(true, |settings| settings.collection.blobs_per_second = 500).await;
     assert_eq!(house.push_blob("acme/web", "", b"layer").await.status, 201);
     let row: RepositoryRecord =
         house.meta().get(&RepositoryKey { name: "acme/web".to_owned() }).expect("read").expect("there");

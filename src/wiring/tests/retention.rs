@@ -1,10 +1,10 @@
 //! Retention through SWR's surface, by a clock that tests move.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::Method;
 use pierhead_storage_format::identity::keys::{TextKey, TextOwner};
-use pierhead_storage_format::keys::RepositoryKey;
+use pierhead_storage_format::keys::{RepositoryCountersKey, RepositoryKey};
 use pierhead_storage_format::retention::{
     LOG_ROWS, RetentionKey, RetentionLogKey, RetentionLogRecord, RetentionStateKey, RetentionStateRecord,
 };
@@ -23,6 +23,9 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const WEB: &str = "acme/web";
 const PATH: &str = "/v2/manage/namespaces/acme/repos/web/retentions";
 const DAY: u64 = 86_400;
+/// Until what must come is missed, and between two looks whether it has.
+const DEADLINE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A manifest that is another for every tag; it names `children`.
 fn manifest(tag: &str, children: &[String]) -> String {
@@ -76,13 +79,17 @@ async fn tags(house: &House) -> Vec<String> {
 
 /// Waits until the tags are these.
 async fn settle_to(house: &House, expected: &[&str]) {
-    for _ in 0..1500 {
-        if tags(house).await == expected {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    let deadline = Instant::now() + DEADLINE;
+    while tags(house).await != expected && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
     }
     assert_eq!(tags(house).await, expected);
+}
+
+/// How many tags there are, without a wait.
+fn count(house: &House) -> u64 {
+    let key = RepositoryCountersKey { repository: repository(house) };
+    house.meta().get(&key).expect("read").map_or(0, |counters| counters.tags)
 }
 
 fn repository(house: &House) -> u64 {
@@ -100,14 +107,13 @@ fn state(house: &House) -> RetentionStateRecord {
 
 /// Waits until a run came to its end after `before`.
 async fn ran(house: &House, before: u64) -> RetentionStateRecord {
-    for _ in 0..1500 {
-        let state = state(house);
-        if state.ended_at > before {
-            return state;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    let deadline = Instant::now() + DEADLINE;
+    while state(house).ended_at <= before && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
     }
-    panic!("no run ended: {:?}", state(house))
+    let state = state(house);
+    assert!(state.ended_at > before, "no run ended: {state:?}");
+    state
 }
 
 #[tokio::test]
@@ -228,24 +234,31 @@ async fn what_an_index_names_stays_though_its_own_tag_goes() {
 #[tokio::test]
 async fn what_is_pushed_or_removed_during_a_run_counts() {
     let house = House::open().await;
-    let all: Vec<String> = (0..300).map(|n| format!("t{n:03}")).collect();
-    for (n, tag) in all.iter().enumerate() {
-        push_at(&house, tag, n as u64).await;
-    }
+    push_at(&house, "t000", 0).await;
     assert_eq!(swr(&house, Method::POST, PATH, policy("tag_rule", json!({"num": 2}), "none")).await.0, 201);
-    let mut waited = 0;
-    while tags(&house).await.len() > 250 {
-        waited += 1;
-        assert!(waited < 1500, "the first batch goes");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+    ran(&house, 0).await;
+    for n in 1..300 {
+        push_at(&house, &format!("t{n:03}"), n).await;
     }
+    house.after(2 * DAY);
+    // This test takes the run from step to step, so that it stands still between two batches.
+    let run = house.retention.run_if_due(repository(&house));
+    tokio::pin!(run);
+    while count(&house) == 300 {
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            ended = &mut run => panic!("it ended before it removed anything: {ended:?}"),
+        }
+    }
+    assert_eq!(count(&house), 200, "one batch is gone");
     // An old one is pushed again, and one that was counted on goes.
-    house.after(1000);
+    house.after(2 * DAY + 1000);
     push(&house, "t280").await;
     let anna = basic("acme/anna", PASSWORD);
     assert_eq!(house.as_whom(Method::DELETE, &format!("/v2/{WEB}/manifests/t299"), &anna).await.status, 202);
-    settle_to(&house, &["t280", "t298"]).await;
-    let state = ran(&house, 0).await;
+    let Outcome::Done(state) = run.await.expect("a run") else { panic!("it was due") };
+    assert_eq!(tags(&house).await, ["t280", "t298"]);
     assert_eq!((state.removed, state.kept), (297, 2));
 }
 
@@ -405,7 +418,15 @@ async fn a_paused_run_lets_others_have_their_turn_and_goes_on() {
         let rule = policy("date_rule", json!({"days": "1"}), "none");
         assert_eq!(swr(&house, Method::POST, path, rule).await.0, 201);
     }
+    let other = RepositoryKey { name: "acme/other".to_owned() };
+    let other = house.meta().get(&other).expect("read").expect("there");
+    // Both have had the run that comes with a policy: what is due then is due by its day.
     ran(&house, 0).await;
+    let key = RetentionStateKey { repository: other.id };
+    let deadline = Instant::now() + DEADLINE;
+    while house.meta().get(&key).expect("read").is_none() && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+    }
     house.after(3 * DAY);
     let jobs = Jobs::new(house.clock.clone());
     let (retention, run) = (house.retention.clone(), permit(&house, Action::UpdateRetention));
@@ -414,27 +435,22 @@ async fn a_paused_run_lets_others_have_their_turn_and_goes_on() {
         Ok::<_, String>(format!("{ended:?}"))
     });
     begun.expect("begun");
-    for _ in 0..1500 {
-        if tags(&house).await.len() < 250 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
+    // On this one thread the run cannot take two batches between two looks.
+    let deadline = Instant::now() + DEADLINE;
+    while count(&house) == 250 && Instant::now() < deadline {
+        tokio::task::yield_now().await;
     }
     jobs.pause("retention-run", true).expect("it may be");
-    let other =
-        house.meta().get(&RepositoryKey { name: "acme/other".to_owned() }).expect("read").expect("there");
-    let turn = tokio::time::timeout(Duration::from_secs(10), house.retention.run_if_due(other.id));
+    let turn = tokio::time::timeout(DEADLINE, house.retention.run_if_due(other.id));
     let ended = turn.await.expect("nobody is waited for").expect("run");
     assert!(matches!(&ended, Outcome::Done(state) if state.removed == 1), "{ended:?}");
     let left = tags(&house).await.len();
     assert!(left > 0 && jobs.show("retention-run").expect("there").running.is_some(), "{left} are left");
     jobs.pause("retention-run", false).expect("it may go on");
     settle_to(&house, &[]).await;
-    for _ in 0..1500 {
-        if jobs.show("retention-run").expect("there").last.is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    let deadline = Instant::now() + DEADLINE;
+    while jobs.show("retention-run").expect("there").last.is_none() && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
     }
     let last = jobs.show("retention-run").expect("there").last.expect("it ended");
     assert!(last.is_ok && last.text.contains("removed: 250"), "{last:?}");

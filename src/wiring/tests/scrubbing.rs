@@ -18,7 +18,7 @@ use crate::stores::disk::faulty::{Faults, FaultyDisk};
 const MONTH: u64 = 30 * 86_400_000;
 const EIO: u64 = 5;
 /// Long for whatever a run does here.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A scrub, served by jobs of its own.
 struct Served {

@@ -9,7 +9,7 @@ use super::super::{BlobError, pool::BLOCK};
 use super::{Algorithm, Bytes, Reading, Scratch, hash, noise, paths, pull, push, sha256};
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
         tokio::task::yield_now().await;
