@@ -104,6 +104,7 @@ fn the_package_says_what_it_needs_and_its_files_are_for_root_to_change_only() {
 fn git(folder: &Path, second: u32, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
     command.arg("-C").arg(folder).args(["-c", "user.name=n", "-c", "user.email=n@example"]).args(arguments);
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
     for who in ["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"] {
         command.env(who, format!("2026-01-01T00:00:{second:02}Z"));
     }
@@ -113,7 +114,10 @@ fn git(folder: &Path, second: u32, arguments: &[&str]) -> String {
 /// Asked for what the tree's package would be called, by somebody whose git was told nothing.
 fn ask_version(folder: &Path) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/version");
-    run(Command::new(script).arg(folder).env("GIT_CONFIG_GLOBAL", "/dev/null"))
+    run(Command::new(script)
+        .arg(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1"))
 }
 
 /// What the tree's package would be called.
@@ -154,7 +158,8 @@ fn no_commit_is_called_the_release_because_git_was_not_understood() {
             .arg("-C")
             .arg(&folder)
             .args(["log", "-1"])
-            .env("GIT_CONFIG_GLOBAL", "/dev/null"));
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1"));
         assert!(!plain.status.success(), "git refuses: {plain:?}");
         assert_eq!(version(&folder), expected, "another user's");
     } else {

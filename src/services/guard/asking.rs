@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use pierhead_storage_format::identity::Id;
+use pierhead_storage_format::identity::keys::UserKey;
 use pierhead_storage_format::protection::{
     BanExemptionKey, BanExemptionRecord, BanKey, BanReason, BanRecord,
 };
@@ -227,8 +228,11 @@ impl Guard {
         }
     }
 
+    /// Whether no such user is left. An id is never used again. The directory alone does not tell: one that could
+    /// not be read has nobody.
     pub(super) fn is_gone(&self, user: Id) -> bool {
-        self.0.access.directory().user(user).is_none()
+        let unknown = self.0.access.directory().user(user).is_none();
+        unknown && matches!(self.0.meta.get(&UserKey { id: user }), Ok(None))
     }
 
     /// Who asks, as it is kept: short.

@@ -33,8 +33,10 @@ const RETRY_MS: u64 = 1000;
 /// An index that broke again though it had just come up: so many attempts are not put off, for a disk
 /// that fills has it break a few times in a row.
 const EARLY: u32 = 3;
+/// One read is asked of so many indexes at most.
+const ASKED: u32 = EARLY + 2;
 /// After an attempt that took longer none is early.
-const QUICK_MS: u64 = 200;
+const QUICK_MS: u64 = 500;
 
 /// When the next attempt to mend a thing may be made; a clock set back does not put it off.
 #[derive(Default)]
@@ -89,14 +91,16 @@ impl Source for Writer {
 impl Writer {
     /// Asks the index, or whatever comes up in its place (R1).
     fn ask<T>(&mut self, ask: impl Fn(&dyn Engine) -> Result<T, EngineError>) -> Result<T, MetaError> {
-        loop {
+        for _ in 0..ASKED {
             let Some(index) = &self.index else { return Err(self.refused()) };
             match ask(index.engine.as_ref()) {
                 Ok(found) => return Ok(found),
                 Err(error) => self.take_down(&format!("a read in a transaction failed: {error}")),
             }
-            self.mend_untold(); // at its pace, so that this ends
+            self.mend_untold();
         }
+        self.take_down("every index that came up failed at once");
+        Err(self.refused())
     }
 
     /// Mends what is broken, if it is time to.
@@ -113,9 +117,10 @@ impl Writer {
         self.mend();
     }
 
-    /// Tells who follows if the index is another one than before (R3).
+    /// Tells who follows if the index is another one than before (R3). While there is none they go on with
+    /// what they know: they would read nothing, and take it for what there is.
     pub(super) fn tell_rebuilt(&mut self) {
-        if std::mem::take(&mut self.untold) {
+        if self.index.is_some() && std::mem::take(&mut self.untold) {
             self.shared.follower.rebuilt();
         }
     }
@@ -132,14 +137,14 @@ impl Writer {
         let trouble = MetaError::Unavailable { why: "the metadata index is being rebuilt".into() };
         let broken = self.shared.view.load_full();
         self.shared.show(View::between(&broken, trouble.clone()));
-        if self.journal.is_ready() {
-            self.trouble = Some(trouble); // else what is wrong with the journal outlasts this
-        }
+        self.index_trouble = Some(trouble);
         if let Some(index) = self.index.take() {
             index.engine.close();
         }
         self.in_memory = false;
         self.proving = Proving::default(); // what comes instead is checked, or made anew
+        // That nothing is written is said only if no index comes up soon.
+        self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).readable = false;
     }
 
     fn mend_untold(&mut self) {
@@ -151,7 +156,7 @@ impl Writer {
         if brings {
             self.try_index();
         }
-        if opens || brings {
+        if opens || brings || self.index.is_none() {
             self.report(None);
         }
         self.show_none_comes();
@@ -171,7 +176,7 @@ impl Writer {
         let opened = self.open_segment();
         self.segments.tried(opened.is_ok(), began, self.now());
         if let Err(error) = opened {
-            self.trouble = Some(refusal(&error));
+            self.segment_trouble = Some(refusal(&error));
         }
     }
 
@@ -206,7 +211,7 @@ impl Writer {
             Ok((index, outcome)) => {
                 self.in_memory = matches!(outcome, IndexOutcome::InMemory { .. });
                 if self.in_memory && durable {
-                    self.trouble = Some(MetaError::NoSpace);
+                    self.index_trouble = Some(MetaError::NoSpace);
                 }
                 self.shared.show(View::up(Arc::clone(&index.engine)));
                 self.index = Some(index);
@@ -228,6 +233,6 @@ impl Writer {
             tracing::error!(%error, "the metadata index could not be brought up");
             self.shared.show(View::down(trouble.clone()));
         }
-        self.trouble = Some(trouble);
+        self.index_trouble = Some(trouble);
     }
 }

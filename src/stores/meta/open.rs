@@ -138,7 +138,6 @@ fn attempt(
     let trouble = trouble.filter(|_| !journal.is_ready());
     let opened = report(&found, &index, &outcome, trouble.as_ref());
     let in_memory = matches!(outcome, IndexOutcome::InMemory { .. });
-    let trouble = trouble.or_else(|| in_memory.then_some(MetaError::NoSpace));
     let parts = Parts { journal, index, in_memory, trouble, trust, unproved };
     Ok(Ready { recovery, parts, sealed_bytes, opened })
 }
@@ -224,6 +223,7 @@ struct Parts {
     journal: Journal,
     index: Index,
     in_memory: bool,
+    /// Why the journal is not ready.
     trouble: Option<MetaError>,
     trust: Trust,
     /// The newest snapshot, if only its header was read.
@@ -292,7 +292,8 @@ fn writer(
         in_memory,
         recovery,
         keeper,
-        trouble,
+        segment_trouble: trouble,
+        index_trouble: in_memory.then_some(MetaError::NoSpace),
         segments: Attempts::default(),
         indexes: Attempts::default(),
         untold: false,

@@ -105,8 +105,10 @@ pub(super) struct Writer {
     pub(super) in_memory: bool,
     pub(super) recovery: Recovery,
     pub(super) keeper: Sender<Sealed>,
-    /// Why the journal, or the index, is not there.
-    pub(super) trouble: Option<MetaError>,
+    /// Why the journal is not ready, or was not last.
+    pub(super) segment_trouble: Option<MetaError>,
+    /// Why the index is not on the disk, or was not last.
+    pub(super) index_trouble: Option<MetaError>,
     pub(super) segments: Attempts,
     pub(super) indexes: Attempts,
     /// Who follows does not know yet that the index is another one.
@@ -256,7 +258,7 @@ impl Writer {
             let now = self.recovery.clock.now_ms();
             self.segments.tried(false, now, now);
         }
-        self.trouble = Some(refusal(&error));
+        self.segment_trouble = Some(refusal(&error));
         self.report(None);
         Err(refusal(&error))
     }
@@ -271,9 +273,13 @@ impl Writer {
         }
     }
 
-    /// Why nothing is committed.
+    /// Why nothing is committed: what is wrong with the journal, as long as it is, then with the index.
     pub(super) fn refused(&self) -> MetaError {
-        self.trouble.clone().unwrap_or(MetaError::Closed)
+        let (first, then) = match self.journal.is_ready() {
+            true => (&self.index_trouble, &self.segment_trouble),
+            false => (&self.segment_trouble, &self.index_trouble),
+        };
+        first.as_ref().or(then.as_ref()).cloned().unwrap_or(MetaError::Closed)
     }
 
     /// Brings the status up to date, after a group of `count` change sets if any.
@@ -288,11 +294,9 @@ impl Writer {
             status.rows = index.state.sums.total();
             status.checking = index.proof.is_some();
         }
-        status.no_space = self.degraded() && matches!(self.trouble, Some(MetaError::NoSpace));
-        status.read_only = match &self.trouble {
-            _ if !self.degraded() => None,
-            trouble => Some(trouble.as_ref().map_or_else(|| "not ready".into(), ToString::to_string)),
-        };
+        let refused = self.degraded().then(|| self.refused());
+        status.no_space = matches!(refused, Some(MetaError::NoSpace));
+        status.read_only = refused.map(|refused| refused.to_string());
     }
 }
 

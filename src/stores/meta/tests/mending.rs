@@ -225,6 +225,56 @@ async fn who_follows_is_told_of_the_new_index_between_transactions_and_never_wai
     assert!(told.iter().all(|(_, took)| *took < PATIENCE), "{told:?}");
 }
 
+/// Counts how often it is told of another index.
+struct Counts(Arc<AtomicU64>);
+
+impl Follow for Counts {
+    fn tables(&self) -> &'static [Table] {
+        &[]
+    }
+
+    fn changed(&self, _: &[ChangedRow<'_>]) {}
+
+    fn rebuilt(&self, meta: &Meta) {
+        assert!(meta.get(&key("a")).is_ok(), "there is an index to read from");
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_another_index_while_there_is_none() {
+    let (house, switch, meta) = one_row().await;
+    let told = Arc::new(AtomicU64::new(0));
+    assert!(meta.follow(Counts(Arc::clone(&told))));
+    let breaks = Arc::clone(&switch);
+    let refused = meta.commit(move |tx| {
+        breaks.gets.store(BROKEN, Ordering::SeqCst);
+        assert_eq!(value(tx, "a")?, 1, "the index that came up answers");
+        breaks.gets.store(BROKEN, Ordering::SeqCst);
+        breaks.opens.store(BROKEN, Ordering::SeqCst);
+        value(tx, "a")
+    });
+    assert!(matches!(refused.await, Err(MetaError::Unavailable { .. })));
+    assert_eq!(told.load(Ordering::SeqCst), 0);
+    let status = meta.status();
+    assert!(!status.readable && status.read_only.is_some(), "{status:?}");
+    switch.opens.store(SOUND, Ordering::SeqCst);
+    house.clock.set(1_000_000);
+    until("reads go on", || meta.get(&key("a")).is_ok());
+    until("who follows is told", || told.load(Ordering::SeqCst) == 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_breaks_again_and_is_put_off_is_said_to_be_gone() {
+    let (_house, switch, meta) = one_row().await;
+    while meta.commit(|tx| value(tx, "a")).await.is_ok() {
+        switch.gets.store(BROKEN, Ordering::SeqCst);
+    }
+    let status = meta.status();
+    assert!(!status.readable && status.read_only.is_some(), "{status:?}");
+    assert!(meta.writable().is_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn space_kept_back_is_given_up_before_the_index_meets_a_full_disk() {
     for (free, given_up) in [(1 << 20, false), ((1 << 20) - 1, true)] {
