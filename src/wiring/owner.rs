@@ -1,12 +1,13 @@
 //! As whom root backs up. A timer backs up as the server's user, into a folder that an administrator may have begun by hand, as
 //! root: what is in it must be that user's. And root does not write where the store's owner may change names, and could lead
-//! it elsewhere: no folder or link on the [way] is that user's, nor may be written by him.
+//! it elsewhere: no folder or link on the [way] is that user's, nor may that user write to it.
 //!
-//! - N1: in a folder of the store's owner, or below one, root goes on as that user, for good, before anything is written.
+//! - N1: in a folder of the store's owner, or where that user may change a name on the way to it, root goes on as that user, for
+//!   good, before anything is written.
 //! - N2: a folder that is made anew is given to the store's owner, and those above it, made for it, stay root's, open to all;
 //!   unless that user could not come to it (a folder of root's home), or the file system keeps no owners: it is root's then.
 //! - N3: a folder that is there, and root's or a third user's, is written to as root, and stays closed to the store's owner. So
-//!   is one of the store's owner's, if one above it is closed to all but its own user.
+//!   is one of the store's owner's, if one above it is closed to all but its own user, and none between them is the owner's.
 //!
 //! Steps of a new folder, from the top, the way being looked at anew for each: made, opened to all or (the last) given away, the
 //! name made durable. A stop leaves empty folders, which the next backup takes as it finds them.

@@ -2,7 +2,7 @@
 //! change a name on it, and so lead elsewhere who goes it.
 //!
 //! A folder that is *closed*, to all but its own user (`drwx------`), keeps the owner out of what is below it, by whatever
-//! mode. He may have come there before it was closed, though: below it, nothing but the last folder may be his.
+//! mode. That user may have come there before it was closed, though: below it, nothing but the last folder may be the owner's.
 //!
 //! What this cannot see: groups of the owner beside the store's.
 
@@ -25,7 +25,7 @@ pub(super) struct Owner {
 /// What is on the way.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// A name that the owner may change, or a folder of his at its end.
+    /// A name that the owner may change, or a folder of the owner's at its end.
     Theirs,
     /// It is there, and no name on the way is the owner's to change; what is in it may be, where it is closed off.
     Ours,
