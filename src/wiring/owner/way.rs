@@ -163,6 +163,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::print_stderr, reason = "who runs it has to see that it was skipped")]
     fn a_way_is_the_owners_where_he_may_change_a_name_on_it() {
         if !rustix::process::geteuid().is_root() {
             eprintln!("SKIPPED: folders are given away by root alone");
