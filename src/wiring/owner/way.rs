@@ -162,16 +162,9 @@ mod tests {
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("ours");
     }
 
-    #[test]
-    #[expect(clippy::print_stderr, reason = "who runs it has to see that it was skipped")]
-    fn a_way_is_the_owners_where_he_may_change_a_name_on_it() {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIPPED: folders are given away by root alone");
-            return;
-        }
-        let scratch = tempfile::tempdir().expect("a scratch folder");
-        let top = scratch.path().canonicalize().expect("there");
-        fs::set_permissions(&top, Permissions::from_mode(0o755)).expect("ours");
+    /// Folders and links of all kinds.
+    fn tree(top: &Path) {
+        fs::set_permissions(top, Permissions::from_mode(0o755)).expect("ours");
         for (name, user, group, mode) in [
             ("roots", 0, 0, 0o755),
             ("roots/in", 0, 0, 0o750),
@@ -203,7 +196,18 @@ mod tests {
             symlink(to, top.join(link)).expect("made");
         }
         lchown(top.join("sticky/link"), Some(THEM.user), None).expect("root may");
+    }
 
+    #[test]
+    #[expect(clippy::print_stderr, reason = "who runs it has to see that it was skipped")]
+    fn a_way_is_the_owners_where_he_may_change_a_name_on_it() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: folders are given away by root alone");
+            return;
+        }
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let top = scratch.path().canonicalize().expect("there");
+        tree(&top);
         let theirs = || Ok(Way::Theirs);
         let missing = |folder: &str, is_last, is_reachable| {
             Ok(Way::Missing(Missing { folder: top.join(folder), is_last, is_reachable }))
