@@ -331,6 +331,51 @@ fn not_of(user: u32, folder: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
+/// As root's cron may: nothing that is made is anybody else's to enter, unless it is said.
+fn run_with_umask(arguments: &[&str]) -> Output {
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(binary().get_program()).args(arguments);
+    command.output().expect("the binary starts")
+}
+
+#[test]
+fn root_is_led_nowhere_by_what_the_server_user_has_on_the_way_to_the_backups() {
+    if !require_as_root(&["chown"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let top = scratch.path();
+    fs::set_permissions(top, Permissions::from_mode(0o755)).expect("ours");
+    let data = initialised(top);
+    let owned = Command::new("chown").args(["-R", &NOBODY.to_string(), &data]).status();
+    assert!(owned.expect("it starts").success());
+    for folder in ["roots", "theirs", "theirs/kept", "sticky"] {
+        fs::create_dir(top.join(folder)).expect("made");
+    }
+    fs::set_permissions(top.join("sticky"), Permissions::from_mode(0o1777)).expect("ours");
+    std::os::unix::fs::symlink(top.join("roots"), top.join("theirs/daily")).expect("made");
+    std::os::unix::fs::symlink(top.join("roots"), top.join("sticky/daily")).expect("made");
+    for name in ["theirs", "theirs/daily", "sticky/daily"] {
+        std::os::unix::fs::lchown(top.join(name), Some(NOBODY), None).expect("root may");
+    }
+    let rows = [
+        ("a link in a folder of the server user's", "theirs/daily"),
+        ("a folder that is made behind that link", "theirs/daily/new"),
+        ("a link of the server user's where anybody may make one", "sticky/daily"),
+        ("root's folder in a folder of the server user's", "theirs/kept"),
+    ];
+    for (name, folder) in rows {
+        let to = top.join(folder).display().to_string();
+        let refused = run(&["backup", "create", "--data", &data, "--to", &to]);
+        assert_eq!(refused.status.code(), Some(1), "{name}: {}", text(&refused));
+        let said = text(&refused);
+        assert!(said.contains("Permission denied") && said.contains(&to), "{name}: {said}");
+        for folder in ["roots", "theirs/kept"] {
+            assert_eq!(fs::read_dir(top.join(folder)).expect("root's").count(), 0, "{name}: {folder}");
+        }
+    }
+}
+
 #[test]
 fn what_root_backs_up_is_the_server_users_to_go_on_with_unless_the_folder_is_roots() {
     if !require_as_root(&["chown", "setpriv"]) {
@@ -342,26 +387,38 @@ fn what_root_backs_up_is_the_server_users_to_go_on_with_unless_the_folder_is_roo
     let data = initialised(top);
     let owned = Command::new("chown").args(["-R", &NOBODY.to_string(), &data]).status();
     assert!(owned.expect("it starts").success());
-    fs::create_dir_all(top.join("closed")).expect("made");
-    fs::set_permissions(top.join("closed"), Permissions::from_mode(0o700)).expect("ours");
-    for (folder, user) in [("theirs", NOBODY), ("roots", 0)] {
+    let below = |folder: &str, user, mode| {
         fs::create_dir(top.join(folder)).expect("made");
         std::os::unix::fs::chown(top.join(folder), Some(user), None).expect("root may");
-        fs::set_permissions(top.join(folder), Permissions::from_mode(0o755)).expect("ours");
+        fs::set_permissions(top.join(folder), Permissions::from_mode(mode)).expect("ours");
+    };
+    for (folder, user, mode) in [
+        ("theirs", NOBODY, 0o755),
+        ("roots", 0, 0o755),
+        ("closed", 0, 0o700),
+        ("shut", 0, 0o700),
+        ("shut/theirs", NOBODY, 0o755),
+    ] {
+        below(folder, user, mode);
     }
     let rows = [
-        ("made anew, and what it is in", "new", "new/here/backups", NOBODY),
+        ("made anew", "new/here/backups", "new/here/backups", NOBODY),
         ("the server user's", "theirs", "theirs", NOBODY),
         ("root's", "roots", "roots", 0),
         ("where the server's user cannot come", "closed", "closed/backups", 0),
+        ("the server user's, where that user cannot come", "shut/theirs/points", "shut/theirs", 0),
     ];
     for (name, first, folder, user) in rows {
         let to = top.join(folder).display().to_string();
         for _ in 0..2 {
-            let made = run(&["backup", "create", "--data", &data, "--to", &to]);
+            let made = run_with_umask(&["backup", "create", "--data", &data, "--to", &to]);
             assert!(made.status.success(), "{name}: {}", text(&made));
         }
         assert_eq!(not_of(user, &top.join(first)), Vec::<std::path::PathBuf>::new(), "{name}");
+    }
+    for above in ["new", "new/here"] {
+        let made = fs::metadata(top.join(above)).expect("made");
+        assert_eq!((made.uid(), made.mode() & 0o7777), (0, 0o755), "{above} is nobody's to change");
     }
     // As the timer does.
     let program = top.join("pierhead");

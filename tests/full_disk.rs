@@ -21,6 +21,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
+
+use pierhead_storage_format::{paths, store};
 use support::clients::require_as_root;
 use support::http::{read_response, with_query};
 use support::server::binary;
@@ -196,6 +198,23 @@ impl Announced {
 /// The status line that answers a request for `100 Continue`.
 fn asked_to_go_on(repository: &Repository, target: &str, length: usize) -> String {
     Announced::from("192.0.2.1", repository, target, length).line
+}
+
+#[test]
+fn a_start_on_a_full_disk_gives_the_ballast_up_to_note_the_level_of_the_store() {
+    if !require_as_root(&["mount", "umount"]) {
+        return;
+    }
+    let filesystem = Filesystem::tmpfs(72);
+    let launch = small(&filesystem);
+    launch.start().stop();
+    let at = |name: &str| filesystem.data().join(name);
+    assert!(at(paths::BALLAST).exists(), "there is something to give up");
+    fs::write(at(paths::LEVEL), "1\n").expect("an earlier program's");
+    filesystem.fill(0);
+    let server = launch.start();
+    assert_eq!(fs::read_to_string(at(paths::LEVEL)).expect("there"), store::encode_level());
+    server.stop();
 }
 
 fn fill_and_recover(filesystem: Filesystem) {

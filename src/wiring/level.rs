@@ -2,7 +2,7 @@
 //! program in the place of a later one. What it counts: `storage_format::store::LEVEL`.
 //!
 //! It is in the store's own directory, wherever that is, and never falls: a store that is moved away takes it along. It is noted
-//! before this program writes anything else. Steps: `.store-level.tmp` is written, made durable and renamed, the directory is made
+//! before this program writes anything else, or, on a full disk, before anything but the ballast that is given up for it. Steps: `.store-level.tmp` is written, made durable and renamed, the directory is made
 //! durable; a stop leaves the file as it was, and perhaps the `.tmp`, which the next note replaces.
 
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use pierhead_storage_format::{paths, store};
 
-use crate::stores::disk::Disk;
+use crate::stores::disk::{Disk, is_full};
 
 const PART: &str = ".store-level.tmp";
 
@@ -26,6 +26,14 @@ pub(super) fn note(disk: &dyn Disk) -> io::Result<()> {
     file.sync_data()?;
     disk.rename(part, Path::new(paths::LEVEL))?;
     disk.sync_dir(Path::new(""))
+}
+
+/// The same; on a full disk once more, if `make_room` gave something up for it.
+pub(super) fn note_on_full(disk: &dyn Disk, make_room: impl FnOnce() -> bool) -> io::Result<()> {
+    match note(disk) {
+        Err(error) if is_full(&error) && make_room() => note(disk),
+        noted => noted,
+    }
 }
 
 /// `None` where there is none that can be read.
@@ -67,6 +75,28 @@ mod tests {
             let steps = faults.steps();
             note(&disk).expect("noted");
             assert_eq!(faults.steps(), steps, "{name}: nothing is written twice");
+        }
+    }
+
+    #[test]
+    fn room_is_made_once_for_a_level_and_by_a_full_disk_alone() {
+        let rows =
+            [("no error", 0, 0, false, true), ("EIO", 5, 1, false, false), ("ENOSPC", 28, 1, true, true)];
+        let rows = rows.into_iter().chain([("for good", 28, u64::MAX, true, false)]);
+        for (name, errno, until, asked, noted) in rows {
+            let folder = tempfile::tempdir().expect("a scratch folder");
+            let (disk, faults) = FaultyDisk::new(folder.path());
+            faults.fail(0, until, errno);
+            let mut was_asked = false;
+            let result = note_on_full(&disk, || {
+                was_asked = true;
+                true
+            });
+            assert_eq!((was_asked, result.is_ok()), (asked, noted), "{name}");
+            let (disk, faults) = FaultyDisk::new(folder.path());
+            faults.fail(0, 1, 28);
+            let is_there = folder.path().join(paths::LEVEL).exists();
+            assert_eq!(note_on_full(&disk, || false).is_ok(), is_there, "{name}: nothing could be given up");
         }
     }
 

@@ -84,7 +84,7 @@ pub(super) fn open_on(
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
 ) -> Result<(Store, Vec<Resumable>), StartError> {
-    prepare(disk.as_ref(), &settings.data)?;
+    let is_noted = prepare(disk.as_ref(), &settings.data)?;
     let listing = io("cannot list the data directory");
     if meta::is_absent(disk.as_ref()).map_err(&listing)? && holds_blobs(disk.as_ref()).map_err(&listing)? {
         return Err(StartError::MetadataLost(settings.data.clone()));
@@ -93,6 +93,9 @@ pub(super) fn open_on(
     let reserve = reserve.map_err(io("cannot keep space back"))?;
     let reserve = reserve.with_soft_mark(settings.soft_mark.map(Size::bytes));
     let reserve = Arc::new(reserve.with_share(settings.upload_share));
+    if !is_noted {
+        note_level(disk.as_ref(), &reserve);
+    }
     let meta = open_meta(settings, disk.clone(), clock, &reserve)?;
     let (random, checkpoint_every) = (Arc::new(OsRandom), blobs::CHECKPOINT_EVERY);
     let (blobs, found) = Blobs::open(blobs::Options { disk: disk.clone(), random, checkpoint_every })?;
@@ -177,15 +180,20 @@ fn report_trail(left: &Leftovers) {
     }
 }
 
-/// Makes sure that there is a store of this format, made if the directory is new.
-fn prepare(disk: &dyn Disk, data: &Path) -> Result<(), StartError> {
+/// With the ballast, what could not be noted without it. For packages alone: a start does not depend on it.
+fn note_level(disk: &dyn Disk, reserve: &Reserve) {
+    if let Err(error) = level::note_on_full(disk, || reserve.release()) {
+        tracing::warn!(%error, "the store's level cannot be noted: an earlier package would not be refused");
+    }
+}
+
+/// Makes sure that there is a store of this format, made if the directory is new. Whether its level could be noted.
+fn prepare(disk: &dyn Disk, data: &Path) -> Result<bool, StartError> {
     if has_format(disk, data)? {
-        // For packages alone: a start does not depend on it.
-        if let Err(error) = level::note(disk) {
-            tracing::warn!(%error, "the store's level cannot be noted: an earlier package would not be refused");
-        }
+        let is_noted = level::note(disk).is_ok();
         // Of a restore that was stopped after its last step but this.
-        return disk.remove_dir(Path::new(paths::RESTORE)).map_err(io("cannot remove what a restore left"));
+        disk.remove_dir(Path::new(paths::RESTORE)).map_err(io("cannot remove what a restore left"))?;
+        return Ok(is_noted);
     }
     let listing = io("cannot list the data directory");
     let entries = disk.list(Path::new("")).map_err(&listing)?;
@@ -196,7 +204,8 @@ fn prepare(disk: &dyn Disk, data: &Path) -> Result<(), StartError> {
     if !meta::is_absent(disk).map_err(&listing)? || holds_blobs(disk).map_err(&listing)? {
         return Err(StartError::FormatLost(data.to_owned()));
     }
-    write_format(disk).map_err(io("cannot write FORMAT"))
+    write_format(disk).map_err(io("cannot write FORMAT"))?;
+    Ok(true)
 }
 
 /// A directory without `FORMAT` in which somebody else keeps files is not made a store.
