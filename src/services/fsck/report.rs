@@ -210,7 +210,8 @@ impl Report {
 
     /// The same of something that the disk does not give: it may hold, and a start leaves it as it is.
     pub(super) fn add_unread(&mut self, id: &'static str, what: String) {
-        self.add(Finding { id, severity: Severity::Warning, what, advice: UNREAD, images: Vec::new() });
+        let advice = if id == "S1" { UNREAD_SEGMENT } else { UNREAD };
+        self.add(Finding { id, severity: Severity::Warning, what, advice, images: Vec::new() });
     }
 
     /// Whether nothing is wrong; what start-up clears by itself is not.
@@ -283,6 +284,8 @@ const UNUSABLE: &str =
 const SHORT: &str = "nothing: the next start goes on at the last checkpoint that holds; check the disk if there was no power cut";
 const UNREAD: &str = "check the disk: every start leaves it where it is, and goes on with it if it can be read then; else move \
                       its folder away";
+const UNREAD_SEGMENT: &str = "check the disk, and keep the segment where it is: it may have the only copy of small blobs. Where it can be read \
+                              again, start the server; push the images that B1 and B3 name";
 const STRANGE: &str = "it is not Pierhead's: move it away";
 const NO_SEGMENT: &str = "check the disk. What it had is in its files, or is named by B1 and B3: push those images again. Then move \
                           the segment away";
