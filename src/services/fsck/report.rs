@@ -183,13 +183,15 @@ impl Report {
 
     /// Whether rows may be missing.
     pub fn has_losses(&self) -> bool {
-        self.losses().next().is_some()
+        self.all_losses().next().is_some()
     }
 
-    /// What says that rows may be missing: the first finding of each such id.
-    pub fn losses(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let first = |id: &&str| self.findings.iter().find(|finding| finding.id == *id);
-        let found = LOSSES.iter().filter_map(first).map(|finding| (finding.id, finding.what.as_str()));
+    /// What says that rows may be missing: every finding that is kept, but of rows whose original is not there at all
+    /// the first of each id.
+    pub fn all_losses(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let of = |id: &'static str| self.findings.iter().filter(move |finding| finding.id == id);
+        let found =
+            LOSSES.iter().flat_map(move |id| of(id)).map(|finding| (finding.id, finding.what.as_str()));
         found.chain(self.orphans.iter().map(|(id, what)| (*id, what.as_str())))
     }
 
