@@ -118,9 +118,15 @@ fn held_words(held: &Held) -> String {
     }
     if !held.back.is_empty() {
         let count = held.by_id.values().sum::<u64>();
+        let next = match held.because.is_empty() {
+            true => {
+                "Nothing else is to be mended first: once the other steps are done, run the same command again"
+            }
+            false => "Mend this first:",
+        };
         let _ = writeln!(
             text,
-            "{count} steps held back: they give up what rows that may be missing could need. Mend this first:"
+            "{count} steps held back: they give up what rows that may be missing could need. {next}"
         );
     }
     for Step { id, what } in &held.because {
@@ -301,6 +307,8 @@ mod tests {
             assert!(text.contains(words), "{words} in {text}");
         }
         assert_eq!(held_words(&Held::default()), "");
+        let text = held_words(&Held { because: Vec::new(), ..held });
+        assert!(text.contains("run the same command again") && !text.contains("Mend this"), "{text}");
     }
 
     #[test]

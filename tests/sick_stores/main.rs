@@ -9,6 +9,7 @@
     reason = "tests fail by panicking and say why"
 )]
 
+mod collecting;
 mod files;
 mod kinds;
 #[path = "../support/mod.rs"]
@@ -240,6 +241,24 @@ fn what_is_left_of_lost_rows_is_not_given_up_and_the_server_starts() {
         assert!(server.stop().success());
         fs::remove_dir_all(&data).expect("scratch");
     }
+}
+
+#[test]
+fn what_is_held_back_for_what_the_repair_mends_itself_is_done_by_the_same_command_run_again() {
+    let Some(sample) = Sample::new() else { return };
+    let data = sample.copy("mended");
+    files::edit(&sample, &data, "blob", |record| record["references"] = Value::from(9));
+    files::lose(&sample, &data, "blob", &sha256(&sample.sick.layers[1]));
+    let none = Value::Array(Vec::new());
+    let (_, plan) = asked(&data, &["fsck", "--repair", "--dry-run"]);
+    assert_eq!((&plan["held"]["because"], ids(&plan["held"]["by_id"])), (&none, vec!["R5"]), "{plan:#}");
+    let (code, repair) = asked(&data, &["fsck", "--repair"]);
+    let held = &repair["steps"]["held"];
+    assert_eq!((code, &held["because"], ids(&held["by_id"])), (1, &none, vec!["R5"]), "{repair:#}");
+    assert_eq!(repair["steps"]["by_id"]["R13"], 1, "{repair:#}");
+    let (code, again) = asked(&data, &["fsck", "--repair"]);
+    assert_eq!((code, ids(&again["report"]["by_id"])), (REPAIRED, Vec::new()), "{again:#}");
+    assert_eq!(asked(&data, &["fsck", "--deep"]).0, CLEAN);
 }
 
 #[test]

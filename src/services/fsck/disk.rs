@@ -13,7 +13,7 @@ use pierhead_storage_format::outboard::Outboard;
 use pierhead_storage_format::{Algorithm, Digest, paths, small};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::{BlobFile, Blobs, Content, MAX_MANIFEST, Unreadable, outboards};
+use super::{BlobFile, Blobs, Content, MAX_MANIFEST, Standing, Unreadable, outboards};
 use crate::stores::disk::Disk;
 
 /// Bytes hashed at a time.
@@ -35,16 +35,29 @@ struct Logged {
 }
 
 impl DiskBlobs {
-    /// Reads the intents and the log that an earlier run left. What cannot be read of them is not there: U1 and S1 say
-    /// so, and a start leaves it alone, too.
+    /// Reads the intents and the log that an earlier run left. What the disk does not give of them is not there: U1 and
+    /// S1 say so, and a start leaves it alone, too.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, Unreadable> {
+        Self::open_in(disk, Standing::AtRest)
+    }
+
+    /// The same of a store that is served: what is on its way to a row.
+    pub fn under_way(disk: Arc<dyn Disk>) -> Result<Self, Unreadable> {
+        Self::open_in(disk, Standing::Served)
+    }
+
+    fn open_in(disk: Arc<dyn Disk>, standing: Standing) -> Result<Self, Unreadable> {
         let mut intents = BTreeSet::new();
         let uploads = Path::new(paths::UPLOADS);
         for upload in disk.list(uploads).map_err(unreadable(uploads))?.into_iter().filter(|e| e.is_dir) {
-            let files = disk.list(&paths::upload_dir(&upload.name)).unwrap_or_default();
+            let folder = paths::upload_dir(&upload.name);
+            let files = match disk.list(&folder) {
+                Err(error) if !standing.finds(&error) => return Err(unreadable(&folder)(error)),
+                files => files.unwrap_or_default(),
+            };
             intents.extend(files.iter().filter_map(|file| paths::parse_intent(&file.name)));
         }
-        let small = small_blobs(disk.as_ref())?;
+        let small = small_blobs(disk.as_ref(), standing)?;
         Ok(Self { disk, intents, small })
     }
 
@@ -93,7 +106,7 @@ impl DiskBlobs {
 }
 
 /// What the log has, by digest: only records that their digests prove. A segment that is none has none.
-fn small_blobs(disk: &dyn Disk) -> Result<BTreeMap<Digest, Logged>, Unreadable> {
+fn small_blobs(disk: &dyn Disk, standing: Standing) -> Result<BTreeMap<Digest, Logged>, Unreadable> {
     let mut found = BTreeMap::new();
     let folder = Path::new(paths::SMALL);
     for entry in disk.list(folder).map_err(unreadable(folder))? {
@@ -101,8 +114,12 @@ fn small_blobs(disk: &dyn Disk) -> Result<BTreeMap<Digest, Logged>, Unreadable> 
         let segment = paths::small_segment(number);
         let mut bytes = Vec::new();
         // It may have gone since it was listed; of one that cannot be read to its end, what came before holds.
-        if let Ok(file) = disk.open_read(&segment) {
-            let _ = file.take(small::MAX_SEGMENT as u64).read_to_end(&mut bytes);
+        let file = disk.open_read(&segment);
+        match file.and_then(|file| file.take(small::MAX_SEGMENT as u64).read_to_end(&mut bytes)) {
+            Err(error) if error.kind() != ErrorKind::NotFound && !standing.finds(&error) => {
+                return Err(unreadable(&segment)(error));
+            }
+            _ => {}
         }
         let Ok((header, records)) = small::read(&bytes) else { continue };
         for record in records.into_iter().filter(|_| header.number == number) {

@@ -5,11 +5,11 @@
 //!   moves a file; none of them changes what clients see of something that is whole.
 //! - X2: a fix that would give up a row or a count because another row is missing *loses* if that other row was lost:
 //!   it is held back once [`Report::has_losses`] said that rows may be missing, until the end: a pass may remove what
-//!   said so ([`Plan`]). What mirrors a row that is not there at all says so itself, and has no fix.
+//!   said so ([`Plan`]), or mend it, which the next repair sees. What mirrors a row that is not there at all says so itself, and has no fix.
 //! - X3: memory is bounded: fixes are kept until they change [`MAX_ROWS`] rows, of which the last may have as many as one
 //!   manifest names; the next pass finds the rest.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pierhead_storage_format::Digest;
@@ -17,6 +17,7 @@ use pierhead_storage_format::codec::Record;
 use pierhead_storage_format::keys::{Table, TableKey};
 
 use super::Report;
+use super::report::R13;
 
 /// Rows that the fixes of one pass change, those that lose something and the others: then no more are kept.
 pub const MAX_ROWS: usize = 100_000;
@@ -125,8 +126,10 @@ impl RowChange {
 /// Chooses what the passes of one repair do.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// What said that rows may be missing: the first finding of each id.
-    losses: BTreeMap<&'static str, String>,
+    /// Whether any report said that rows may be missing.
+    has_losses: bool,
+    /// What the last report said of them, but for what was chosen to mend it: id and words.
+    losses: Vec<(&'static str, String)>,
     /// Fixes that were chosen, as hashes.
     tried: HashSet<u64>,
     /// What the last pass might have done, and was not chosen for that.
@@ -136,18 +139,18 @@ pub struct Plan {
 impl Plan {
     /// Takes note of what a report says of lost rows.
     pub fn heed(&mut self, report: &Report) {
-        for (id, what) in report.losses() {
-            self.losses.entry(id).or_insert_with(|| what.to_owned());
-        }
+        self.has_losses |= report.has_losses();
+        self.losses = report.all_losses().map(|(id, what)| (id, what.to_owned())).collect();
     }
 
     /// Those that may be done, each once.
     pub fn choose(&mut self, fixes: Vec<Fix>) -> Vec<Fix> {
-        let has_losses = !self.losses.is_empty();
         let (held_back, mut chosen): (Vec<Fix>, Vec<Fix>) =
-            fixes.into_iter().partition(|fix| fix.loses && has_losses);
+            fixes.into_iter().partition(|fix| fix.loses && self.has_losses);
         self.held_back = held_back;
         chosen.retain(|fix| self.tried.insert(name(fix)));
+        let made: HashSet<String> = chosen.iter().filter_map(row_made).collect();
+        self.losses.retain(|(id, what)| *id != R13.id || !what.split(' ').any(|word| made.contains(word)));
         chosen
     }
 
@@ -156,9 +159,19 @@ impl Plan {
         &self.held_back
     }
 
-    /// The findings that said so: the first of each id.
+    /// The findings that say so still, beside what was chosen last: the first of each id.
     pub fn losses(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.losses.iter().map(|(id, what)| (*id, what.as_str()))
+        let mut told = HashSet::new();
+        let losses = self.losses.iter().map(|(id, what)| (*id, what.as_str()));
+        losses.filter(move |(id, _)| told.insert(*id))
+    }
+}
+
+/// The blob whose lost row a fix makes anew, as findings name it.
+fn row_made(fix: &Fix) -> Option<String> {
+    match fix.how {
+        How::BlobRow { digest, .. } => Some(digest.to_string()),
+        _ => None,
     }
 }
 

@@ -34,6 +34,7 @@ mod rows;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod uploads;
 mod usage;
 
@@ -50,6 +51,7 @@ pub use fix::RowChange;
 pub use fix::{Fix, How, Plan};
 pub use report::{Counts, Finding, Report, Severity};
 pub use rows::{Packed, Rows};
+pub use unread::Standing;
 pub use uploads::{check_uploads, strange_files, upload_ids};
 
 /// Digests whose references are recounted in one pass; about 100 bytes each.

@@ -183,13 +183,15 @@ impl Report {
 
     /// Whether rows may be missing.
     pub fn has_losses(&self) -> bool {
-        self.losses().next().is_some()
+        self.all_losses().next().is_some()
     }
 
-    /// What says that rows may be missing: the first finding of each such id.
-    pub fn losses(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let first = |id: &&str| self.findings.iter().find(|finding| finding.id == *id);
-        let found = LOSSES.iter().filter_map(first).map(|finding| (finding.id, finding.what.as_str()));
+    /// What says that rows may be missing: every finding that is kept, but of rows whose original is not there at all
+    /// the first of each id.
+    pub fn all_losses(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let of = |id: &'static str| self.findings.iter().filter(move |finding| finding.id == id);
+        let found =
+            LOSSES.iter().flat_map(move |id| of(id)).map(|finding| (finding.id, finding.what.as_str()));
         found.chain(self.orphans.iter().map(|(id, what)| (*id, what.as_str())))
     }
 
@@ -210,7 +212,8 @@ impl Report {
 
     /// The same of something that the disk does not give: it may hold, and a start leaves it as it is.
     pub(super) fn add_unread(&mut self, id: &'static str, what: String) {
-        self.add(Finding { id, severity: Severity::Warning, what, advice: UNREAD, images: Vec::new() });
+        let advice = if id == "S1" { UNREAD_SEGMENT } else { UNREAD };
+        self.add(Finding { id, severity: Severity::Warning, what, advice, images: Vec::new() });
     }
 
     /// Whether nothing is wrong; what start-up clears by itself is not.
@@ -283,6 +286,8 @@ const UNUSABLE: &str =
 const SHORT: &str = "nothing: the next start goes on at the last checkpoint that holds; check the disk if there was no power cut";
 const UNREAD: &str = "check the disk: every start leaves it where it is, and goes on with it if it can be read then; else move \
                       its folder away";
+const UNREAD_SEGMENT: &str = "check the disk, and keep the segment where it is: it may have the only copy of small blobs. Where it can be read \
+                              again, start the server; push the images that B1 and B3 name";
 const STRANGE: &str = "it is not Pierhead's: move it away";
 const NO_SEGMENT: &str = "check the disk. What it had is in its files, or is named by B1 and B3: push those images again. Then move \
                           the segment away";

@@ -9,35 +9,43 @@ use std::path::Path;
 use pierhead_storage_format::upload::{self, CHUNK, Checkpoint};
 use pierhead_storage_format::{paths, small};
 
-use super::{Report, Unreadable};
+use super::{Report, Standing, Unreadable};
 use crate::stores::disk::Disk;
 
 /// The longest journal that is read.
 const MAX_JOURNAL: u64 = 64 << 20;
 
-/// Checks uploads of a store that nobody serves; `deep` proves their bytes. What cannot be read of one is a finding.
+/// Checks uploads of a store that nobody serves; `deep` proves their bytes. What the disk does not give of one is a
+/// finding.
 pub fn check_uploads(disk: &dyn Disk, deep: bool, report: &mut Report) -> Result<(), Unreadable> {
-    for id in upload_ids(disk)? {
+    for id in upload_ids(disk, Standing::AtRest)? {
         let path = paths::upload_dir(&id);
         match look(disk, &id, deep) {
             Ok(()) => {}
-            Err(Sick { invariant, why, is_unread: true }) => {
-                report.add_unread(invariant, format!("{}: {why}", path.display()));
+            Err(Sick { unread: Some(error), .. }) if !Standing::AtRest.finds(&error) => {
+                return Err(unreadable(&path)(error));
+            }
+            Err(Sick { invariant, why, unread: Some(error) }) => {
+                report.add_unread(invariant, format!("{}: {why}: {error}", path.display()));
             }
             Err(Sick { invariant, why, .. }) => {
                 report.add_metadata(invariant, format!("{}: {why}", path.display()));
             }
         }
     }
-    strange_files(disk, report)
+    strange_files(disk, Standing::AtRest, report)
 }
 
 /// The folders of uploads there are now, but for those that hold intents alone: they are notes for start-up, of files
-/// that B2 looks at. One that cannot be listed is among them: whoever opens what is in it finds that.
-pub fn upload_ids(disk: &dyn Disk) -> Result<Vec<String>, Unreadable> {
+/// that B2 looks at. One that the disk cannot list is among them: it may be one.
+pub fn upload_ids(disk: &dyn Disk, standing: Standing) -> Result<Vec<String>, Unreadable> {
     let mut ids = Vec::new();
     for entry in list(disk, paths::UPLOADS)?.into_iter().filter(|entry| entry.is_dir) {
-        let files = disk.list(&paths::upload_dir(&entry.name)).unwrap_or_default();
+        let folder = paths::upload_dir(&entry.name);
+        let files = match disk.list(&folder) {
+            Err(error) if !standing.finds(&error) => return Err(unreadable(&folder)(error)),
+            files => files.unwrap_or_default(),
+        };
         let is_note = !files.is_empty() && files.iter().all(|file| paths::parse_intent(&file.name).is_some());
         if !is_note {
             ids.push(entry.name);
@@ -47,22 +55,26 @@ pub fn upload_ids(disk: &dyn Disk) -> Result<Vec<String>, Unreadable> {
 }
 
 /// U3 and S1, which hold while the store is served, too.
-pub fn strange_files(disk: &dyn Disk, report: &mut Report) -> Result<(), Unreadable> {
+pub fn strange_files(disk: &dyn Disk, standing: Standing, report: &mut Report) -> Result<(), Unreadable> {
     for entry in list(disk, paths::UPLOADS)?.into_iter().filter(|entry| !entry.is_dir) {
         report.add_metadata("U3", format!("{}/{} is no folder of an upload", paths::UPLOADS, entry.name));
     }
     for entry in list(disk, paths::SMALL)? {
         let Some(number) = paths::parse_numbered(&entry.name, ".log") else { continue };
         let path = paths::small_segment(number);
-        let why = match head_of(disk, &path) {
-            Ok(None) => continue,
-            Ok(Some(head)) => match small::Header::decode(&head) {
-                Ok(_) => continue, // of another number: it was about to be used again, and has no records
-                Err(why) => why.to_string(),
-            },
-            Err(error) => format!("it cannot be read: {error}"),
-        };
-        report.add_metadata("S1", format!("{}: {why}", path.display()));
+        match head_of(disk, &path) {
+            Ok(None) => {}
+            Ok(Some(head)) => {
+                // One of another number was about to be used again, and has no records.
+                if let Err(why) = small::Header::decode(&head) {
+                    report.add_metadata("S1", format!("{}: {why}", path.display()));
+                }
+            }
+            Err(error) if standing.finds(&error) => {
+                report.add_unread("S1", format!("{}: it cannot be read: {error}", path.display()));
+            }
+            Err(error) => return Err(unreadable(&path)(error)),
+        }
     }
     Ok(())
 }
@@ -80,24 +92,25 @@ fn head_of(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
 struct Sick {
     invariant: &'static str,
     why: String,
-    /// The disk did not give it: it may hold, and a start leaves it alone.
-    is_unread: bool,
+    /// The disk did not give it, for this: it may hold, and a start leaves it alone.
+    unread: Option<io::Error>,
 }
 
 fn unusable(why: impl Into<String>) -> Sick {
-    Sick { invariant: "U1", why: why.into(), is_unread: false }
+    Sick { invariant: "U1", why: why.into(), unread: None }
 }
 
 fn short(why: String) -> Sick {
-    Sick { invariant: "U2", why, is_unread: false }
+    Sick { invariant: "U2", why, unread: None }
 }
 
 fn unread(invariant: &'static str, what: &'static str) -> impl Fn(io::Error) -> Sick {
-    move |error| Sick { invariant, why: format!("its {what} cannot be read: {error}"), is_unread: true }
+    move |error| Sick { invariant, why: format!("its {what} cannot be read"), unread: Some(error) }
 }
 
 fn look(disk: &dyn Disk, id: &str, deep: bool) -> Result<(), Sick> {
     let (no_journal, no_data) = (unread("U1", "journal"), unread("U2", "data"));
+    disk.list(&paths::upload_dir(id)).map_err(unread("U1", "folder"))?; // what intents are there decides B2
     let Some(file) = open(disk, &paths::upload_journal(id)).map_err(&no_journal)? else {
         return Err(unusable("it has no journal, so nobody can go on with it"));
     };
@@ -114,6 +127,7 @@ fn look(disk: &dyn Disk, id: &str, deep: bool) -> Result<(), Sick> {
     let Some(data) = open(disk, &paths::upload_data(id)).map_err(&no_data)? else {
         return Err(unusable("its data are missing"));
     };
+    data.read_at(&mut [0], 0).map_err(&no_data)?; // what is no file has a length, too
     let len = data.metadata().map_err(&no_data)?.len();
     if len < last.offset {
         let (repository, offset) = (header.repository, last.offset);
@@ -123,38 +137,44 @@ fn look(disk: &dyn Disk, id: &str, deep: bool) -> Result<(), Sick> {
         return Ok(());
     }
     let checkpoints: Vec<Checkpoint> = checkpoints.into_iter().map(|(checkpoint, _)| checkpoint).collect();
-    proved(&data, &checkpoints)
-        .map_err(|held| short(format!("its bytes hold up to {held}, of {}", last_offset(&checkpoints))))
+    match failing(&data, &checkpoints).map_err(&no_data)? {
+        Some(held) => Err(short(format!("its bytes hold up to {held}, of {}", last_offset(&checkpoints)))),
+        None => Ok(()),
+    }
 }
 
 fn last_offset(checkpoints: &[Checkpoint]) -> u64 {
     checkpoints.last().map_or(0, |last| last.offset)
 }
 
-/// Whether the bytes are those of all checkpoints; the offset of the last one that holds otherwise.
-fn proved(data: &File, checkpoints: &[Checkpoint]) -> Result<(), u64> {
+/// `None` if the bytes are those of all checkpoints; the offset of the last one that holds otherwise.
+fn failing(data: &File, checkpoints: &[Checkpoint]) -> io::Result<Option<u64>> {
     let mut previous = 0;
     for checkpoint in checkpoints {
         let (mut at, mut holds) = (previous - previous % CHUNK, true);
         for hash in &checkpoint.chunks {
-            holds &= is_hash_of(data, at, CHUNK, hash);
+            holds &= is_hash_of(data, at, CHUNK, hash)?;
             at += CHUNK;
         }
         if let Some(hash) = &checkpoint.tail {
-            holds &= is_hash_of(data, at, checkpoint.offset - at, hash);
+            holds &= is_hash_of(data, at, checkpoint.offset - at, hash)?;
         }
         if !holds {
-            return Err(previous);
+            return Ok(Some(previous));
         }
         previous = checkpoint.offset;
     }
-    Ok(())
+    Ok(None)
 }
 
-/// What cannot be read is not.
-fn is_hash_of(data: &File, at: u64, len: u64, hash: &[u8; 32]) -> bool {
+/// What is not all there is not; what cannot be read may be.
+fn is_hash_of(data: &File, at: u64, len: u64, hash: &[u8; 32]) -> io::Result<bool> {
     let mut bytes = vec![0; usize::try_from(len.min(CHUNK)).unwrap_or_default()];
-    data.read_exact_at(&mut bytes, at).is_ok() && blake3::hash(&bytes).as_bytes() == hash
+    match data.read_exact_at(&mut bytes, at) {
+        Ok(()) => Ok(blake3::hash(&bytes).as_bytes() == hash),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn list(disk: &dyn Disk, folder: &str) -> Result<Vec<crate::stores::disk::Entry>, Unreadable> {
@@ -180,8 +200,10 @@ mod tests {
     use pierhead_storage_format::Algorithm;
     use pierhead_storage_format::upload::{Header, State};
 
+    use super::super::{DiskBlobs, Severity};
     use super::*;
     use crate::stores::disk::RealDisk;
+    use crate::stores::disk::faulty::FaultyDisk;
 
     const ID: &str = "000000000000000000000000000000aa";
 
@@ -226,18 +248,96 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_of_uploads_and_segments_is_not_said_to_go_by_itself() {
+        let cases = [
+            ("a journal", paths::upload_journal(ID), "U1"),
+            ("data", paths::upload_data(ID), "U2"),
+            ("a segment", paths::small_segment(3), "S1"),
+        ];
+        for (name, path, id) in cases {
+            for deep in [false, true] {
+                let folder = tempfile::tempdir().expect("a folder");
+                upload(folder.path());
+                put_a_folder_at(&folder.path().join(&path));
+                let mut report = Report::default();
+                check_uploads(&RealDisk::new(folder.path()), deep, &mut report).expect("readable");
+                assert_eq!(report.findings.len(), 1, "{name}: {:?}", report.findings);
+                let finding = &report.findings[0];
+                assert_eq!((finding.id, finding.severity), (id, Severity::Warning), "{name}");
+                assert!(finding.advice.starts_with("check the disk"), "{name}: {finding:?}");
+                let is_moved = finding.advice.contains("move");
+                assert_eq!(is_moved, id != "S1", "a segment has what was answered for: {finding:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_cannot_be_read_are_told_from_bytes_that_are_not_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("data");
+        std::fs::write(&file, b"short").expect("written");
+        let is_hash = |path: &Path| is_hash_of(&File::open(path).expect("opens"), 0, CHUNK, &[0; 32]);
+        assert!(matches!(is_hash(&file), Ok(false)));
+        assert!(is_hash(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_want_of_descriptors_or_memory_ends_the_check_and_is_no_finding() {
+        use Standing::{AtRest, Served};
+        // Where it is a finding.
+        let errors: [(&str, i32, &[Standing]); 8] = [
+            ("too many open files", 24, &[]),
+            ("too many open files of the host", 23, &[]),
+            ("no memory", 12, &[]),
+            ("no right to read", 13, &[AtRest]),
+            ("an unreadable sector", 5, &[AtRest, Served]),
+            ("a medium's error", 61, &[AtRest, Served]),
+            ("a checksum of the file system", 74, &[AtRest, Served]),
+            ("a file system that needs cleaning", 117, &[AtRest, Served]),
+        ];
         let folder = tempfile::tempdir().expect("a folder");
         upload(folder.path());
-        put_a_folder_at(&folder.path().join(paths::upload_journal(ID)));
-        let mut report = Report::default();
-        check_uploads(&RealDisk::new(folder.path()), false, &mut report).expect("readable");
-        assert!(!report.is_clean(), "{:?}", report.findings);
-        assert!(report.findings[0].advice.starts_with("check the disk"), "{:?}", report.findings);
+        std::fs::create_dir_all(folder.path().join(paths::SMALL)).expect("made");
+        let header = small::Header { number: 3, id: [1; 16] };
+        std::fs::write(folder.path().join(paths::small_segment(3)), header.encode()).expect("written");
+        let (disk, faults) = FaultyDisk::new(folder.path());
+        let disk = std::sync::Arc::new(disk);
+        let found = |read: &dyn Fn(&mut Report) -> Result<(), Unreadable>| {
+            let mut report = Report::default();
+            read(&mut report)
+                .is_ok()
+                .then(|| report.findings.iter().map(|found| found.id).collect::<Vec<_>>())
+        };
+        for (name, errno, findings) in errors {
+            let told = |standing, ids: &[&'static str]| findings.contains(&standing).then(|| ids.to_vec());
+            faults.shut(&paths::small_segment(3), errno);
+            for standing in [AtRest, Served] {
+                let strange = found(&|report| strange_files(disk.as_ref(), standing, report));
+                assert_eq!(strange, told(standing, &["S1"]), "{name}, {standing:?}");
+            }
+            let opened = found(&|_| DiskBlobs::open(disk.clone()).map(drop));
+            let under_way = found(&|_| DiskBlobs::under_way(disk.clone()).map(drop));
+            assert_eq!((opened, under_way), (told(AtRest, &[]), told(Served, &[])), "{name}: a segment");
+            for (id, path) in [("U1", paths::upload_journal(ID)), ("U2", paths::upload_data(ID))] {
+                faults.shut(&path, errno);
+                let checked = found(&|report| check_uploads(disk.as_ref(), true, report));
+                assert_eq!(checked, told(AtRest, &[id]), "{name}: {}", path.display());
+            }
+            faults.shut(&paths::upload_dir(ID), errno);
+            let listed = found(&|report| check_uploads(disk.as_ref(), true, report));
+            assert_eq!(listed, told(AtRest, &["U1"]), "{name}: a folder");
+            for standing in [AtRest, Served] {
+                let ids = found(&|_| upload_ids(disk.as_ref(), standing).map(drop));
+                assert_eq!(ids, told(standing, &[]), "{name}: a folder, {standing:?}");
+            }
+            let opened = found(&|_| DiskBlobs::open(disk.clone()).map(drop));
+            let under_way = found(&|_| DiskBlobs::under_way(disk.clone()).map(drop));
+            assert_eq!((opened, under_way), (told(AtRest, &[]), told(Served, &[])), "{name}: a folder");
+        }
     }
 
     #[test]
     fn an_upload_that_cannot_go_on_and_a_segment_that_is_none_are_named() {
-        let cases: [Case; 12] = [
+        let cases: [Case; 13] = [
             ("sound", &[], |_| {}),
             ("a note for start-up", &[], |root| {
                 let digest = pierhead_storage_format::Digest::new(Algorithm::Sha256, &[1; 32]).expect("fits");
@@ -267,6 +367,9 @@ mod tests {
             }),
             ("a journal that cannot be read", &["U1"], |root| {
                 put_a_folder_at(&root.join(paths::upload_journal(ID)));
+            }),
+            ("data that cannot be read", &["U2"], |root| {
+                put_a_folder_at(&root.join(paths::upload_data(ID)));
             }),
             ("a segment that cannot be read", &["S1"], |root| {
                 put_a_folder_at(&root.join(paths::small_segment(3)));

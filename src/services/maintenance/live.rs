@@ -108,7 +108,7 @@ impl Blobs for LiveBlobs {
     }
 
     fn is_intended(&self, digest: &Digest) -> Result<bool, Unreadable> {
-        DiskBlobs::open(Arc::clone(&self.disk))?.is_intended(digest)
+        DiskBlobs::under_way(Arc::clone(&self.disk))?.is_intended(digest)
     }
 
     fn fates(&self, digests: &[Digest]) -> Result<Vec<Fate>, Unreadable> {
@@ -120,7 +120,7 @@ impl Blobs for LiveBlobs {
         if fates.iter().all(|fate| *fate == Fate::Wanted) {
             return Ok(fates);
         }
-        let under_way = DiskBlobs::open(Arc::clone(&self.disk))?;
+        let under_way = DiskBlobs::under_way(Arc::clone(&self.disk))?;
         for (digest, fate) in digests.iter().zip(&mut fates).filter(|(_, fate)| **fate == Fate::Extra) {
             if under_way.is_intended(digest)? || self.has_row(digest)? {
                 *fate = Fate::Wanted;
@@ -140,12 +140,13 @@ impl Blobs for LiveBlobs {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{fs, io};
 
-    use pierhead_storage_format::Algorithm;
+    use pierhead_storage_format::{Algorithm, paths};
 
     use super::super::repair::tests::shop;
     use super::*;
+    use crate::stores::disk::faulty::FaultyDisk;
 
     #[tokio::test]
     async fn removals_are_held_back_until_files_may_go() {
@@ -156,6 +157,28 @@ mod tests {
         assert!(store.begin_removing().is_none());
         blobs.may_go();
         assert!(store.begin_removing().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_file_is_not_nobodys_because_what_is_on_its_way_cannot_be_looked_at() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shop = shop(folder.path());
+        let digest = Digest::new(Algorithm::Sha256, &[7; 32]).expect("fits");
+        let intent = folder.path().join(paths::upload_intent("00", &digest));
+        fs::create_dir_all(intent.parent().expect("a folder")).expect("made");
+        fs::write(intent, b"").expect("written");
+        fs::create_dir_all(folder.path().join(paths::SMALL)).expect("made");
+        fs::write(folder.path().join(paths::small_segment(7)), b"").expect("written");
+        let (disk, faults) = FaultyDisk::new(folder.path());
+        let hold = shop.blobs.hold_removals().await;
+        let blobs = LiveBlobs::new(Arc::new(disk), (shop.meta, shop.blobs), hold, Arc::new(|| true));
+        assert_eq!(blobs.fates(&[digest]).expect("readable"), [Fate::Wanted]);
+        for path in [paths::upload_dir("00"), paths::small_segment(7)] {
+            for errno in [24, 23, 12] {
+                faults.shut(&path, errno);
+                assert!(blobs.fates(&[digest]).is_err(), "{}: {errno}", path.display());
+            }
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::permitted;
 use crate::seams::{Clock, tasks};
 use crate::services::access::{Action, Permit};
 use crate::services::error::Error;
-use crate::services::fsck::{Options, Report, Stage, strange_files, upload_ids};
+use crate::services::fsck::{Options, Report, Stage, Standing, strange_files, upload_ids};
 use crate::stores::blobs::{Blobs, Hold};
 use crate::stores::disk::Disk;
 use crate::stores::meta::{self, CheckOptions, Meta};
@@ -124,7 +124,7 @@ impl Inner {
         for (id, what) in journal.into_iter().chain(trail) {
             report.add_metadata(id, what);
         }
-        strange_files(disk.as_ref(), &mut report)?;
+        strange_files(disk.as_ref(), Standing::Served, &mut report)?;
         for id in self.abandoned(unknown, goes_on)?.into_keys() {
             let path = paths::upload_dir(&id);
             report.add_metadata("U1", format!("{}: nobody goes on with it", path.display()));
@@ -137,7 +137,7 @@ impl Inner {
     /// Folders of uploads that are no session's, with what there is of each: blobs that come in one request or are
     /// being published, and leftovers.
     fn unknown_uploads(&self) -> Result<BTreeMap<String, Received>, CheckError> {
-        let ids = upload_ids(self.served.disk.as_ref())?;
+        let ids = upload_ids(self.served.disk.as_ref(), Standing::Served)?;
         let ids = ids.into_iter().filter(|id| !(self.served.is_open)(id));
         Ok(ids.map(|id| (id.clone(), self.received(&id))).collect())
     }

@@ -39,7 +39,8 @@ pub struct Held {
     pub back: Vec<Step>,
     /// How many, by id.
     pub by_id: BTreeMap<&'static str, u64>,
-    /// The findings that say that rows may be missing: the first of each id.
+    /// The findings that say that rows may be missing and that no step mends: the first of each id. Where there is none,
+    /// the next repair does what was held back.
     pub because: Vec<Step>,
 }
 

@@ -6,7 +6,7 @@ use pierhead_storage_format::Digest;
 use rustix::io::Errno;
 
 use crate::seams::tasks;
-use crate::stores::disk::is_full;
+use crate::stores::disk::{is_full, is_of_the_medium};
 
 /// Why a blob operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +46,11 @@ pub enum BlobError {
 impl BlobError {
     /// Whether the disk cannot read the blob, or its file is not what it says. What else may fail says nothing of it.
     pub fn condemns(&self) -> bool {
-        // Beside the plain error: a file system that finds itself damaged, and a medium's error that is passed on.
-        const OF_THE_DISK: [Errno; 4] = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA];
-        matches!(self, Self::Damaged { .. }) || self.is_one_of(&OF_THE_DISK)
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Io { source, .. } => is_of_the_medium(source),
+            _ => false,
+        }
     }
 
     /// Whether something is lacking that every other blob needs, too: descriptors, memory, room, a disk that is written.

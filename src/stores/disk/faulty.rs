@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -25,6 +25,8 @@ pub struct Faults {
     free: AtomicU64,
     /// Why no blob can be opened; 0 where they can.
     closed: AtomicU64,
+    /// What can be neither opened to be read nor listed, and why.
+    shut: Mutex<Option<(PathBuf, i32)>>,
 }
 
 impl Default for Faults {
@@ -32,8 +34,8 @@ impl Default for Faults {
         let never = || u64::MAX.into();
         let (reads, unreadable, silent) = (0.into(), Mutex::default(), false.into());
         let (from, to, free) = (never(), never(), never());
-        let (steps, closed) = (0.into(), 0.into());
-        Self { steps, from, to, errno: 5.into(), reads, unreadable, silent, free, closed }
+        let (steps, closed, shut) = (0.into(), 0.into(), Mutex::default());
+        Self { steps, from, to, errno: 5.into(), reads, unreadable, silent, free, closed, shut }
     }
 }
 
@@ -68,6 +70,18 @@ impl Faults {
     /// From now on no blob can be opened to be read, for this `errno` (24 EMFILE); 0 heals.
     pub fn close(&self, errno: u64) {
         self.closed.store(errno, Ordering::SeqCst);
+    }
+
+    /// From now on the file or folder at this path cannot be opened to be read, or listed, for this `errno` (24 EMFILE).
+    pub fn shut(&self, path: &Path, errno: i32) {
+        *self.shut.lock().expect("no test panics with it") = Some((path.to_owned(), errno));
+    }
+
+    fn come_to(&self, path: &Path) -> io::Result<()> {
+        match &*self.shut.lock().expect("no test panics with it") {
+            Some((shut, errno)) if shut == path => Err(io::Error::from_raw_os_error(*errno)),
+            _ => Ok(()),
+        }
     }
 
     /// From now on syncs of the whole filesystem are those of an old kernel, which tell nothing.
@@ -129,6 +143,7 @@ impl Disk for FaultyDisk {
     }
 
     fn open_read(&self, path: &Path) -> io::Result<File> {
+        self.faults.come_to(path)?;
         self.real.open_read(path)
     }
 
@@ -175,6 +190,7 @@ impl Disk for FaultyDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.faults.come_to(path)?;
         self.real.list(path)
     }
 

@@ -16,6 +16,8 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 pub use read::{DiskReader, FileReader};
 pub use real::RealDisk;
 
@@ -43,6 +45,13 @@ pub struct Entry {
 /// help.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether an error says that the disk cannot give what is there: an unreadable sector, a file system that finds itself
+/// damaged, or a medium's error that is passed on. What else may fail says nothing of it.
+pub fn is_of_the_medium(error: &io::Error) -> bool {
+    const OF_THE_MEDIUM: [Errno; 4] = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA];
+    error.raw_os_error().is_some_and(|code| OF_THE_MEDIUM.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// Whether an error of [`Disk::link_to`] says that files have to be copied instead: another file system, one

@@ -179,7 +179,7 @@ fn a_row_that_mirrors_nothing_is_left_with_advice_of_its_own_and_named_as_what_h
         assert_eq!(report.fixes, [], "{name}");
         let finding = &report.findings[0];
         assert!(finding.advice.starts_with("a repair leaves it, and gives nothing up"), "{name}");
-        let losses: Vec<_> = report.losses().collect();
+        let losses: Vec<_> = report.all_losses().collect();
         assert_eq!(losses, [(*id, finding.what.as_str())], "{name}");
     }
 }
@@ -194,6 +194,38 @@ fn what_is_held_back_is_told_with_what_holds_it_back() {
     let held: Vec<_> = plan.held_back().iter().map(|fix| fix.id).collect();
     let losses: Vec<_> = plan.losses().map(|(id, what)| (id, what.contains("acme/web:gone"))).collect();
     assert_eq!((held, losses), (vec!["R5"], vec![("R1", true)]));
+}
+
+#[test]
+fn what_a_repair_mends_itself_holds_back_until_its_end_and_is_not_told_as_to_be_mended() {
+    let mut store = healthy();
+    let digest = digest_of(super::LAYER);
+    store.change(&BlobKey { digest: digest_of(super::CONFIG) }, |blob| blob.references += 1);
+    store.drop(&BlobKey { digest });
+    let (first, mut plan) = (run(&store, false, TALLY).expect("readable"), Plan::default());
+    assert!(first.all_losses().all(|(id, _)| id == "R13") && first.has_losses());
+    assert_eq!(mend_by(&mut plan, &mut store, &first), 1);
+    for _ in 0..2 {
+        let held: Vec<_> = plan.held_back().iter().map(|fix| fix.id).collect();
+        assert_eq!((held, plan.losses().count()), (vec!["R5"], 0));
+        let next = run(&store, false, TALLY).expect("readable");
+        assert_eq!(mend_by(&mut plan, &mut store, &next), 0);
+    }
+    // The same command, run again.
+    repair(&mut store);
+    assert!(run(&store, false, TALLY).expect("readable").is_clean());
+}
+
+#[test]
+fn what_could_not_be_mended_after_all_is_told() {
+    let mut store = healthy();
+    store.change(&BlobKey { digest: digest_of(super::CONFIG) }, |blob| blob.references += 1);
+    store.drop(&BlobKey { digest: digest_of(super::LAYER) });
+    let (report, mut plan) = (run(&store, false, TALLY).expect("readable"), Plan::default());
+    plan.heed(&report);
+    assert_eq!((plan.choose(report.fixes.clone()).len(), plan.losses().count()), (1, 0));
+    plan.heed(&report);
+    assert_eq!((plan.choose(report.fixes.clone()).len(), plan.losses().count()), (0, 1));
 }
 
 /// Passes as a repair makes them.
