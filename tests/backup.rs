@@ -406,7 +406,6 @@ fn what_root_backs_up_is_the_server_users_to_go_on_with_unless_the_folder_is_roo
         ("the server user's", "theirs", "theirs", NOBODY),
         ("root's", "roots", "roots", 0),
         ("where the server's user cannot come", "closed", "closed/backups", 0),
-        ("the server user's, where that user cannot come", "shut/theirs/points", "shut/theirs", 0),
     ];
     for (name, first, folder, user) in rows {
         let to = top.join(folder).display().to_string();
@@ -416,6 +415,13 @@ fn what_root_backs_up_is_the_server_users_to_go_on_with_unless_the_folder_is_roo
         }
         assert_eq!(not_of(user, &top.join(first)), Vec::<std::path::PathBuf>::new(), "{name}");
     }
+    // What that user had left there before it was closed would lead root elsewhere.
+    fs::write(top.join("precious"), "kept").expect("written");
+    std::os::unix::fs::symlink(top.join("precious"), top.join("shut/theirs/LOCK")).expect("a link");
+    let to = top.join("shut/theirs").display().to_string();
+    let refused = run_with_umask(&["backup", "create", "--data", &data, "--to", &to]);
+    assert!(!refused.status.success(), "the server user's, where that user cannot come: {}", text(&refused));
+    assert_eq!(fs::read_to_string(top.join("precious")).expect("there"), "kept");
     for above in ["new", "new/here"] {
         let made = fs::metadata(top.join(above)).expect("made");
         assert_eq!((made.uid(), made.mode() & 0o7777), (0, 0o755), "{above} is nobody's to change");

@@ -120,7 +120,8 @@ fn held_words(held: &Held) -> String {
         let count = held.by_id.values().sum::<u64>();
         let next = match held.because.is_empty() {
             true => {
-                "Nothing else is to be mended first: once the other steps are done, run the same command again"
+                "Nothing else is found that is to be mended first. Restore a backup that has what was lost; without one, \
+                 run the same command again once the other steps are done, which gives it up"
             }
             false => "Mend this first:",
         };

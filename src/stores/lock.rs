@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use pierhead_storage_format::paths;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 /// Why the data directory is not ours.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +56,16 @@ impl DataLock {
     fn take(data: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::Io { data: data.to_owned(), source };
         let path = data.join(paths::LOCK);
+        // No link leads root to another file.
+        let nofollow =
+            i32::try_from(OFlags::NOFOLLOW.bits()).map_err(|error| failed(io::Error::other(error)))?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o640)
+            .custom_flags(nofollow)
             .open(path)
             .map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

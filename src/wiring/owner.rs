@@ -6,8 +6,7 @@
 //!   good, before anything is written.
 //! - N2: a folder that is made anew is given to the store's owner, and those above it, made for it, stay root's, open to all;
 //!   unless that user could not come to it (a folder of root's home), or the file system keeps no owners: it is root's then.
-//! - N3: a folder that is there, and root's or a third user's, is written to as root, and stays closed to the store's owner. So
-//!   is one of the store's owner's, if one above it is closed to all but its own user, and none between them is the owner's.
+//! - N3: a folder that is there, and root's or a third user's, is written to as root, and stays closed to the store's owner.
 //!
 //! Steps of a new folder, from the top, the way being looked at anew for each: made, opened to all or (the last) given away, the
 //! name made durable. A stop leaves empty folders, which the next backup takes as it finds them.

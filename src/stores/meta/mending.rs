@@ -99,7 +99,11 @@ impl Writer {
             }
             self.mend_untold();
         }
-        self.take_down("every index that came up failed at once");
+        if self.index.is_some() {
+            self.take_down("every index that came up failed at once");
+            self.report(None);
+            self.show_none_comes();
+        }
         Err(self.refused())
     }
 

@@ -1,8 +1,6 @@
 //! The way to a folder, looked at name by name as the kernel goes it, links one by one: whether the owner of a store may
-//! change a name on it, and so lead elsewhere who goes it.
-//!
-//! A folder that is *closed*, to all but its own user (`drwx------`), keeps the owner out of what is below it, by whatever
-//! mode. That user may have come there before it was closed, though: below it, nothing but the last folder may be the owner's.
+//! change a name on it, and so lead elsewhere who goes it. That the owner cannot come to a folder now says nothing: that
+//! user may have come there before it was closed.
 //!
 //! What this cannot see: groups of the owner beside the store's.
 
@@ -27,7 +25,7 @@ pub(super) struct Owner {
 pub(super) enum Way {
     /// A name that the owner may change, or a folder of the owner's at its end.
     Theirs,
-    /// It is there, and no name on the way is the owner's to change; what is in it may be, where it is closed off.
+    /// It is there, and no name on the way or in it is the owner's to change.
     Ours,
     /// The same up to a folder that is not there.
     Missing(Missing),
@@ -52,7 +50,6 @@ pub(super) fn look(to: &Path, owner: Owner) -> io::Result<Way> {
         rest: reversed(to),
         links: 0,
         linked: usize::MAX,
-        closed: None,
         is_reachable: true,
     };
     while let Some(name) = walk.rest.pop() {
@@ -76,8 +73,6 @@ struct Walk {
     links: usize,
     /// As many names, and more, are left while those of a link are gone through.
     linked: usize,
-    /// The last closed folder that was gone through.
-    closed: Option<PathBuf>,
     is_reachable: bool,
 }
 
@@ -115,15 +110,10 @@ impl Walk {
     }
 
     fn enter(&mut self, next: PathBuf, found: &Metadata) -> Option<Way> {
-        let is_shut = self.closed.as_ref().is_some_and(|closed| next.starts_with(closed));
-        let is_shut_last = is_shut && self.rest.is_empty();
-        if may_change(found, self.owner) && !is_shut_last {
+        if may_change(found, self.owner) {
             return Some(Way::Theirs);
         }
         self.is_reachable &= may(found, self.owner, 0o1);
-        if !is_shut && found.mode() & 0o011 == 0 {
-            self.closed = Some(next.clone());
-        }
         self.at = next;
         None
     }
@@ -218,7 +208,7 @@ mod tests {
             ("bobs", Ok(Way::Ours)),
             ("sticky/in", Ok(Way::Ours)),
             ("closed", Ok(Way::Ours)),
-            ("closed/theirs", Ok(Way::Ours)),
+            ("closed/theirs", theirs()),
             ("theirs", theirs()),
             ("theirs/new", theirs()),
             ("theirs/roots", theirs()),
