@@ -338,6 +338,15 @@ fn run_with_umask(arguments: &[&str]) -> Output {
     command.output().expect("the binary starts")
 }
 
+/// A store of the server's user in a folder that everybody may look into.
+fn of_the_server_user(top: &Path) -> String {
+    fs::set_permissions(top, Permissions::from_mode(0o755)).expect("ours");
+    let data = initialised(top);
+    let owned = Command::new("chown").args(["-R", &NOBODY.to_string(), &data]).status();
+    assert!(owned.expect("it starts").success());
+    data
+}
+
 #[test]
 fn root_is_led_nowhere_by_what_the_server_user_has_on_the_way_to_the_backups() {
     if !require_as_root(&["chown"]) {
@@ -345,10 +354,7 @@ fn root_is_led_nowhere_by_what_the_server_user_has_on_the_way_to_the_backups() {
     }
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let top = scratch.path();
-    fs::set_permissions(top, Permissions::from_mode(0o755)).expect("ours");
-    let data = initialised(top);
-    let owned = Command::new("chown").args(["-R", &NOBODY.to_string(), &data]).status();
-    assert!(owned.expect("it starts").success());
+    let data = of_the_server_user(top);
     for folder in ["roots", "theirs", "theirs/kept", "sticky"] {
         fs::create_dir(top.join(folder)).expect("made");
     }
@@ -383,10 +389,7 @@ fn what_root_backs_up_is_the_server_users_to_go_on_with_unless_the_folder_is_roo
     }
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let top = scratch.path();
-    fs::set_permissions(top, Permissions::from_mode(0o755)).expect("ours");
-    let data = initialised(top);
-    let owned = Command::new("chown").args(["-R", &NOBODY.to_string(), &data]).status();
-    assert!(owned.expect("it starts").success());
+    let data = of_the_server_user(top);
     let below = |folder: &str, user, mode| {
         fs::create_dir(top.join(folder)).expect("made");
         std::os::unix::fs::chown(top.join(folder), Some(user), None).expect("root may");

@@ -197,16 +197,13 @@ fn short(digest: &Digest) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use pierhead_storage_format::Algorithm;
     use pierhead_storage_format::records::ReferenceRecord;
-    use pierhead_storage_format::{Algorithm, paths};
 
     use super::*;
-    use crate::seams::SystemClock;
     use crate::services::access::{self, Access, Action, Actor, Resource, Rules};
-    use crate::stores::disk::RealDisk;
     use crate::stores::meta;
 
     /// Paused once, for as long as it takes to ask.
@@ -226,17 +223,7 @@ mod tests {
 
     /// Of an index of repository 1 that names two.
     async fn rows(root: &std::path::Path) -> Meta {
-        let options = meta::Options {
-            disk: Arc::new(RealDisk::new(root)),
-            index_dir: root.join(paths::INDEX),
-            clock: Arc::new(SystemClock),
-            cache_bytes: 8 << 20,
-            snapshot_after: 64 << 20,
-            boot: None,
-            check_at_once: u64::MAX,
-            on_full: Arc::new(|| false),
-        };
-        let meta = Meta::open(options).expect("opened").0;
+        let meta = Meta::for_tests(root);
         let access = Access::without_accounts(Rules::Closed(access::Options::default()));
         let permit = access.authorise(&Actor::LocalAdministrator, Action::MaintainStore, Resource::Registry);
         let put = |tx: &mut meta::Tx<'_>| {

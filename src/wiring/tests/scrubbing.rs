@@ -132,6 +132,23 @@ async fn faulty() -> (House, Arc<Faults>) {
     (house, faults)
 }
 
+/// The bytes of a large blob.
+const SIZE: usize = 6 << 20;
+
+/// A scrub that reads 1 MiB a second, and has a large blob among its findings that is in its place again.
+async fn slow_with_a_finding() -> (House, Arc<Faults>, Served) {
+    let (house, faults) = faulty().await;
+    let blob: &'static [u8] = Box::leak(vec![7u8; SIZE].into());
+    push(&house, blob).await;
+    std::fs::remove_file(file(&house, blob)).expect("removed");
+    let served = Served::on(&house, true).await;
+    served.ran(&house, 1).await;
+    served.stop().await;
+    std::fs::write(file(&house, blob), blob).expect("written");
+    let served = Served::at_rate(&house, true, 1 << 20).await;
+    (house, faults, served)
+}
+
 fn file(house: &House, blob: &[u8]) -> PathBuf {
     house.data().join(paths::blob(&digest(blob).parse().expect("a digest")))
 }
@@ -229,17 +246,7 @@ async fn the_job_runs_when_asked_and_is_paused_by_its_own_command() {
 
 #[tokio::test(start_paused = true)]
 async fn looking_at_findings_again_heeds_the_rate_a_pause_and_a_stop() {
-    const SIZE: usize = 6 << 20;
-    let (house, faults) = faulty().await;
-    let blob: &'static [u8] = Box::leak(vec![7u8; SIZE].into());
-    push(&house, blob).await;
-    std::fs::remove_file(file(&house, blob)).expect("removed");
-    let served = Served::on(&house, true).await;
-    served.ran(&house, 1).await;
-    served.stop().await;
-    std::fs::write(file(&house, blob), blob).expect("written");
-
-    let served = Served::at_rate(&house, true, 1 << 20).await;
+    let (house, faults, served) = slow_with_a_finding().await;
     assert_eq!(served.scrub.facts().findings, 1, "counted at the start");
     served.scrub.pause(&permit(&house, Action::MaintainStore)).await.expect("paused");
     let before = faults.reads();
@@ -363,17 +370,7 @@ async fn a_blob_that_cannot_be_read_is_a_finding_only_if_the_disk_is_to_blame() 
 
 #[tokio::test(start_paused = true)]
 async fn a_cycle_that_is_wanted_waits_for_no_look_at_findings() {
-    const SIZE: usize = 6 << 20;
-    let (house, faults) = faulty().await;
-    let blob: &'static [u8] = Box::leak(vec![7u8; SIZE].into());
-    push(&house, blob).await;
-    std::fs::remove_file(file(&house, blob)).expect("removed");
-    let served = Served::on(&house, true).await;
-    served.ran(&house, 1).await;
-    served.stop().await;
-    std::fs::write(file(&house, blob), blob).expect("written");
-
-    let served = Served::at_rate(&house, true, 1 << 20).await;
+    let (house, faults, served) = slow_with_a_finding().await;
     let until = async |what: &str, holds: &dyn Fn() -> bool| {
         let deadline = Instant::now() + DEADLINE;
         while !holds() {
